@@ -1,0 +1,52 @@
+r"""Universal approximation (U1): one hidden layer, built by hand, that comes as close to a function as it is wide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nnmath.equations import require
+from nnmath.equations.backpropagation import Layer
+
+
+def staircase(f: Callable[[Tensor], Tensor], low: float, high: float, width: int, steepness: float = 4.0) -> list[Layer]:
+    r"""Network 1-N-1 that approximates f without training: f̂(x) = f(t₀) + Σ_k (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d).
+
+    Each hidden neuron is one stair: at the midpoint m_k of the interval from t_{k−1} to t_k it climbs by what f gains
+    there. The error falls in proportion to 1/N. It answers half of the article's title question: such a network can
+    *represent* the function. That descent would find it, or that it holds outside low ... high, is not said.
+
+    Args:
+        f: a continuous function of one variable, applied to a tensor of shape (N + 1,).
+        low: the left end t₀ of the range.
+        high: its right end t_N.
+        width: the number N ≥ 1 of hidden neurons.
+        steepness: s > 0, how sharp a stair is, against the interval d = (t_N − t₀) / N.
+
+    Returns:
+        The two layers, in float64, for a sigmoid in the hidden layer and none at the output.
+
+    Raises:
+        ValueError: the width or the steepness is out of range, or the range is empty.
+
+    Source: article, "Can a neural network solve any problem?" (U1); G. Cybenko, "Approximation by superpositions of a
+    sigmoidal function" (1989).
+
+    >>> first, last = staircase(torch.sin, 0, 3, width=8)
+    >>> tuple(first.weight.shape), tuple(last.weight.shape)
+    ((8, 1), (1, 8))
+    """
+    require.between(1, float("inf"), width=width)
+    require.between(5e-324, float("inf"), below=True, steepness=steepness)
+    if not low < high:
+        raise ValueError(f"the range is empty: low must be less than high, got {low=}, {high=}")
+    t = torch.linspace(low, high, width + 1, dtype=torch.float64)  # (N + 1,)
+    slope = steepness * width / (high - low)
+    midpoint = (t[1:] + t[:-1]) / 2  # (N,)
+    rise = f(t[1:]) - f(t[:-1])  # (N,)
+    return [
+        Layer(weight=0 * midpoint[:, None] + slope, bias=-slope * midpoint),
+        Layer(weight=rise[None, :], bias=f(t[:1])),
+    ]

@@ -1,0 +1,151 @@
+r"""The linear model, its cost and the gradient of the cost (N3, C1, C2, G1, and the Hessian behind G3).
+
+Two conventions that differ between books: the cost carries the ½ of the article (so its gradient carries no 2), and
+``reduction`` says, as in torch, whether it is the "mean" over the n samples (the article) or their "sum" (its author's
+notebook). The samples are the last dimension everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from nnmath.equations import require
+
+Reduction = Literal["mean", "sum"]
+
+
+def number_averaged(n: int, reduction: Reduction) -> int:
+    r"""What a sum over n samples is divided by: n for the "mean", 1 for the "sum".
+
+    Raises:
+        ValueError: the reduction is neither.
+
+    >>> number_averaged(266, "mean"), number_averaged(266, "sum")
+    (266, 1)
+    """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+    if n == 0:
+        raise ValueError("there are no samples: the last dimension of the tensors is 0")
+    return n if reduction == "mean" else 1
+
+
+def linear_model(x: Tensor, theta0: Tensor, theta1: Tensor) -> Tensor:
+    r"""Linear model: ŷ = θ₀ + x θ₁, a line that passes through the origin only if the bias θ₀ is 0.
+
+    Args:
+        x: one feature, shape (..., n).
+        theta0: the intercept (bias) θ₀, shape (...).
+        theta1: the slope (weight) θ₁, shape (...).
+
+    Returns:
+        ŷ, shape (..., n).
+
+    Source: article, "Cost function" (N3, C1).
+
+    >>> import torch
+    >>> linear_model(torch.tensor([0.0, 1.0, 2.0]), theta0=torch.tensor(1.0), theta1=torch.tensor(3.0))
+    tensor([1., 4., 7.])
+    """
+    return theta0[..., None] + x * theta1[..., None]  # (..., n)
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    r"""Squared error of each sample: E = (ŷ − y)², without the ½ of the cost.
+
+    Args:
+        prediction: ŷ, any shape.
+        target: y, of the same shape.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: article, "Cost function" (C1).
+
+    >>> import torch
+    >>> squared_error(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
+    tensor([0., 9.])
+    """
+    require.same_shape(prediction=prediction, target=target)
+    return (prediction - target) ** 2
+
+
+def half_mse(prediction: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+    r"""Cost: C = 1/(2n) Σ (ŷ − y)², half the mean squared error.
+
+    Args:
+        prediction: ŷ, shape (..., n).
+        target: y, of the same shape.
+        reduction: "mean" as above; "sum" leaves the 1/n out: ½ Σ (ŷ − y)².
+
+    Returns:
+        C, shape (...).
+
+    Raises:
+        ValueError: the shapes differ, there are no samples, or the reduction is neither "mean" nor "sum".
+
+    Source: article, "Cost function" (C2), whose print lost the square and the Σ. For one output it is half of
+    torch.nn.functional.mse_loss.
+
+    >>> import torch
+    >>> half_mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
+    tensor(2.2500)
+    """
+    n = number_averaged(prediction.shape[-1], reduction)
+    return squared_error(prediction, target).sum(-1) / (2 * n)
+
+
+def half_mse_gradient(
+    x: Tensor, theta0: Tensor, theta1: Tensor, target: Tensor, reduction: Reduction = "mean"
+) -> tuple[Tensor, Tensor]:
+    r"""Gradient of the linear model's cost: ∂C/∂θ₀ = 1/n Σ (θ₀ + xθ₁ − y), ∂C/∂θ₁ = 1/n Σ (θ₀ + xθ₁ − y) x.
+
+    Args:
+        x: one feature, shape (..., n).
+        theta0: the intercept θ₀, shape (...).
+        theta1: the slope θ₁, shape (...).
+        target: y, shape (..., n).
+        reduction: "mean" as above; "sum" leaves the 1/n out.
+
+    Returns:
+        ∂C/∂θ₀ and ∂C/∂θ₁, each of shape (...).
+
+    Raises:
+        ValueError: the target's shape is not the prediction's, there are no samples, or the reduction is unknown.
+
+    Source: article, "Gradient descent" (G1).
+
+    >>> import torch
+    >>> x, y = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 7.0])
+    >>> half_mse_gradient(x, theta0=torch.tensor(1.0), theta1=torch.tensor(0.0), target=y)
+    (tensor(-3.), tensor(-5.))
+    """
+    n = number_averaged(x.shape[-1], reduction)
+    prediction = linear_model(x, theta0, theta1)
+    require.same_shape(prediction=prediction, target=target)
+    return (prediction - target).sum(-1) / n, ((prediction - target) * x).sum(-1) / n
+
+
+def half_mse_hessian(x: Tensor, reduction: Reduction = "mean") -> Tensor:
+    r"""Hessian of the cost of ŷ = θ · x: H = 1/n x xᵀ, the same at every θ, for the cost is quadratic.
+
+    Args:
+        x: the features, shape (..., in, n); an intercept is a feature that is 1 for every sample.
+        reduction: "mean" as above; "sum" leaves the 1/n out.
+
+    Returns:
+        H, shape (..., in, in).
+
+    Raises:
+        ValueError: there are no samples, or the reduction is unknown.
+
+    Source: article, "On a side note" (G3): how steep the cost is says which learning rates converge.
+
+    >>> import torch
+    >>> half_mse_hessian(torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0]]))
+    tensor([[1.0000, 1.0000],
+            [1.0000, 1.6667]])
+    """
+    return x @ x.mT / number_averaged(x.shape[-1], reduction)

@@ -1,0 +1,113 @@
+r"""Gradient descent: the update rule, its largest learning rate, momentum and cosine annealing (G2 to G5)."""
+
+from __future__ import annotations
+
+from math import cos, inf, pi
+
+import torch
+from torch import Tensor
+
+from nnmath.equations import require
+
+
+def update(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> Tensor:
+    r"""Update rule: θ ← θ − η ∂C/∂θ.
+
+    Left of the minimum (P1 in Fig. 8) the slope is negative and θ grows; right of it (P2) θ shrinks.
+
+    Args:
+        theta: the parameters θ, any shape.
+        gradient: ∂C/∂θ, of the same shape; with momentum, the velocity v.
+        learning_rate: the learning rate η ≥ 0; a tensor broadcasts against θ and is not checked.
+
+    Returns:
+        The new θ. The old one stays as it was, so that all θ can be updated at once.
+
+    Raises:
+        ValueError: the shapes differ, or η is negative, infinite or nan.
+
+    Source: article, "Gradient descent" (G2, B3, B6); torch.optim.SGD.
+
+    >>> import torch
+    >>> update(torch.tensor([1.0, 2.0]), torch.tensor([-10.0, 10.0]), learning_rate=0.1)
+    tensor([2., 1.])
+    """
+    require.same_shape(theta=theta, gradient=gradient)
+    require.between(0, inf, below=True, learning_rate=learning_rate)
+    return theta - learning_rate * gradient
+
+
+def critical_learning_rate(hessian: Tensor) -> Tensor:
+    r"""Largest learning rate on a quadratic cost: η = 2 / λ_max; below it descent converges, above it diverges.
+
+    Along the eigenvector of the eigenvalue λ one update multiplies the distance to the minimum by 1 − ηλ.
+
+    Args:
+        hessian: the symmetric, positive semidefinite Hessian H of the cost, shape (..., k, k), with the largest
+            eigenvalue λ_max.
+
+    Returns:
+        η, shape (...); infinite where H is 0.
+
+    Source: article, "On a side note" (G3), which has it that descent oscillates when η is too large.
+
+    >>> import torch
+    >>> critical_learning_rate(torch.tensor([[4.0, 0.0], [0.0, 0.5]]))
+    tensor(0.5000)
+    """
+    return 2 / torch.linalg.eigvalsh(hessian)[..., -1]
+
+
+def accumulate(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> Tensor:
+    r"""Momentum: v ← m v + g, after which θ ← θ − η v takes the place of θ ← θ − η g.
+
+    Args:
+        velocity: v, any shape; 0 before the first update.
+        gradient: the gradient g, of the same shape.
+        momentum: m in [0, 1); a tensor broadcasts against v and is not checked. 0 gives plain descent.
+
+    Returns:
+        The new v.
+
+    Raises:
+        ValueError: the shapes differ, or m is outside [0, 1) or nan.
+
+    Source: article, "On a side note" (G4). Of the two forms in use this is torch.optim.SGD's, without dampening: the
+    learning rate multiplies v, not g.
+
+    >>> import torch
+    >>> accumulate(torch.tensor([10.0]), torch.tensor([1.0]), momentum=0.9)
+    tensor([10.])
+    """
+    require.same_shape(velocity=velocity, gradient=gradient)
+    require.between(0, 1, below=True, momentum=momentum)
+    return momentum * velocity + gradient
+
+
+def cosine_annealing(t: float, T: float, learning_rate: float, eta_min: float = 0.0) -> float:
+    r"""Cosine annealing: η_t = η_min + ½ (η_max − η_min) (1 + cos(π t / T)).
+
+    From η_max at t = 0 it falls to η_min at t = T. After T it climbs again and is back at η_max at t = 2T, as torch's
+    does: whoever trains on past T trains with a rising learning rate.
+
+    Args:
+        t: the number t ≥ 0 of epochs (or steps) done.
+        T: the number T > 0 of epochs (or steps) of the half wave: the length of the run.
+        learning_rate: η_max ≥ 0.
+        eta_min: η_min in [0, η_max].
+
+    Returns:
+        η_t, the learning rate for the update that follows.
+
+    Raises:
+        ValueError: an argument is out of its range or nan.
+
+    Source: article, "On a side note" (G5); torch.optim.lr_scheduler.CosineAnnealingLR.
+
+    >>> [round(cosine_annealing(t, T=4, learning_rate=0.2), 3) for t in range(6)]
+    [0.2, 0.171, 0.1, 0.029, 0.0, 0.029]
+    """
+    require.between(0, inf, below=True, t=t, learning_rate=learning_rate)
+    require.between(5e-324, inf, below=True, T=T)
+    require.between(0, learning_rate, eta_min=eta_min)
+    return eta_min + (learning_rate - eta_min) * (1 + cos(pi * t / T)) / 2
