@@ -1,0 +1,115 @@
+r"""What else is logged while training: gradient norms, the agreement of the two backwards, and a bar over the epochs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from nnmath.network import Backward, HalfMSELoss, Network
+from nnmath.training import Batch
+
+
+class GradientNorm(Callback):
+    r"""Logs ‖∂E/∂(w, b)‖₂ of each layer, as ``gradient_norm/layer1`` and so on, at the last update of each epoch."""
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+        if trainer.is_last_batch:
+            norms = {
+                f"gradient_norm/layer{i}": get_total_norm([linear.weight.grad, linear.bias.grad])
+                for i, linear in enumerate(pl_module.network.linears, start=1)
+            }
+            for logger in trainer.loggers:
+                logger.log_metrics(norms, step=trainer.current_epoch + 1)
+
+
+class GradientAgreement(Callback):
+    r"""Logs how far the gradients by hand and by autograd are apart, as ``agreement/relative_difference``.
+
+    It is :func:`agreement` of the batch at hand; the first batch of every k-th epoch is measured.
+
+    Args:
+        every_n_epochs: k ≥ 1.
+    """
+
+    def __init__(self, every_n_epochs: int = 10) -> None:
+        self.every_n_epochs = every_n_epochs
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
+            difference = agreement(pl_module.network, batch)
+            for logger in trainer.loggers:
+                logger.log_metrics({"agreement/relative_difference": difference}, step=trainer.current_epoch + 1)
+
+
+def agreement(network: Network, batch: Batch) -> float:
+    r"""Largest relative difference of the two gradients: max |manual − autograd| / max |autograd|, over the parameters.
+
+    Args:
+        network: its weights are used, neither they nor their ``grad`` are changed.
+        batch: x (n, in) and y (n, out).
+
+    Returns:
+        The largest over the parameter tensors; 0 where both gradients are 0.
+
+    >>> torch.manual_seed(0) and agreement(Network(), (torch.randn(8, 2), torch.rand(8, 1))) < 1e-5
+    True
+    """
+    by_hand, by_autograd = (gradients(network, batch, backward) for backward in ("manual", "autograd"))
+    return max(
+        float((a - b).abs().max() / b.abs().max()) if not torch.equal(a, b) else 0.0
+        for a, b in zip(by_hand, by_autograd, strict=True)
+    )
+
+
+def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tensor, ...]:
+    r"""Gradient of the error with respect to each parameter, by the one or the other backward."""
+    x, y = batch
+    before, network.backward = network.backward, backward
+    try:
+        return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
+    finally:
+        network.backward = before
+
+
+class EpochProgress(ProgressBar):
+    r"""A bar over the whole run with the losses behind it, where the terminal is one; Lightning's own starts anew with
+    every epoch, and an epoch of full-batch descent is a single step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar = Progress(
+            TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+            console=Console(stderr=True),
+        )
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch, losses="")
+            self.bar.start()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero and not self.bar.disable:
+            losses = {name: value for name, value in pl_module.curves.items() if name.startswith("loss/")}
+            text = "  ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
+            self.bar.update(self.bar.task_ids[0], completed=trainer.current_epoch + 1, losses=text)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.bar.stop()

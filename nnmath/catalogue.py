@@ -1,0 +1,424 @@
+r"""Every equation of the article once: its id and place, the hand-written functions, and what they must equal.
+
+One table drives the tests and the list in the README. To add an equation is to add a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from nnmath import equations as eq
+from nnmath.equations import IDENTITY, SIGMOID, Layer
+
+Inputs = dict[str, Tensor]
+SIGMOIDS = (SIGMOID, SIGMOID)
+RATE, MOMENTUM, T = 0.3, 0.9, 10
+
+
+@dataclass(frozen=True)
+class Equation:
+    r"""A row of the catalogue.
+
+    Args:
+        id: as the article's notes have it: P perceptron, A activation, N network, C cost, G gradient descent,
+            B backpropagation, U universal approximation.
+        where: the article's figure or section.
+        formula: what is claimed, in the article's symbols.
+        functions: the hand-written functions, the one that states the formula first.
+        draw: generator, dtype ↦ inputs to check the row on.
+        value: inputs ↦ value, by the hand-written functions.
+        by_torch: inputs ↦ the same value, in plain torch.
+        gradients: inputs ↦ the hand-written gradients of value.sum() with respect to some of the inputs, by their names;
+            None where the row claims none.
+    """
+
+    id: str
+    where: str
+    formula: str
+    functions: tuple[Callable[..., Any], ...]
+    draw: Callable[[Generator, torch.dtype], Inputs]
+    value: Callable[..., Tensor]
+    by_torch: Callable[..., Tensor]
+    gradients: Callable[..., Inputs] | None = None
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------------
+
+
+def normal(**shapes: tuple[int, ...]) -> Callable[[Generator, torch.dtype], Inputs]:
+    r"""Inputs of these shapes, each entry standard normal."""
+
+    def draw(generator: Generator, dtype: torch.dtype) -> Inputs:
+        return {name: torch.randn(shape, generator=generator, dtype=dtype) for name, shape in shapes.items()}
+
+    return draw
+
+
+N = 7
+LINE = {"x": (N,), "theta0": (), "theta1": (), "target": (N,)}
+OUTPUT_LAYER = {"hidden": (4, N), "weight_o": (1, 4), "bias_o": (1,), "target": (1, N)}
+NETWORK = {
+    "x": (2, N),
+    "weight_i": (4, 2),
+    "bias_i": (4,),
+    "weight_o": (1, 4),
+    "bias_o": (1,),
+    "target": (1, N),
+}
+
+
+# --- the network in plain torch, samples in columns as the article has them ------------------------------------------
+
+
+def nodes(x: Tensor, weight_i: Tensor, bias_i: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> list[Tensor]:
+    r"""μ₁, h, μ₂, O and E of Fig. 9, by torch."""
+    mu_1 = F.linear(x.T, weight_i, bias_i)
+    h = torch.sigmoid(mu_1)
+    mu_2 = F.linear(h, weight_o, bias_o)
+    output = torch.sigmoid(mu_2)
+    return [mu_1.T, h.T, mu_2.T, output.T, F.mse_loss(output.T, target) / 2]
+
+
+def error_of_hidden(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> Tensor:
+    r"""E as a function of the hidden layer's output h, by torch."""
+    return F.mse_loss(torch.sigmoid(F.linear(hidden.T, weight_o, bias_o)).T, target) / 2
+
+
+def trained_by_torch(parameters: Sequence[Tensor], error: Callable[..., Tensor], steps: int, momentum: float) -> Tensor:
+    r"""The parameters after so many updates by torch.optim.SGD with torch's cosine annealing, strung together."""
+    parameters = [parameter.clone().requires_grad_() for parameter in parameters]
+    optimizer = torch.optim.SGD(parameters, lr=RATE, momentum=momentum)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        error(*parameters).backward()
+        optimizer.step()
+        scheduler.step()
+    return flat(parameters).detach()
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    r"""The tensors strung together."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+# --- the network by hand ---------------------------------------------------------------------------------------------
+
+
+def layers_of(weight_i: Tensor, bias_i: Tensor, weight_o: Tensor, bias_o: Tensor) -> list[Layer]:
+    return [Layer(weight_i, bias_i), Layer(weight_o, bias_o)]
+
+
+def nodes_by_hand(x: Tensor, target: Tensor, **parameters: Tensor) -> Tensor:
+    layers = layers_of(**parameters)
+    _, h, output = eq.forward(x, layers, SIGMOIDS)
+    mu_1, mu_2 = eq.weighted_sum(x, *layers[0]), eq.weighted_sum(h, *layers[1])
+    return flat([mu_1, h, mu_2, output, eq.error(output, target)])
+
+
+def output_layer_gradients(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> Inputs:
+    delta = eq.output_delta(eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target, eq.sigmoid_slope)
+    return {"weight_o": eq.weight_gradient(delta, hidden), "bias_o": eq.bias_gradient(delta)}
+
+
+def hidden_gradient(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> Inputs:
+    delta = eq.output_delta(eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target, eq.sigmoid_slope)
+    return {"hidden": eq.input_gradient(delta, weight_o)}
+
+
+def input_layer_gradients(x: Tensor, target: Tensor, **parameters: Tensor) -> Inputs:
+    layers = layers_of(**parameters)
+    _, h, output = eq.forward(x, layers, SIGMOIDS)
+    delta_o = eq.output_delta(output, target, eq.sigmoid_slope)
+    delta_i = eq.hidden_delta(delta_o, layers[1].weight, h, eq.sigmoid_slope)
+    return {"weight_i": eq.weight_gradient(delta_i, x), "bias_i": eq.bias_gradient(delta_i)}
+
+
+def trained_by_hand(x: Tensor, target: Tensor, steps: int, momentum: float, **parameters: Tensor) -> list[Tensor]:
+    layers = layers_of(**parameters)
+    velocities = eq.at_rest(layers)
+    for t in range(steps):
+        rate = eq.cosine_annealing(t, T, RATE)
+        layers, velocities = eq.training_step(x, target, layers, velocities, SIGMOIDS, rate, momentum)
+    return [tensor for layer in layers for tensor in layer]
+
+
+def line_by_hand(x: Tensor, theta0: Tensor, theta1: Tensor, target: Tensor, momentum: float) -> Tensor:
+    theta, velocity = torch.stack([theta0, theta1]), torch.zeros(2, dtype=x.dtype)
+    for t in range(T):
+        gradient = torch.stack(eq.half_mse_gradient(x, theta[0], theta[1], target))
+        velocity = eq.accumulate(velocity, gradient, momentum)
+        theta = eq.update(theta, velocity, eq.cosine_annealing(t, T, RATE))
+    return theta
+
+
+def line_by_torch(x: Tensor, theta0: Tensor, theta1: Tensor, target: Tensor, momentum: float) -> Tensor:
+    return trained_by_torch([theta0, theta1], lambda a, b: F.mse_loss(a + b * x, target) / 2, T, momentum)
+
+
+def network_by_torch(x: Tensor, target: Tensor, steps: int, momentum: float, **parameters: Tensor) -> Tensor:
+    return trained_by_torch(list(parameters.values()), lambda *p: nodes(x, *p, target)[-1], steps, momentum)
+
+
+def annealed_by_torch(eta_max: Tensor) -> Tensor:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=float(eta_max))
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T, eta_min=float(eta_max) / 10)
+    rates = []
+    for _ in range(2 * T + 1):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return torch.tensor(rates, dtype=eta_max.dtype)
+
+
+def largest_eigenvalue(x: Tensor) -> Tensor:
+    def cost(theta: Tensor) -> Tensor:
+        return F.mse_loss(theta @ x, torch.zeros_like(x[0])) / 2
+
+    hessian = torch.autograd.functional.hessian(cost, torch.zeros_like(x[:, 0]))
+    return torch.linalg.eigvalsh(hessian)[-1]
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+CATALOGUE: tuple[Equation, ...] = (
+    Equation(
+        "P1",
+        "Fig. 1",
+        "f(x₁, x₂) = x₁ + x₂ fires above the threshold 40",
+        (eq.fires,),
+        lambda _, dtype: {"x": torch.tensor([[10.0, 20.0, 20.0], [20.0, 20.0, 30.0]], dtype=dtype)},
+        lambda x: eq.fires(x, 40).to(x.dtype),
+        lambda x: torch.gt(x[0] + x[1], 40).to(x.dtype),
+    ),
+    Equation(
+        "P2",
+        "Fig. 2",
+        "step(Σ wⱼ xⱼ + b)",
+        (eq.perceptron, eq.step, eq.weighted_sum),
+        normal(x=(3, N), weight=(2, 3), bias=(2,)),
+        eq.perceptron,
+        lambda x, weight, bias: torch.heaviside(F.linear(x.T, weight, bias).T, torch.zeros((), dtype=x.dtype)),
+    ),
+    Equation(
+        "A1",
+        "Fig. 3",
+        "σ(z) = 1 / (1 + e^(−z)),  σ′(z) = σ(z) (1 − σ(z))",
+        (eq.sigmoid, eq.sigmoid_derivative, eq.sigmoid_slope),
+        normal(z=(N,)),
+        eq.sigmoid,
+        lambda z: torch.sigmoid(z),
+        lambda z: {"z": eq.sigmoid_derivative(z)},
+    ),
+    Equation(
+        "A2",
+        "Fig. 4",
+        "tanh(z) = 2σ(2z) − 1,  tanh′(z) = 1 − tanh²(z)",
+        (eq.tanh, eq.tanh_derivative, eq.tanh_slope),
+        normal(z=(N,)),
+        eq.tanh,
+        lambda z: torch.tanh(z),
+        lambda z: {"z": eq.tanh_derivative(z)},
+    ),
+    Equation(
+        "A3",
+        "Fig. 5",
+        "ReLU(z) = max(0, z),  ReLU′(z) = 0 or 1",
+        (eq.relu, eq.relu_derivative, eq.relu_slope),
+        normal(z=(N,)),
+        eq.relu,
+        lambda z: torch.relu(z),
+        lambda z: {"z": eq.relu_derivative(z)},
+    ),
+    Equation(
+        "N1",
+        "Fig. 6",
+        "forward propagation: O = σ(wₒ σ(wᵢ x + bᵢ) + bₒ)",
+        (eq.forward,),
+        normal(**NETWORK),
+        lambda x, target, **parameters: eq.forward(x, layers_of(**parameters), SIGMOIDS)[-1],
+        lambda **inputs: nodes(**inputs)[-2],
+    ),
+    Equation(
+        "N2",
+        "Fig. 7",
+        "number of parameters: Σ n_in n_out + n_out = 17",
+        (eq.number_of_parameters,),
+        lambda *_: {"sizes": torch.tensor([2, 4, 1])},
+        lambda sizes: torch.tensor(float(eq.number_of_parameters(sizes.tolist()))),
+        lambda sizes: torch.tensor(
+            float(sum(p.numel() for p in nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1)).parameters()))
+        ),
+    ),
+    Equation(
+        "N3",
+        "Neural network",
+        "ŷ = wx passes through the origin, ŷ = wx + b does not",
+        (eq.linear_model,),
+        normal(x=(N,), theta0=(), theta1=()),
+        eq.linear_model,
+        lambda x, theta0, theta1: F.linear(x[:, None], theta1[None, None], theta0[None])[:, 0],
+    ),
+    Equation(
+        "C1",
+        "Cost function",
+        "E = (ŷ − y)²",
+        (eq.squared_error,),
+        normal(prediction=(N,), target=(N,)),
+        eq.squared_error,
+        lambda prediction, target: F.mse_loss(prediction, target, reduction="none"),
+    ),
+    Equation(
+        "C2",
+        "Cost function",
+        "C = 1/(2n) Σ (θ₀ + xθ₁ − y)²",
+        (eq.half_mse,),
+        normal(prediction=(N,), target=(N,)),
+        eq.half_mse,
+        lambda prediction, target: F.mse_loss(prediction, target) / 2,
+    ),
+    Equation(
+        "G1",
+        "Gradient descent",
+        "∂C/∂θ₀ = 1/n Σ (θ₀ + xθ₁ − y),  ∂C/∂θ₁ = 1/n Σ (θ₀ + xθ₁ − y) x",
+        (eq.half_mse_gradient,),
+        normal(**LINE),
+        lambda x, theta0, theta1, target: eq.half_mse(eq.linear_model(x, theta0, theta1), target),
+        lambda x, theta0, theta1, target: F.mse_loss(theta0 + theta1 * x, target) / 2,
+        lambda **inputs: dict(zip(("theta0", "theta1"), eq.half_mse_gradient(**inputs), strict=True)),
+    ),
+    Equation(
+        "G2",
+        "Gradient descent, Fig. 8",
+        "θ ← θ − η ∂C/∂θ",
+        (eq.update,),
+        normal(**LINE),
+        lambda **inputs: line_by_hand(**inputs, momentum=0),
+        lambda **inputs: line_by_torch(**inputs, momentum=0),
+    ),
+    Equation(
+        "G3",
+        "On a side note",
+        "descent converges below η = 2 / λ_max of the Hessian, and diverges above",
+        (eq.critical_learning_rate, eq.half_mse_hessian),
+        normal(x=(3, N)),
+        lambda x: eq.critical_learning_rate(eq.half_mse_hessian(x)),
+        lambda x: 2 / largest_eigenvalue(x),
+    ),
+    Equation(
+        "G4",
+        "On a side note",
+        "momentum: v ← m v + g,  θ ← θ − η v",
+        (eq.accumulate,),
+        normal(**LINE),
+        lambda **inputs: line_by_hand(**inputs, momentum=MOMENTUM),
+        lambda **inputs: line_by_torch(**inputs, momentum=MOMENTUM),
+    ),
+    Equation(
+        "G5",
+        "On a side note",
+        "cosine annealing: η_t = η_min + ½ (η_max − η_min) (1 + cos(πt/T))",
+        (eq.cosine_annealing,),
+        lambda _, dtype: {"eta_max": torch.tensor(RATE, dtype=dtype)},
+        lambda eta_max: torch.tensor(
+            [eq.cosine_annealing(t, T, float(eta_max), float(eta_max) / 10) for t in range(2 * T + 1)],
+            dtype=eta_max.dtype,
+        ),
+        annealed_by_torch,
+    ),
+    Equation(
+        "B0",
+        "Fig. 9",
+        "μ₁ = wᵢ x + bᵢ,  h = σ(μ₁),  μ₂ = wₒ h + bₒ,  O = σ(μ₂),  E = ½ (y − O)²",
+        (eq.error, eq.forward, eq.weighted_sum),
+        normal(**NETWORK),
+        nodes_by_hand,
+        lambda **inputs: flat(nodes(**inputs)),
+    ),
+    Equation(
+        "B1",
+        "Fig. 10, Case 1",
+        "∂E/∂O = O − y,  ∂O/∂μ₂ = O (1 − O),  ∂μ₂/∂wₒ = h,  ∂μ₂/∂bₒ = 1",
+        (eq.error_gradient, eq.delta, eq.sigmoid_slope),
+        normal(output=(1, N), target=(1, N)),
+        eq.error,
+        lambda output, target: F.mse_loss(output, target) / 2,
+        lambda output, target: {"output": eq.error_gradient(output, target)},
+    ),
+    Equation(
+        "B2",
+        "Case 1",
+        "∂E/∂wₒ = (O − y) O (1 − O) h,  ∂E/∂bₒ = (O − y) O (1 − O)",
+        (eq.output_delta, eq.weight_gradient, eq.bias_gradient),
+        normal(**OUTPUT_LAYER),
+        lambda hidden, weight_o, bias_o, target: eq.error(
+            eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target
+        ),
+        error_of_hidden,
+        output_layer_gradients,
+    ),
+    Equation(
+        "B3",
+        "Case 1",
+        "wₒ ← wₒ − η ∂E/∂wₒ,  bₒ ← bₒ − η ∂E/∂bₒ",
+        (eq.update,),
+        normal(**NETWORK),
+        lambda **inputs: flat(trained_by_hand(**inputs, steps=1, momentum=0)[2:]),
+        lambda **inputs: network_by_torch(**inputs, steps=1, momentum=0)[-5:],
+    ),
+    Equation(
+        "B4",
+        "Fig. 11, Case 2",
+        "∂μ₂/∂h = wₒ,  ∂h/∂μ₁ = h (1 − h),  ∂μ₁/∂wᵢ = x,  ∂μ₁/∂bᵢ = 1",
+        (eq.input_gradient, eq.delta, eq.sigmoid_slope),
+        normal(**OUTPUT_LAYER),
+        lambda hidden, weight_o, bias_o, target: eq.error(
+            eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target
+        ),
+        error_of_hidden,
+        hidden_gradient,
+    ),
+    Equation(
+        "B5",
+        "Case 2",
+        "∂E/∂wᵢ = (O − y) O (1 − O) wₒ h (1 − h) x,  ∂E/∂bᵢ the same without x",
+        (eq.hidden_delta, eq.weight_gradient, eq.bias_gradient),
+        normal(**NETWORK),
+        lambda x, target, **parameters: eq.error(eq.forward(x, layers_of(**parameters), SIGMOIDS)[-1], target),
+        lambda **inputs: nodes(**inputs)[-1],
+        input_layer_gradients,
+    ),
+    Equation(
+        "B6",
+        "Case 2",
+        "wᵢ ← wᵢ − η ∂E/∂wᵢ,  bᵢ ← bᵢ − η ∂E/∂bᵢ",
+        (eq.update,),
+        normal(**NETWORK),
+        lambda **inputs: flat(trained_by_hand(**inputs, steps=1, momentum=0)[:2]),
+        lambda **inputs: network_by_torch(**inputs, steps=1, momentum=0)[:-5],
+    ),
+    Equation(
+        "B7",
+        "Backpropagation",
+        "both cases at once, Case 2 with the wₒ from before the update; repeated for epochs",
+        (eq.training_step, eq.backward),
+        normal(**NETWORK),
+        lambda **inputs: flat(trained_by_hand(**inputs, steps=3 * T, momentum=MOMENTUM)),
+        lambda **inputs: network_by_torch(**inputs, steps=3 * T, momentum=MOMENTUM),
+    ),
+    Equation(
+        "U1",
+        "Can a neural network solve any problem?",
+        "f(x) ≈ f(t₀) + Σ (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d), the closer the more hidden neurons",
+        (eq.staircase,),
+        lambda _, dtype: {"x": torch.tensor([[-1e3, 1e3]], dtype=torch.float64)},  # far out the sum telescopes
+        lambda x: eq.forward(x, eq.staircase(torch.sin, 1, 3, width=8), (SIGMOID, IDENTITY))[-1],
+        lambda x: torch.sin(x.clamp(1, 3)),
+    ),
+)

@@ -1,0 +1,63 @@
+r"""What the scripts' command lines have in common: help on one screen, and errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Action
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+
+class BriefHelp(DefaultHelpFormatter):
+    r"""Help with the defaults and without the types, an option a line."""
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog, max_help_position=26, width=100, **kwargs)
+
+    def _get_help_string(self, action: Action) -> str:
+        if action.dest == "print_config":
+            return "print the options as YAML and exit"
+        brief = action.help or ""
+        return brief if action.default in (None, "==SUPPRESS==") else f"{brief} (default: %(default)s)"
+
+    def _format_action_invocation(self, action: Action) -> str:
+        if action.option_strings and action.nargs != 0 and not action.choices:
+            return f"{action.option_strings[0]} ..."
+        return super()._format_action_invocation(action)
+
+
+class Parser(ArgumentParser):
+    r"""A parser whose help fits a screen, and that says what is wrong in one line and ends with exit code 2."""
+
+    def __init__(self, description: str) -> None:
+        name = Path(sys.argv[0]).name
+        super().__init__(
+            prog=name, usage=f"{name} [options]", description=description, formatter_class=BriefHelp, allow_abbrev=False
+        )
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        stop(message.replace("Parser key ", "option "), code=2)
+
+
+def stop(message: object, code: int) -> NoReturn:
+    r"""End the script with one line on stderr.
+
+    Args:
+        message: what is wrong, where, and what to do.
+        code: the exit code: 2 for what the user asked, 1 for what then failed.
+    """
+    print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    r"""A ValueError within is about what the user asked for: it becomes one line, and exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        stop(error, code=2)

@@ -1,0 +1,133 @@
+r"""The LightningDataModule: split, standardise by the training rows, yield whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from nnmath.datasets import Dataset
+from nnmath.equations import require
+
+
+class Batches(Sampler[Tensor]):
+    r"""Row numbers of one batch after another; in an order that depends on the seed and the epoch and nothing else.
+
+    A run that is interrupted and resumed therefore sees the batches that it would have seen.
+
+    Args:
+        n: the number of rows.
+        batch_size: the rows of a batch; the last batch of an epoch has what is left.
+        seed: None leaves the rows as they are.
+
+    >>> [batch.tolist() for batch in Batches(5, batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int | None = None) -> None:
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        r"""Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = np.arange(self.n)
+        if self.seed is not None:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n)
+        yield from torch.from_numpy(order).split(self.batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.n // self.batch_size)
+
+
+class DataModule(L.LightningDataModule):
+    r"""Training, validation and test batches of a data set.
+
+    The features are standardised by the mean and the standard deviation of the training rows, and so is the target of a
+    regression.
+
+    Args:
+        dataset: the samples.
+        batch_size: the rows of a training batch; None takes them all, as the article does. Validation and test always
+            take all rows at once.
+        split: the shares of training, validation and test rows, which need not add up to 1; classes are spread evenly
+            over the three.
+        seed: of the split and of the order of mini-batches.
+        dtype: of the batches.
+
+    Batches:
+        x (n, k), y (n, 1).
+
+    Raises:
+        ValueError: the batch size is below 1; the shares are not three positive numbers; there are too
+            few rows for the split; a feature is constant over the training rows or too large for the dtype.
+
+    >>> from nnmath.datasets import xor
+    >>> data = DataModule(xor(samples=100), batch_size=32)
+    >>> [len(x) for x, y in data.train_dataloader()]
+    [32, 28]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int | None = None,
+        split: Sequence[float] = (0.6, 0.2, 0.2),
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if batch_size is not None:
+            require.between(1, float("inf"), batch_size=batch_size)
+        if len(split) != 3 or not all(0 < share < float("inf") for share in split):
+            raise ValueError(f"split must be three positive shares, got {tuple(split)}")
+        train_share, val_share, test_share = (share / sum(split) for share in split)
+        self.batch_size, self.seed = batch_size, seed
+        classes = None if dataset.classes is None else dataset.y
+        try:
+            rest, test = train_test_split(
+                np.arange(len(dataset.y)), test_size=test_share, random_state=seed, stratify=classes
+            )
+            train, val = train_test_split(
+                rest,
+                test_size=val_share / (train_share + val_share),
+                random_state=seed,
+                stratify=None if classes is None else classes[rest],
+            )
+        except ValueError as error:
+            raise ValueError(f"{len(dataset.y)} rows cannot be split into {tuple(split)}: {error}") from error
+        self.x_mean, self.x_std = dataset.x[train].mean(0), dataset.x[train].std(0)
+        self.y_mean, self.y_std = 0.0, 1.0
+        if dataset.classes is None:
+            self.y_mean, self.y_std = float(dataset.y[train].mean()), float(dataset.y[train].std())
+        for name, std in zip((*dataset.features, dataset.target), (*self.x_std, self.y_std), strict=True):
+            if not 0 < std < np.inf:
+                kind = "is constant over the training rows" if std == 0 else "has values too large to be averaged"
+                raise ValueError(f"column {name!r} {kind}, so it cannot be standardised")
+        x = torch.tensor((dataset.x - self.x_mean) / self.x_std, dtype=dtype)  # (n, k)
+        y = torch.tensor((dataset.y - self.y_mean) / self.y_std, dtype=dtype)[:, None]  # (n, 1)
+        self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in (train, val, test))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        if self.batch_size is None or self.batch_size >= len(self.train):
+            return whole_batches(self.train, len(self.train))
+        return whole_batches(self.train, self.batch_size, self.seed)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return whole_batches(self.val, len(self.val))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return whole_batches(self.test, len(self.test))
+
+
+def whole_batches(rows: TensorDataset, batch_size: int, seed: int | None = None) -> DataLoader[Any]:
+    r"""Loader that takes each batch out of the tensors at once, not row by row."""
+    return DataLoader(rows, sampler=Batches(len(rows), batch_size, seed), batch_size=None)

@@ -1,0 +1,161 @@
+r"""The LightningModule: the network, its error, SGD with momentum, cosine annealing, metrics, and what is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, MeanMetric, MetricCollection, R2Score
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
+
+from nnmath.equations import require
+from nnmath.network import ActivationName, Backward, HalfMSELoss, Network
+
+Batch = tuple[Tensor, Tensor]
+
+
+def binary_metrics() -> MetricCollection:
+    r"""What is measured where the target is 0 or 1; an output above 1/2 counts as 1."""
+    return MetricCollection(
+        {
+            "accuracy": BinaryAccuracy(validate_args=False),
+            "auroc": BinaryAUROC(validate_args=False),
+            "f1": BinaryF1Score(validate_args=False),
+        }
+    )
+
+
+def regression_metrics() -> MetricCollection:
+    r"""What is measured where the target is any number."""
+    return MetricCollection({"r2": R2Score(), "mean_absolute_error": MeanAbsoluteError()})
+
+
+METRICS = {"binary": binary_metrics, "regression": regression_metrics}
+
+
+class TrainingModule(L.LightningModule):
+    r"""Trains a network on E = 1/(2n) Σ (O − y)² by SGD with momentum, the learning rate annealed over the whole run.
+
+    The length T of the cosine is the Trainer's: its ``max_epochs`` (a step of the schedule an epoch), or its
+    ``max_steps`` where those are given (a step of the schedule an update).
+
+    Once an epoch, with the number of finished epochs as the step, this goes to the logger: ``loss/train`` and
+    ``loss/val``, ``metrics/...`` of the validation rows, and the ``learning_rate`` of the epoch. The training loss is
+    the mean over the epoch's batches, each taken before its update; the validation loss is taken after the last. A test
+    logs ``test/loss`` and the metrics as ``test/...``.
+
+    Args:
+        sizes: the neurons of each layer, the inputs first.
+        hidden: the activation of the hidden layers.
+        output: the activation of the last layer.
+        backward: who computes the gradients, "manual" (the equations) or "autograd".
+        learning_rate: η > 0 at the start.
+        momentum: m in [0, 1).
+        eta_min: η_min in [0, η], the learning rate that the cosine ends at.
+        task: "binary" for a target of 0 and 1 (accuracy, AUROC, F1), "regression" for any other (R², mean absolute
+            error).
+        y_std: what a target of 1 is in the units of the data; the mean absolute error is given in them.
+
+    Raises:
+        ValueError: an argument is out of range or unknown.
+
+    Source: article, "On a side note" (G4, G5) and "Backpropagation" (B7); torch.optim.SGD and CosineAnnealingLR.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int] = (2, 4, 1),
+        hidden: ActivationName = "sigmoid",
+        output: ActivationName = "sigmoid",
+        backward: Backward = "manual",
+        learning_rate: float = 0.3,
+        momentum: float = 0.9,
+        eta_min: float = 0.0,
+        task: Literal["binary", "regression"] = "binary",
+        y_std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        require.between(5e-324, float("inf"), below=True, learning_rate=learning_rate, y_std=y_std)
+        require.between(0, 1, below=True, momentum=momentum)
+        require.between(0, learning_rate, eta_min=eta_min)
+        if task not in METRICS:
+            raise ValueError(f"task must be 'binary' or 'regression', got {task!r}")
+        sizes = list(sizes)
+        self.save_hyperparameters()
+        self.network = Network(sizes, hidden, output, backward)
+        self.loss = HalfMSELoss(backward=backward)
+        self.train_loss = MeanMetric(nan_strategy="disable")  # a loss that is nan is to be seen
+        self.eval_loss = MeanMetric(nan_strategy="disable")
+        self.eval_metrics = METRICS[task]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.network(x))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        x, y = batch
+        loss = cast(Tensor, self.loss(self.network(x), y))
+        self.train_loss.update(loss.detach(), len(x))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluate(batch)
+
+    def evaluate(self, batch: Batch) -> None:
+        r"""Adds the rows of the batch to the loss and the metrics."""
+        x, y = batch
+        output = self.network(x)
+        self.eval_loss.update(self.loss(output, y), len(x))
+        if self.hparams["task"] == "regression":
+            self.eval_metrics.update(output * self.hparams["y_std"], y * self.hparams["y_std"])
+        elif self.hparams["output"] == "sigmoid":
+            self.eval_metrics.update(output, y.int())
+        else:  # torchmetrics wants probabilities; this keeps the order, and 1/2 where it is
+            self.eval_metrics.update(torch.sigmoid(output - 0.5), y.int())
+
+    def evaluation(self, loss: str, metrics: str) -> dict[str, Tensor]:
+        r"""The loss and the metrics of all rows since the last call, the metrics' names behind their group's."""
+        result = {loss: self.eval_loss.compute()}
+        result |= {f"{metrics}/{name}": value for name, value in self.eval_metrics.compute().items()}
+        self.eval_loss.reset()
+        self.eval_metrics.reset()
+        return result
+
+    # A small network's epoch would mostly be spent in self.log, were it used: about 1 ms as soon as it is called once.
+    # So the curves go to the logger in one call an epoch, and what callbacks monitor straight to where they look.
+
+    def on_train_epoch_start(self) -> None:
+        self.curves = {"learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
+
+    def on_validation_epoch_end(self) -> None:
+        result = self.evaluation("loss/val", "metrics")
+        if not self.trainer.sanity_checking:
+            self.trainer.callback_metrics.update(result)
+            self.curves |= result
+
+    def on_train_epoch_end(self) -> None:
+        self.curves["loss/train"] = self.train_loss.compute()
+        self.train_loss.reset()
+        for logger in self.loggers:
+            logger.log_metrics(self.curves, step=self.current_epoch + 1)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.evaluation("test/loss", "test"))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = torch.optim.SGD(
+            self.network.parameters(), lr=self.hparams["learning_rate"], momentum=self.hparams["momentum"]
+        )
+        by_steps = self.trainer.max_steps > 0
+        length = self.trainer.max_steps if by_steps else self.trainer.max_epochs
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, length, eta_min=self.hparams["eta_min"])
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step" if by_steps else "epoch"},
+        }

@@ -1,0 +1,185 @@
+r"""Trains the article's network and logs it to TensorBoard: python scripts/train.py --help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
+
+from nnmath.command_line import Parser, stop, usage
+
+Activation = Literal["sigmoid", "tanh", "relu", "identity"]
+Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
+
+
+def train(
+    dataset: str = "breast_cancer",
+    features: list[str] | None = None,
+    target: str | None = None,
+    samples: PositiveInt = 400,
+    noise: NonNegativeFloat = 0.1,
+    split: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.6, 0.2, 0.2),
+    batch_size: PositiveInt | None = None,
+    neurons: PositiveInt | list[PositiveInt] = 4,
+    hidden: Activation = "sigmoid",
+    output: Activation = "sigmoid",
+    backward: Literal["manual", "autograd"] = "manual",
+    epochs: PositiveInt = 1000,
+    learning_rate: PositiveFloat = 0.3,
+    momentum: Momentum = 0.9,
+    eta_min: NonNegativeFloat = 0.0,
+    seed: NonNegativeInt = 0,
+    agreement_every: PositiveInt = 10,
+    checkpoint_every: PositiveInt = 10,
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "cpu",
+    devices: PositiveInt = 1,
+    strategy: Literal["auto", "ddp", "ddp_spawn", "ddp_fork"] = "auto",
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true",
+    log_dir: str = "lightning_logs",
+    resume: str | None = None,
+) -> None:
+    r"""Trains a network on E = 1/(2n) Σ (O − y)² and logs it to TensorBoard.
+
+    Args:
+        dataset: breast_cancer, xor, moons, circles, spirals, gaussians or a .csv file
+        features: columns to learn from, as '[a, b]'; for breast_cancer and .csv
+        target: column to predict; for .csv
+        samples: how many samples to draw; for xor to gaussians
+        noise: how much noise to add to them
+        split: shares of training, validation and test rows
+        batch_size: rows of a batch; all of them if not given
+        neurons: neurons of the hidden layers, as 4 or '[8, 8]'; '[]' for no such layer
+        hidden: activation of the hidden layers: sigmoid, tanh, relu or identity
+        output: activation of the last layer, likewise
+        backward: who computes the gradients: manual (the equations) or autograd
+        epochs: length of the run and of the cosine
+        learning_rate: η at the start
+        momentum: m, from 0 to below 1
+        eta_min: η that the cosine ends at
+        seed: of the weights, the split, the batches and the noise
+        agreement_every: epochs from one comparison of the two backwards to the next
+        checkpoint_every: epochs from one checkpoint to the next
+        accelerator: what to train on: cpu, gpu, cuda, mps, tpu or auto
+        devices: how many of them
+        strategy: how to share the work: auto, ddp, ddp_spawn or ddp_fork
+        precision: of the arithmetic: 32-true, 64-true or bf16-mixed
+        log_dir: folder for the runs
+        resume: folder of a run to go on with, as it was configured
+    """
+    options = {name: value for name, value in locals().items() if name != "resume"}
+    with usage():
+        if eta_min > learning_rate:
+            raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {learning_rate=}")
+        from nnmath.datasets import load
+
+        table = load(dataset, features, target, samples, noise, seed)
+        if table.classes is None and output != "identity":
+            raise ValueError(f"target {table.target!r} is a number, not one of two classes: add --output identity")
+
+    import logging
+    import shlex
+    import warnings
+
+    import lightning as L
+    import torch
+    import yaml
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from nnmath.callbacks import EpochProgress, GradientAgreement, GradientNorm
+    from nnmath.data import DataModule
+    from nnmath.training import TrainingModule
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # whole batches lie in memory
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning's own
+    L.seed_everything(seed, workers=True, verbose=False)
+
+    sizes = [len(table.features), *([neurons] if isinstance(neurons, int) else neurons), 1]
+    with usage():
+        data = DataModule(table, batch_size, split, seed, torch.float64 if precision == "64-true" else torch.float32)
+        module = TrainingModule(
+            sizes,
+            hidden,
+            output,
+            backward,
+            learning_rate,
+            momentum,
+            eta_min,
+            task="regression" if table.classes is None else "binary",
+            y_std=data.y_std,
+        )
+
+    run = Path(resume) if resume else None
+    last = run / "checkpoints" / "last.ckpt" if run else None
+    done = torch.load(last, weights_only=True)["epoch"] + 1 if last else 0
+    if run and done >= epochs:
+        stop(f"{run} is finished: all of its {epochs} epochs are done", code=2)
+    logger = TensorBoardLogger(
+        save_dir=run.parent.parent if run else log_dir,
+        name=run.parent.name if run else Path(dataset).stem,
+        version=run.name if run else None,
+        default_hp_metric=False,
+        purge_step=done + 1 if run else None,  # what was logged after the checkpoint is logged again
+    )
+    best = ModelCheckpoint(
+        filename="best", monitor="loss/val", every_n_epochs=checkpoint_every, enable_version_counter=False
+    )
+    latest = ModelCheckpoint(filename="last", every_n_epochs=checkpoint_every, enable_version_counter=False)
+    progress = EpochProgress()
+    with usage():
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            precision=precision,
+            max_epochs=epochs,
+            logger=logger,
+            callbacks=[GradientNorm(), GradientAgreement(agreement_every), best, latest, progress],
+            deterministic=True,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    run = Path(trainer.log_dir)
+    if trainer.is_global_zero:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.yaml").write_text(yaml.safe_dump(options | {"split": list(split)}, sort_keys=False))
+        print(f"network {'-'.join(map(str, sizes))}: {module.network.number_of_parameters} parameters, {backward} backward")
+        print(f"data {Path(dataset).stem}: {len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows")
+    trainer.fit(module, data, ckpt_path=last)
+    trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    (test,) = trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)
+    if trainer.is_global_zero:
+        for name, value in test.items():
+            print(f"{name:<24} {value:.4f}")
+        print(f"run: {run}")
+        print(f"look at it: tensorboard --logdir {shlex.quote(str(run.parent.parent))}")
+
+
+def configured(parser: Parser, run: str) -> Any:
+    r"""The options that a run was started with."""
+    config, checkpoint = Path(run, "config.yaml"), Path(run, "checkpoints", "last.ckpt")
+    for file in (config, checkpoint):
+        if not file.is_file():
+            stop(f"resume: {run} is not the folder of a run that can go on: it has no {file.relative_to(run)}", code=2)
+    return parser.parse_path(config)
+
+
+def main() -> None:
+    parser = Parser("Trains the article's network, 2-4-1 unless told otherwise, and logs it to TensorBoard.")
+    parser.add_argument("--config", action="config", help="a YAML file of these options")
+    parser.add_function_arguments(train, as_group=False)
+    options = parser.parse_args()
+    if options.resume:
+        asked = {name for name, value in parser.get_defaults().items() if options[name] != value}
+        if asked != {"resume"}:
+            stop(f"resume goes on with a run as it was configured; leave {', '.join(asked - {'resume'})} out", code=2)
+        options = configured(parser, options.resume).clone(resume=options.resume)
+    options.pop("config")
+    train(**options)
+
+
+if __name__ == "__main__":
+    main()
