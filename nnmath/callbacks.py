@@ -1,4 +1,4 @@
-r"""What else is logged while training: gradient norms, the agreement of the two backwards, and a bar over the epochs."""
+r"""What else is seen while training: gradient norms, the agreement of the two backwards, a bar over the epochs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from nnmath.training import Batch
 class GradientNorm(Callback):
     r"""Logs ‖∂E/∂(w, b)‖₂ of each layer, as ``gradient_norm/layer1`` and so on, at the last update of each epoch."""
 
-    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         if trainer.is_last_batch:
             norms = {
-                f"gradient_norm/layer{i}": get_total_norm([linear.weight.grad, linear.bias.grad])
+                f"gradient_norm/layer{i}": float(get_total_norm([linear.weight.grad, linear.bias.grad]))
                 for i, linear in enumerate(pl_module.network.linears, start=1)
             }
             for logger in trainer.loggers:
@@ -42,9 +42,7 @@ class GradientAgreement(Callback):
     def __init__(self, every_n_epochs: int = 10) -> None:
         self.every_n_epochs = every_n_epochs
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
             difference = agreement(pl_module.network, batch)
             for logger in trainer.loggers:
@@ -82,8 +80,10 @@ def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tenso
 
 
 class EpochProgress(ProgressBar):
-    r"""A bar over the whole run with the losses behind it, where the terminal is one; Lightning's own starts anew with
-    every epoch, and an epoch of full-batch descent is a single step."""
+    r"""A bar over the whole run with the losses behind it; nothing where stderr is no terminal.
+
+    Lightning's own bars start anew with every epoch, and an epoch of full-batch descent is a single step.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,19 +97,19 @@ class EpochProgress(ProgressBar):
             console=Console(stderr=True),
         )
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:
             self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch, losses="")
             self.bar.start()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and not self.bar.disable:
             losses = {name: value for name, value in pl_module.curves.items() if name.startswith("loss/")}
             text = "  ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
             self.bar.update(self.bar.task_ids[0], completed=trainer.current_epoch + 1, losses=text)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.bar.stop()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         self.bar.stop()

@@ -34,8 +34,8 @@ class Equation:
         draw: generator, dtype ↦ inputs to check the row on.
         value: inputs ↦ value, by the hand-written functions.
         by_torch: inputs ↦ the same value, in plain torch.
-        gradients: inputs ↦ the hand-written gradients of value.sum() with respect to some of the inputs, by their names;
-            None where the row claims none.
+        gradients: inputs ↦ the hand-written gradients of value.sum() with respect to some of the inputs, by name; None
+            where the row claims none.
     """
 
     id: str
@@ -76,7 +76,9 @@ NETWORK = {
 # --- the network in plain torch, samples in columns as the article has them ------------------------------------------
 
 
-def nodes(x: Tensor, weight_i: Tensor, bias_i: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> list[Tensor]:
+def nodes(
+    x: Tensor, weight_i: Tensor, bias_i: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor
+) -> list[Tensor]:
     r"""μ₁, h, μ₂, O and E of Fig. 9, by torch."""
     mu_1 = F.linear(x.T, weight_i, bias_i)
     h = torch.sigmoid(mu_1)
@@ -90,9 +92,9 @@ def error_of_hidden(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Te
     return F.mse_loss(torch.sigmoid(F.linear(hidden.T, weight_o, bias_o)).T, target) / 2
 
 
-def trained_by_torch(parameters: Sequence[Tensor], error: Callable[..., Tensor], steps: int, momentum: float) -> Tensor:
+def trained_by_torch(start: Sequence[Tensor], error: Callable[..., Tensor], steps: int, momentum: float) -> Tensor:
     r"""The parameters after so many updates by torch.optim.SGD with torch's cosine annealing, strung together."""
-    parameters = [parameter.clone().requires_grad_() for parameter in parameters]
+    parameters = [parameter.clone().requires_grad_() for parameter in start]
     optimizer = torch.optim.SGD(parameters, lr=RATE, momentum=momentum)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T)
     for _ in range(steps):
@@ -163,7 +165,9 @@ def line_by_torch(x: Tensor, theta0: Tensor, theta1: Tensor, target: Tensor, mom
 
 
 def network_by_torch(x: Tensor, target: Tensor, steps: int, momentum: float, **parameters: Tensor) -> Tensor:
-    return trained_by_torch(list(parameters.values()), lambda *p: nodes(x, *p, target)[-1], steps, momentum)
+    return trained_by_torch(
+        list(parameters.values()), lambda *p: nodes(x, p[0], p[1], p[2], p[3], target)[-1], steps, momentum
+    )
 
 
 def annealed_by_torch(eta_max: Tensor) -> Tensor:
@@ -242,7 +246,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "forward propagation: O = σ(wₒ σ(wᵢ x + bᵢ) + bₒ)",
         (eq.forward,),
         normal(**NETWORK),
-        lambda x, target, **parameters: eq.forward(x, layers_of(**parameters), SIGMOIDS)[-1],
+        lambda x, target, **parameters: eq.forward(x, layers_of(**parameters), SIGMOIDS)[-1],  # needs no target
         lambda **inputs: nodes(**inputs)[-2],
     ),
     Equation(

@@ -89,21 +89,15 @@ class DataModule(L.LightningDataModule):
             require.between(1, float("inf"), batch_size=batch_size)
         if len(split) != 3 or not all(0 < share < float("inf") for share in split):
             raise ValueError(f"split must be three positive shares, got {tuple(split)}")
-        train_share, val_share, test_share = (share / sum(split) for share in split)
-        self.batch_size, self.seed = batch_size, seed
+        n = len(dataset.y)
+        n_val, n_test = (round(n * share / sum(split)) for share in split[1:])
         classes = None if dataset.classes is None else dataset.y
         try:
-            rest, test = train_test_split(
-                np.arange(len(dataset.y)), test_size=test_share, random_state=seed, stratify=classes
-            )
-            train, val = train_test_split(
-                rest,
-                test_size=val_share / (train_share + val_share),
-                random_state=seed,
-                stratify=None if classes is None else classes[rest],
-            )
+            rest, test = train_test_split(np.arange(n), test_size=n_test, random_state=seed, stratify=classes)
+            classes = None if classes is None else classes[rest]
+            train, val = train_test_split(rest, test_size=n_val, random_state=seed, stratify=classes)
         except ValueError as error:
-            raise ValueError(f"{len(dataset.y)} rows cannot be split into {tuple(split)}: {error}") from error
+            raise ValueError(f"{n} rows cannot be split into {tuple(split)}: {error}") from error
         self.x_mean, self.x_std = dataset.x[train].mean(0), dataset.x[train].std(0)
         self.y_mean, self.y_std = 0.0, 1.0
         if dataset.classes is None:

@@ -1,6 +1,6 @@
 r"""The data sets: real data that scikit-learn carries, shapes drawn by a formula, and a user's own CSV file.
 
-Neither torch nor lightning is imported here, so that a script can say what is wrong with a file before it waits for them.
+Neither torch nor lightning is imported here: a script says what is wrong with a file before it waits for them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def breast_cancer(features: Sequence[str] = ("worst radius", "worst smoothness")
 
 
 def xor(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
-    r"""Exclusive or: the corners of the unit square in turn, plus normal noise; 1 where the corner's coordinates differ.
+    r"""Exclusive or: corners of the unit square in turn, plus normal noise; 1 where the coordinates differ.
 
     Args:
         samples: the number n of samples.
@@ -116,8 +116,8 @@ def spirals(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
 def csv(path: str | os.PathLike[str], features: Sequence[str], target: str) -> Dataset:
     r"""A user's own CSV file: a header line, then a sample a line.
 
-    A target with two distinct values, numbers or text, makes two classes, the smaller 0 and the greater 1; a target with
-    more distinct numbers makes a regression.
+    A target with two distinct values, numbers or text, makes two classes, the smaller 0 and the greater 1; a target
+    with more distinct numbers makes a regression.
 
     Args:
         path: the file; UTF-8, with or without byte order mark, separated by commas.
@@ -226,6 +226,8 @@ def load(
         return breast_cancer(features) if features else breast_cancer()
     if name.lower().endswith(".csv") or os.sep in name:
         if not features or not target:
-            raise ValueError(f"a CSV file needs features and target, the names of its columns; got {features=}, {target=}")
+            raise ValueError(
+                f"a CSV file needs features and target, the names of its columns; got {features=}, {target=}"
+            )
         return csv(name, features, target)
     raise ValueError(f"dataset must be one of {', '.join(NAMES)} or the path of a .csv file, got {name!r}")

@@ -154,6 +154,8 @@ class TrainingModule(L.LightningModule):
         )
         by_steps = self.trainer.max_steps > 0
         length = self.trainer.max_steps if by_steps else self.trainer.max_epochs
+        if length is None or length < 1:
+            raise ValueError(f"the cosine needs an end: give the Trainer max_epochs or max_steps, got {length}")
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, length, eta_min=self.hparams["eta_min"])
         return {
             "optimizer": optimizer,

@@ -27,7 +27,7 @@ def train(
     backward: Literal["manual", "autograd"] = "manual",
     epochs: PositiveInt = 1000,
     learning_rate: PositiveFloat = 0.3,
-    momentum: Momentum = 0.9,
+    momentum: Momentum = 0.9,  # type: ignore[valid-type]  # a type made at run time
     eta_min: NonNegativeFloat = 0.0,
     seed: NonNegativeInt = 0,
     agreement_every: PositiveInt = 10,
@@ -142,12 +142,14 @@ def train(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-    run = Path(trainer.log_dir)
+    run = Path(str(trainer.log_dir))
     if trainer.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.yaml").write_text(yaml.safe_dump(options | {"split": list(split)}, sort_keys=False))
-        print(f"network {'-'.join(map(str, sizes))}: {module.network.number_of_parameters} parameters, {backward} backward")
-        print(f"data {Path(dataset).stem}: {len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows")
+        print(f"{'-'.join(map(str, sizes))}: {module.network.number_of_parameters} parameters, {backward} backward")
+        print(
+            f"{Path(dataset).stem}: {len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
+        )
     trainer.fit(module, data, ckpt_path=last)
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     (test,) = trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)

@@ -11,8 +11,10 @@ from nnmath.equations import require
 from nnmath.equations.backpropagation import Layer
 
 
-def staircase(f: Callable[[Tensor], Tensor], low: float, high: float, width: int, steepness: float = 4.0) -> list[Layer]:
-    r"""Network 1-N-1 that approximates f without training: f̂(x) = f(t₀) + Σ_k (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d).
+def staircase(
+    f: Callable[[Tensor], Tensor], low: float, high: float, width: int, steepness: float = 4.0
+) -> list[Layer]:
+    r"""Network 1-N-1 that approximates f untrained: f̂(x) = f(t₀) + Σ_k (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d).
 
     Each hidden neuron is one stair: at the midpoint m_k of the interval from t_{k−1} to t_k it climbs by what f gains
     there. The error falls in proportion to 1/N. It answers half of the article's title question: such a network can

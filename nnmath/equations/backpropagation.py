@@ -11,8 +11,8 @@ layer, Case 2 the delta of a hidden layer from the layer above it; a layer's del
 and bias. The two cases, applied from the last layer to the first, serve any depth.
 
 Samples are columns. With "out" and "in" for the neurons of a layer and of the one below it, and n for the samples:
-weight (..., out, in), bias (..., out), delta and output (..., out, n), x (..., in, n). Leading dimensions are a stack of
-networks. All functions raise ValueError where shapes do not fit.
+weight (..., out, in), bias (..., out), delta and output (..., out, n), x (..., in, n). Leading dimensions are a stack
+of networks. All functions raise ValueError where shapes do not fit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""What the equations refuse: shapes that do not match and numbers out of range, in one line that names the argument."""
+r"""What the equations refuse: shapes that do not match and numbers out of range, in a line that names the argument."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def same_size(dimensions: Sequence[int], **tensors: Any) -> None:
         ValueError: a tensor has too few dimensions, or the two sizes differ.
 
     >>> import torch
-    >>> same_size((-1, -2), weight=torch.zeros(4, 2), x=torch.zeros(266, 2))
+    >>> same_size((-1, -2), w=torch.zeros(4, 2), x=torch.zeros(9, 2))
     Traceback (most recent call last):
     ...
-    ValueError: weight (4, 2) and x (266, 2) do not fit: dimension -1 of weight must have the size of dimension -2 of x; samples are columns
+    ValueError: w (4, 2) and x (9, 2) do not fit: dimension -1 of w is not dimension -2 of x; samples are columns
     """
     a, b = tensors.values()
     i, j = dimensions
@@ -42,8 +42,8 @@ def same_size(dimensions: Sequence[int], **tensors: Any) -> None:
         return
     first, second = tensors
     raise ValueError(
-        f"{first} {tuple(a.shape)} and {second} {tuple(b.shape)} do not fit: dimension {i} of {first} must have the size "
-        f"of dimension {j} of {second}; samples are columns"
+        f"{first} {tuple(a.shape)} and {second} {tuple(b.shape)} do not fit: "
+        f"dimension {i} of {first} is not dimension {j} of {second}; samples are columns"
     )
 
 

@@ -1,0 +1,138 @@
+import mpmath
+import pytest
+import sympy
+import torch
+from accuracy import ulps
+from symbols import Symbols, symbols
+
+from nnmath.equations import (
+    ACTIVATIONS,
+    relu,
+    relu_derivative,
+    sigmoid,
+    sigmoid_derivative,
+    sigmoid_slope,
+    tanh,
+    tanh_derivative,
+    tanh_slope,
+)
+
+TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
+DTYPES = [torch.float64, torch.float32]
+
+
+def points(dtype, largest):
+    """Zero, both signs of tiny, small, moderate and large, as far as the derivative is a normal number."""
+    generator = torch.Generator().manual_seed(0)
+    tiny = 10 ** (torch.rand(300, generator=generator, dtype=torch.float64) * 30 - 30)
+    moderate = torch.randn(300, generator=generator, dtype=torch.float64)
+    large = torch.linspace(-largest, largest, 301, dtype=torch.float64)
+    named = torch.tensor([0.0, 1e-10, -1e-10, 40.0, -40.0])
+    return torch.cat([named, tiny, -tiny, moderate, 10 * moderate, large]).to(dtype)
+
+
+def truth_of_sigmoid_derivative(z):
+    return mpmath.exp(-z) / (1 + mpmath.exp(-z)) ** 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("function", "truth", "largest"),
+    [
+        (sigmoid, lambda z: 1 / (1 + mpmath.exp(-z)), {torch.float64: 700, torch.float32: 85}),
+        (sigmoid_derivative, truth_of_sigmoid_derivative, {torch.float64: 700, torch.float32: 85}),
+        (tanh, mpmath.tanh, {torch.float64: 1e3, torch.float32: 1e3}),
+        (tanh_derivative, lambda z: mpmath.sech(z) ** 2, {torch.float64: 350, torch.float32: 42}),
+    ],
+    ids=["sigmoid", "sigmoid_derivative", "tanh", "tanh_derivative"],
+)
+def test_within_4_ulp_of_the_50_digit_truth(function, truth, largest, dtype):
+    z = points(dtype, largest[dtype])
+    worst = max(
+        ulps(value, truth(mpmath.mpf(point)), dtype)
+        for point, value in zip(z.tolist(), function(z).tolist(), strict=True)
+    )
+    assert worst <= 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_value_and_derivatives_are_torchs(name, dtype):
+    activation = ACTIVATIONS[name]
+    z = torch.cat([points(dtype, 8), torch.tensor([-1e3, 1e3], dtype=dtype)]).requires_grad_()
+    reference = TORCH[name](z)
+    (gradient,) = torch.autograd.grad(reference.sum(), z)
+    z, reference = z.detach(), reference.detach()
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(activation.value(z), reference, rtol=8 * eps, atol=0)
+    # torch takes its derivative from the value, so it carries the value's rounding, one eps next to 1
+    torch.testing.assert_close(activation.derivative(z), gradient, rtol=8 * eps, atol=2 * eps)
+    torch.testing.assert_close(activation.slope(reference), gradient, rtol=8 * eps, atol=0)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_derivative_is_the_limit_of_the_difference_quotient(name):
+    activation = ACTIVATIONS[name]
+    z = torch.linspace(-6, 6, 241, dtype=torch.float64) + 0.0123  # never at the kink of ReLU
+    step = 1e-5
+    quotient = (activation.value(z + step) - activation.value(z - step)) / (2 * step)
+    torch.testing.assert_close(activation.derivative(z), quotient, rtol=0, atol=1e-9)
+
+
+def test_sigmoid_derivative_lives_where_the_slope_has_died():
+    z = torch.tensor([40.0, -40.0], dtype=torch.float64)
+    assert sigmoid_slope(sigmoid(z))[0] == 0
+    assert sigmoid_derivative(z)[0] == pytest.approx(float(truth_of_sigmoid_derivative(mpmath.mpf(40))), rel=1e-15)
+    assert sigmoid_derivative(z)[0] == sigmoid_derivative(z)[1]
+
+
+def test_sigmoid_is_not_binary():
+    """Erratum 1: the range is open; only rounding makes it 1, from z ≈ 37 on."""
+    assert 0.5 < sigmoid(torch.tensor(36.0, dtype=torch.float64)) < 1
+    assert sigmoid(torch.tensor(38.0, dtype=torch.float64)) == 1
+    assert sigmoid(torch.tensor(-700.0, dtype=torch.float64)) > 0
+
+
+def test_tanh_neither_overflows_nor_cancels():
+    z = torch.tensor([-1e3, -1e-10, 0.0, 1e-10, 1e3], dtype=torch.float64)
+    assert tanh(z).tolist() == pytest.approx([-1, -1e-10, 0, 1e-10, 1], rel=1e-15)
+    naive = 2 * sigmoid(2 * z) - 1
+    assert abs(naive[3] / 1e-10 - 1) > 1e-8  # the article's form does cancel
+
+
+def test_relu_derivative_at_the_kink_is_torchs():
+    z = torch.zeros(1, requires_grad=True)
+    torch.relu(z).backward()
+    assert relu_derivative(z.detach()) == z.grad == 0
+
+
+def test_nan_stays_nan():
+    for name, activation in ACTIVATIONS.items():
+        assert activation.value(torch.tensor(torch.nan)).isnan(), name
+
+
+class TestOnSymbols:
+    z = symbols("z", 1)
+
+    def difference(self, activation):
+        value, derivative = activation.value(self.z)[0], activation.derivative(self.z)[0]
+        return sympy.simplify(sympy.diff(value, self.z[0]) - derivative)
+
+    @pytest.mark.parametrize("name", ["sigmoid", "tanh", "identity"])
+    def test_derivative_is_sympys(self, name):
+        assert self.difference(ACTIVATIONS[name]) == 0
+
+    @pytest.mark.parametrize("name", ["sigmoid", "tanh", "identity"])
+    def test_slope_of_the_value_is_the_derivative(self, name):
+        activation = ACTIVATIONS[name]
+        assert sympy.simplify(activation.slope(activation.value(self.z))[0] - activation.derivative(self.z)[0]) == 0
+
+    @pytest.mark.parametrize(("sign", "expected"), [("positive", 1), ("negative", 0)])
+    def test_relu_on_either_side_of_the_kink(self, sign, expected):
+        z = Symbols((1,), dtype=object)
+        z[0] = sympy.Symbol("z", **{sign: True})
+        assert relu_derivative(z)[0] == sympy.diff(relu(z)[0], z[0]) == expected
+
+    def test_the_article_writes_tanh_as_a_sigmoid(self):
+        assert sympy.simplify(tanh(self.z)[0] - (2 * sigmoid(2 * self.z) - 1)[0]) == 0
+        assert sympy.simplify(tanh_slope(tanh(self.z))[0] - (1 - tanh(self.z)[0] ** 2)) == 0

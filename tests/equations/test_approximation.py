@@ -1,0 +1,38 @@
+import itertools
+
+import pytest
+import torch
+
+from nnmath.equations import IDENTITY, SIGMOID, forward, staircase
+
+X = torch.linspace(0, 3, 3001, dtype=torch.float64)
+
+
+def largest_error(width, steepness=4.0):
+    layers = staircase(torch.sin, 0, 3, width, steepness)
+    return (forward(X[None], layers, (SIGMOID, IDENTITY))[-1][0] - torch.sin(X)).abs().max().item()
+
+
+def test_the_error_falls_in_proportion_to_the_width():
+    errors = [largest_error(2**k) for k in range(3, 11)]
+    for wide, twice_as_wide in itertools.pairwise(errors):
+        assert 1.7 < wide / twice_as_wide < 2.3
+    assert errors[-1] < 2e-3
+
+
+def test_a_steep_staircase_is_wrong_by_half_a_stair_at_most():
+    """Of slope 1 at the most, sin climbs no more than 3/N in an interval of 3/N."""
+    assert largest_error(30, steepness=1e4) <= 3 / 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.sin, 0, 3, 0), "width must lie in .*, got width=0"),
+        ((torch.sin, 0, 3, 8, 0.0), "steepness must lie in .*, got steepness=0.0"),
+        ((torch.sin, 3, 3, 8), "the range is empty.*low=3, high=3"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        staircase(*arguments)

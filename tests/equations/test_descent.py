@@ -1,0 +1,163 @@
+import pytest
+import sympy
+import torch
+from accuracy import assert_close
+from symbols import symbols
+
+from nnmath.equations import (
+    accumulate,
+    cosine_annealing,
+    critical_learning_rate,
+    descent,
+    half_mse_gradient,
+    half_mse_hessian,
+    update,
+)
+
+X = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64)
+Y = torch.tensor([2.2, 4.9, 8.1, 10.8], dtype=torch.float64)
+LEAST_SQUARES = torch.linalg.lstsq(torch.stack([torch.ones(4, dtype=torch.float64), X], 1), Y[:, None]).solution[:, 0]
+HESSIAN = half_mse_hessian(torch.stack([torch.ones(4, dtype=torch.float64), X]))
+
+
+def descend(theta, learning_rate, steps):
+    for _ in range(steps):
+        theta = update(theta, torch.stack(half_mse_gradient(X, theta[0], theta[1], Y)), learning_rate)
+    return theta
+
+
+def test_left_of_the_minimum_theta_grows_and_right_of_it_it_shrinks():
+    """Fig. 8, on C = ½ θ², whose slope is θ: P1 at −1, P2 at 1."""
+    p1, p2 = torch.tensor([-1.0]), torch.tensor([1.0])
+    assert -1 < update(p1, gradient=p1, learning_rate=0.1) < 0
+    assert 0 < update(p2, gradient=p2, learning_rate=0.1) < 1
+
+
+def test_limit_is_the_least_squares_solution():
+    assert_close(descend(torch.zeros(2, dtype=torch.float64), learning_rate=0.4, steps=2000), LEAST_SQUARES)
+
+
+def test_critical_learning_rate_divides_convergence_from_divergence():
+    start = LEAST_SQUARES + torch.tensor([1.0, 1.0], dtype=torch.float64)
+    critical = critical_learning_rate(HESSIAN).item()
+
+    def distance(factor, steps):
+        return (descend(start, factor * critical, steps) - LEAST_SQUARES).norm().item()
+
+    assert distance(0.999, 20_000) < 1e-6
+    assert distance(1.001, 20_000) > 1e6
+    assert distance(1.0, 1001) == pytest.approx(distance(1.0, 1003), rel=1e-6)  # it neither shrinks nor grows
+    assert distance(0.001, 20) > 0.9 * distance(0.001, 0)  # too small: hardly moved
+
+
+def test_of_the_hessian_0_every_learning_rate_will_do():
+    assert critical_learning_rate(torch.zeros(2, 2)) == torch.inf
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_a_thousand_steps_are_torchs(momentum):
+    theta = torch.randn(6, dtype=torch.float64)
+    a = torch.randn(6, 6, dtype=torch.float64)
+    matrix = a @ a.mT / 6 + torch.eye(6, dtype=torch.float64)
+    parameter = theta.clone().requires_grad_()
+    optimizer = torch.optim.SGD([parameter], lr=0.05, momentum=momentum)
+    velocity = torch.zeros(6, dtype=torch.float64)
+    trajectory, reference = [], []
+    for _ in range(1000):
+        velocity = accumulate(velocity, matrix @ theta - 1, momentum)
+        theta = update(theta, velocity, 0.05)
+        trajectory.append(theta)
+        optimizer.zero_grad()
+        (parameter @ matrix @ parameter / 2 - parameter.sum()).backward()
+        optimizer.step()
+        reference.append(parameter.detach().clone())
+    assert_close(torch.stack(trajectory), torch.stack(reference))
+
+
+def test_momentum_crosses_the_hump_where_plain_descent_stays():
+    """C = θ⁴/4 − θ²/2 + 0.1 θ has a shallow well near 0.95 and a deep one near −1.05."""
+
+    def final(momentum):
+        theta, velocity = torch.tensor([2.0]), torch.zeros(1)
+        for _ in range(2000):
+            velocity = accumulate(velocity, theta**3 - theta + 0.1, momentum)
+            theta = update(theta, velocity, 0.02)
+        return theta.item()
+
+    assert final(momentum=0.0) == pytest.approx(0.946, abs=1e-3)
+    assert final(momentum=0.9) == pytest.approx(-1.047, abs=1e-3)
+
+
+@pytest.mark.parametrize(("T", "eta_max", "eta_min"), [(1, 0.1, 0.0), (10, 0.3, 0.01), (1000, 1.0, 0.0)])
+def test_cosine_annealing_is_torchs_from_0_to_2T(T, eta_max, eta_min):
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=eta_max)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T, eta_min)
+    rates, reference = [], []
+    for t in range(2 * T + 1):
+        rates.append(cosine_annealing(t, T, eta_max, eta_min))
+        reference.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert_close(torch.tensor(rates, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64))
+
+
+def test_cosine_annealing_falls_to_T_and_climbs_back():
+    rates = [cosine_annealing(t, 50, 0.3, 0.1) for t in range(101)]
+    assert rates[0] == 0.3
+    assert rates[25] == pytest.approx(0.2)
+    assert rates[50] == 0.1
+    assert rates[100] == pytest.approx(0.3)
+    assert rates[:51] == sorted(rates[:51], reverse=True)
+    assert rates[50:] == sorted(rates[50:])
+
+
+def test_cosine_annealing_on_symbols(monkeypatch):
+    monkeypatch.setattr(descent, "cos", sympy.cos)
+    monkeypatch.setattr(descent, "pi", sympy.pi)
+    t, T, high, low = sympy.symbols("t T high low", positive=True)
+    rate = cosine_annealing(t, T, high, low)
+    assert sympy.simplify(rate.subs(t, 0) - high) == 0
+    assert sympy.simplify(rate.subs(t, T) - low) == 0
+    assert sympy.simplify(rate.subs(t, T / 2) - (high + low) / 2) == 0
+    assert sympy.simplify(rate.subs(t, 2 * T - t) - rate) == 0
+
+
+def test_momentum_on_symbols_is_a_geometric_sum():
+    m, gradient = sympy.Symbol("m"), symbols("g", 1)
+    velocity = 0 * gradient
+    for k in range(1, 6):
+        velocity = accumulate(velocity, gradient, m)
+        assert sympy.expand(velocity[0] - sum(gradient[0] * m**i for i in range(k))) == 0
+
+
+class TestRefuses:
+    @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
+    def test_learning_rates(self, rate):
+        with pytest.raises(ValueError, match=r"learning_rate must lie in \[0, inf\), got learning_rate="):
+            update(torch.zeros(1), torch.zeros(1), rate)
+
+    @pytest.mark.parametrize("momentum", [-0.1, 1.0, 1, float("nan")])
+    def test_momenta(self, momentum):
+        with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\), got momentum="):
+            accumulate(torch.zeros(1), torch.zeros(1), momentum)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((0, 0, 0.1), "T must lie in .*, got T=0"),
+            ((-1, 10, 0.1), "t must lie in .*, got t=-1"),
+            ((0, 10, -0.1), "learning_rate must lie in .*, got learning_rate=-0.1"),
+            ((0, 10, 0.1, 0.2), r"eta_min must lie in \[0, 0.1\], got eta_min=0.2"),
+            ((0, 10, 0.1, -0.2), r"eta_min must lie in \[0, 0.1\], got eta_min=-0.2"),
+            ((float("nan"), 10, 0.1), "t must lie in .*, got t=nan"),
+        ],
+    )
+    def test_schedules(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            cosine_annealing(*arguments)
+
+    def test_shapes(self):
+        with pytest.raises(ValueError, match=r"theta and gradient .* got \(4, 1\) and \(4,\)"):
+            update(torch.zeros(4, 1), torch.zeros(4), 0.1)
+        with pytest.raises(ValueError, match=r"velocity and gradient .* got \(4, 1\) and \(4,\)"):
+            accumulate(torch.zeros(4, 1), torch.zeros(4), 0.9)

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from nnmath.data import Batches, DataModule
+from nnmath.datasets import Dataset, breast_cancer, xor
+
+
+def regression(x, y):
+    return Dataset(np.asarray(x, float), np.asarray(y, float), ("a",), "y", None)
+
+
+def rows(loader):
+    return torch.cat([torch.cat(batch, 1) for batch in loader])
+
+
+class TestBatches:
+    def test_every_row_once_in_every_epoch_and_another_order(self):
+        batches = Batches(10, 4, seed=1)
+        orders = []
+        for epoch in range(3):
+            batches.set_epoch(epoch)
+            assert [len(batch) for batch in batches] == [4, 4, 2]
+            orders.append(torch.cat(list(batches)).tolist())
+        assert all(sorted(order) == list(range(10)) for order in orders)
+        assert orders[0] != orders[1] != orders[2]
+
+    def test_the_order_depends_on_seed_and_epoch_alone(self):
+        batches = Batches(10, 4, seed=1)
+        batches.set_epoch(7)
+        first = torch.cat(list(batches))
+        torch.manual_seed(99)
+        again = Batches(10, 4, seed=1)
+        again.set_epoch(7)
+        assert torch.equal(first, torch.cat(list(again)))
+        assert not torch.equal(first, torch.cat(list(Batches(10, 4, seed=2))))
+
+    @pytest.mark.parametrize(("n", "size", "length"), [(10, 4, 3), (8, 4, 2), (3, 4, 1)])
+    def test_length(self, n, size, length):
+        assert len(Batches(n, size)) == len(list(Batches(n, size))) == length
+
+
+class TestDataModule:
+    def test_features_are_standardised_by_the_training_rows_alone(self):
+        data = DataModule(breast_cancer())
+        x, _ = data.train.tensors
+        torch.testing.assert_close(x.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+        torch.testing.assert_close(x.std(0, correction=0), torch.ones(2))
+        assert abs(data.val.tensors[0].mean(0)).max() > 1e-3  # nobody looked at these rows
+
+    def test_a_regressions_target_too(self):
+        data = DataModule(regression(np.arange(50)[:, None], 100 + 7 * np.arange(50)))
+        _, y = data.train.tensors
+        assert y.mean().item() == pytest.approx(0, abs=1e-6)
+        assert y.std(correction=0).item() == pytest.approx(1)
+        assert y.std().item() * data.y_std == pytest.approx(data.x_std[0] * 7, rel=0.05)
+
+    def test_split_is_stratified_disjoint_and_complete(self):
+        dataset = breast_cancer()
+        data = DataModule(dataset, dtype=torch.float64)
+        parts = [data.train, data.val, data.test]
+        assert [len(part) for part in parts] == [341, 114, 114]
+        for part in parts:
+            assert part.tensors[1].mean().item() == pytest.approx(357 / 569, abs=0.01)
+        together = torch.cat([part.tensors[0] for part in parts]).numpy() * data.x_std + data.x_mean
+        np.testing.assert_allclose(np.sort(together, axis=0), np.sort(dataset.x, axis=0))
+
+    def test_shares_need_not_add_up_to_1(self):
+        data = DataModule(xor(samples=100), split=(7, 2, 1))
+        assert [len(part) for part in (data.train, data.val, data.test)] == [70, 20, 10]
+
+    def test_whole_batches_of_rows(self):
+        data = DataModule(xor(samples=100), batch_size=32)
+        assert [tuple(x.shape) for x, _ in data.train_dataloader()] == [(32, 2), (28, 2)]
+        assert [tuple(y.shape) for _, y in data.val_dataloader()] == [(20, 1)]
+        full = DataModule(xor(samples=100))
+        assert torch.equal(rows(full.train_dataloader()), torch.cat(full.train.tensors, 1))
+
+    def test_same_seed_same_batches(self):
+        one, two, other = (DataModule(xor(samples=100), batch_size=32, seed=seed) for seed in (3, 3, 4))
+        assert torch.equal(rows(one.train_dataloader()), rows(two.train_dataloader()))
+        assert not torch.equal(rows(one.train_dataloader()), rows(other.train_dataloader()))
+
+    def test_dtype(self):
+        assert DataModule(xor(), dtype=torch.float64).train.tensors[0].dtype == torch.float64
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"dataset": xor(), "batch_size": 0}, "batch_size must lie in .* got batch_size=0"),
+            ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive shares, got \(1, 1\)"),
+            ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive shares"),
+            ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive shares"),
+            ({"dataset": xor(samples=4)}, "4 rows cannot be split into"),
+            ({"dataset": regression([[1.0]] * 50, range(50))}, "column 'a' is constant over the training rows"),
+            ({"dataset": regression(np.full((50, 1), 1e308), range(50))}, "column 'a' has values too large"),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+    def test_refuses(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            DataModule(**arguments)

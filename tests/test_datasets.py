@@ -1,0 +1,162 @@
+import os
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+from nnmath.datasets import DRAWN, NAMES, breast_cancer, csv, load, spirals, xor
+
+
+def write(folder, text, name="table.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_breast_cancer_is_scikit_learns():
+    bunch = load_breast_cancer()
+    data = breast_cancer(["mean radius", "worst area"])
+    assert data.features == ("mean radius", "worst area")
+    np.testing.assert_array_equal(data.x, bunch.data[:, [0, 23]])
+    np.testing.assert_array_equal(data.y, bunch.target)
+    assert data.classes == ("malignant", "benign")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn_shapes_are_balanced_and_repeatable(name):
+    data = load(name, samples=101, seed=5)
+    assert data.x.shape == (101, 2)
+    assert set(data.y) == {0, 1}
+    assert abs(data.y.mean() - 0.5) < 0.01
+    np.testing.assert_array_equal(data.x, load(name, samples=101, seed=5).x)
+    assert not np.array_equal(data.x, load(name, samples=101, seed=6).x)
+
+
+def test_xor_without_noise_is_the_truth_table():
+    data = xor(samples=4, noise=0)
+    assert {(*map(int, x), int(y)) for x, y in zip(data.x, data.y, strict=True)} == {
+        (0, 0, 0),
+        (0, 1, 1),
+        (1, 0, 1),
+        (1, 1, 0),
+    }
+
+
+def test_spirals_are_each_others_mirror_image():
+    data = spirals(samples=200, noise=0)
+    np.testing.assert_allclose(data.x[data.y == 0], -data.x[data.y == 1])
+    assert np.hypot(*data.x.T).max() == pytest.approx(1, abs=0.01)
+
+
+class TestCsv:
+    def test_two_numbers_make_two_classes(self, tmp_path):
+        data = csv(write(tmp_path, "a,b,died\n1,2,2\n3,4,1\n5,6,2\n"), ["a", "b"], "died")
+        np.testing.assert_array_equal(data.x, [[1, 2], [3, 4], [5, 6]])
+        assert data.y.tolist() == [1, 0, 1]
+        assert data.classes == ("1", "2")
+
+    def test_two_words_make_two_classes(self, tmp_path):
+        data = csv(write(tmp_path, "a,kind\n1,yes\n2,no\n"), ["a"], "kind")
+        assert data.y.tolist() == [1, 0]
+        assert data.classes == ("no", "yes")
+
+    def test_more_numbers_make_a_regression(self, tmp_path):
+        data = csv(write(tmp_path, "a,price\n1,10\n2,11.5\n3,-1e3\n"), ["a"], "price")
+        assert data.y.tolist() == [10, 11.5, -1000]
+        assert data.classes is None
+
+    @pytest.mark.parametrize(
+        ("text", "encoding"),
+        [
+            ("a,b,y\n1,2,0\n3,4,1\n", "utf-8-sig"),
+            ("a,b,y\r\n1,2,0\r\n3,4,1\r\n", "utf-8"),
+            ('"a","b","y"\n"1","2","0"\n"3","4","1"\n', "utf-8"),
+            ("a, b, y\n1, 2, 0\n3, 4, 1\n", "utf-8"),
+            ("y,unused,b,a\n0,text,2,1\n1,,4,3", "utf-8"),
+        ],
+        ids=["byte order mark", "CRLF", "quotes", "blanks", "other order"],
+    )
+    def test_spellings_of_the_same_table(self, tmp_path, text, encoding):
+        data = csv(write(tmp_path, text, encoding=encoding), ["a", "b"], "y")
+        np.testing.assert_array_equal(data.x, [[1, 2], [3, 4]])
+        assert data.y.tolist() == [0, 1]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "is not a CSV file: No columns"),
+            ("a,b,y\n", "has a header but no rows"),
+            ("a,y\n1,0\n2,1\n", "has no column 'b'; its columns are 'a', 'y'"),
+            ("a;b;y\n1;2;0\n", "has no column 'a'; its columns are 'a;b;y'"),
+            ("a,b,y\n1,2,0\n1,oops,1\n", "line 3: column 'b' holds 'oops', but a finite number is needed"),
+            ("a,b,y\n1,2,0\n1,,1\n", "line 3: column 'b' is empty, but a finite number is needed"),
+            ("a,b,y\nnan,2,0\n1,2,1\n", "line 2: column 'a' is empty"),
+            ("a,b,y\n1,2,0\n\n1,2,1\n", "line 3: column 'a' is empty"),
+            ("a,b,y\n1,inf,0\n1,2,1\n", "line 2: column 'b' holds 'inf'"),
+            ("a,b,y\n1,1e309,0\n1,2,1\n", "line 2: column 'b' holds '1e309'"),
+            ("a,b,y\n1,2,0\n1,2,\n", "line 3: column 'y' is empty, but a value is needed"),
+            ("a,b,y\n1,2,red\n1,2,blue\n3,4,5\n", "line 2: column 'y' holds 'red', but a finite number is needed"),
+            ("a,b,y\n1,2,1\n3,4,1\n", "column 'y' holds 1.0 only, so there is nothing to learn"),
+            ("a,b,y\n1,2,0\n3,4,1,7\n", "is not a CSV file: .*Expected 3 fields in line 3, saw 4"),
+        ],
+    )
+    def test_refuses_what_it_cannot_use(self, tmp_path, text, message):
+        with pytest.raises(ValueError, match=message) as refusal:
+            csv(write(tmp_path, text), ["a", "b"], "y")
+        assert "table.csv" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+    def test_refuses_what_is_no_readable_file(self, tmp_path):
+        with pytest.raises(ValueError, match=r"missing\.csv cannot be read: No such file or directory"):
+            csv(tmp_path / "missing.csv", ["a"], "y")
+        with pytest.raises(ValueError, match="cannot be read: Is a directory"):
+            csv(tmp_path, ["a"], "y")
+        with pytest.raises(ValueError, match="is not a CSV file"):
+            csv(write(tmp_path, "a,y\n\xff,1\n", encoding="latin-1"), ["a"], "y")
+
+    @pytest.mark.parametrize("columns", [([], "y"), (["a", "a"], "y"), (["a", "y"], "y")])
+    def test_refuses_columns_named_twice_or_not_at_all(self, tmp_path, columns):
+        with pytest.raises(ValueError, match="features and target must name different columns"):
+            csv(write(tmp_path, "a,y\n1,0\n"), *columns)
+
+
+@pytest.mark.skipif("HABERMAN_CSV" not in os.environ, reason="HABERMAN_CSV does not name Haberman's survival data")
+def test_real_file(tmp_path):
+    with open(os.environ["HABERMAN_CSV"]) as rows:
+        path = write(tmp_path, "age,year,nodes,status\n" + rows.read())
+    data = csv(path, ["age", "nodes"], "status")
+    assert data.x.shape == (306, 2)
+    assert data.y.sum() == 81  # who died within 5 years
+    assert data.classes == ("1", "2")
+
+
+class TestLoad:
+    def test_by_name_and_by_file(self, tmp_path):
+        assert [load(name).x.shape[1] for name in NAMES] == [2] * 6
+        assert load("breast_cancer", features=["mean radius"]).x.shape == (569, 1)
+        path = write(tmp_path, "a,y\n1,0\n2,1\n")
+        assert load(str(path), features=["a"], target="y").x.shape == (2, 1)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                {"name": "mnist"},
+                "dataset must be one of breast_cancer, xor, .* or the path of a .csv file, got 'mnist'",
+            ),
+            ({"name": "a.csv"}, "a CSV file needs features and target"),
+            ({"name": "a.csv", "features": ["a"]}, "a CSV file needs features and target"),
+            (
+                {"name": "xor", "features": ["a"]},
+                "features and target go with a CSV file or breast_cancer, not with xor",
+            ),
+            ({"name": "xor", "samples": 3}, "samples must be at least 10 .*, got samples=3"),
+            ({"name": "xor", "noise": -1}, "noise a number from 0 on, got .*noise=-1"),
+            ({"name": "xor", "noise": float("nan")}, "noise=nan"),
+            ({"name": "breast_cancer", "features": ["size"]}, r"features of breast_cancer must be among .*\['size'\]"),
+            ({"name": "breast_cancer", "target": "y"}, "target goes with a CSV file, not with breast_cancer"),
+        ],
+    )
+    def test_refuses(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            load(**arguments)

@@ -1,0 +1,265 @@
+"""The Module: torch's own network with hand-written gradients, in everything that torch builds on gradients."""
+
+import shutil
+from itertools import pairwise
+
+import pytest
+import torch
+from accuracy import assert_close
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.nn import functional as F
+
+from nnmath.network import HalfMSELoss, Network
+
+MODULES = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
+ACTIVATIONS = st.sampled_from(sorted(MODULES))
+
+
+def sequential(sizes, hidden, output):
+    modules = []
+    for n_in, n_out in pairwise(sizes):
+        modules += [nn.Linear(n_in, n_out), MODULES[hidden]()]
+    return nn.Sequential(*modules[:-1], MODULES[output]())
+
+
+def gradients(network, loss, x, y):
+    x = x.clone().requires_grad_()
+    parameters = list(network.parameters())
+    return torch.autograd.grad(loss(network(x), y), [x, *parameters])
+
+
+@given(
+    sizes=st.lists(st.integers(1, 16), min_size=2, max_size=5),
+    n=st.integers(1, 64),
+    hidden=ACTIVATIONS,
+    output=ACTIVATIONS,
+    reduction=st.sampled_from(["mean", "sum"]),
+    dtype=st.sampled_from([torch.float64, torch.float32]),
+    scale=st.sampled_from([0.0, 1e-12, 1e-3, 1.0, 30.0, 1e3]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=500)
+def test_manual_is_autograd(sizes, n, hidden, output, reduction, dtype, scale, seed):
+    """Against the plain Sequential, saturated or not, from the input to the last bias."""
+    torch.manual_seed(seed)
+    network = Network(sizes, hidden, output).to(dtype)
+    plain = sequential(sizes, hidden, output).to(dtype)
+    plain.load_state_dict(network.state_dict())
+    x, y = scale * torch.randn(n, sizes[0], dtype=dtype), torch.rand(n, sizes[-1], dtype=dtype)
+    assert torch.equal(network(x), plain(x))
+
+    def loss(output, target):
+        return F.mse_loss(output, target, reduction="sum") / (2 * n if reduction == "mean" else 2)
+
+    reference = gradients(plain, loss, x, y)
+    for by_hand, by_autograd in zip(gradients(network, HalfMSELoss(reduction), x, y), reference, strict=True):
+        assert_close(by_hand, by_autograd)
+
+
+@pytest.mark.parametrize("backward", ["manual", "autograd"])
+def test_it_is_the_sequential_one_would_write(backward):
+    torch.manual_seed(3)
+    network = Network(backward=backward)
+    torch.manual_seed(3)
+    plain = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    assert all(map(torch.equal, network.parameters(), plain.parameters()))
+    assert network.number_of_parameters == sum(parameter.numel() for parameter in network.parameters()) == 17
+    plain.load_state_dict(network.state_dict())
+    network.load_state_dict(plain.state_dict())
+
+
+@pytest.mark.parametrize("shape", [(2,), (7, 2), (3, 7, 2), (0, 2), (2, 0, 2)])
+@pytest.mark.parametrize("backward", ["manual", "autograd"])
+def test_any_leading_dimensions(shape, backward):
+    network = Network(backward=backward).double()
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    plain = sequential((2, 4, 1), "sigmoid", "sigmoid").double()
+    plain.load_state_dict(network.state_dict())
+    output, reference = network(x), plain(x)
+    assert output.shape == (*shape[:-1], 1)
+    torch.testing.assert_close(output, reference)
+    torch.testing.assert_close(
+        torch.autograd.grad(output.sum(), [x, *network.parameters()]),
+        torch.autograd.grad(reference.sum(), [x, *plain.parameters()]),
+    )
+
+
+def flat_error(network, x, y):
+    """The error as a function of the parameters, for torch.func."""
+    return lambda parameters: HalfMSELoss(backward=network.backward)(functional_call(network, parameters, (x,)), y)
+
+
+@pytest.mark.parametrize("activation", MODULES)
+class TestEverythingBuiltOnReverseMode:
+    @pytest.fixture
+    def problem(self, activation):
+        network = Network((2, 4, 3, 1), activation, activation).double()
+        return network, torch.randn(5, 2, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64)
+
+    def test_gradcheck_and_gradgradcheck(self, problem):
+        network, x, y = problem
+        names = [name for name, _ in network.named_parameters()]
+
+        def error(x, y, *parameters):
+            return HalfMSELoss()(functional_call(network, dict(zip(names, parameters, strict=True)), (x,)), y)
+
+        inputs = [x.requires_grad_(), y.requires_grad_(), *network.parameters()]
+        assert torch.autograd.gradcheck(error, inputs)
+        assert torch.autograd.gradgradcheck(error, inputs)
+
+    def test_the_hessian_by_jacrev_of_jacrev(self, problem):
+        network, x, y = problem
+        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        by_hand = jacrev(jacrev(flat_error(network, x, y)))(parameters)
+        network.backward = "autograd"
+        reference = jacrev(jacrev(flat_error(network, x, y)))(parameters)
+        for a in parameters:
+            for b in parameters:
+                torch.testing.assert_close(by_hand[a][b], reference[a][b], rtol=1e-12, atol=1e-15)
+
+    def test_gradients_per_sample_by_vmap(self, problem):
+        network, x, y = problem
+        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+
+        def error(parameters, x, y):
+            return HalfMSELoss()(functional_call(network, parameters, (x,))[None], y[None])
+
+        per_sample = vmap(grad(error), (None, 0, 0))(parameters, x, y)
+        together = grad(flat_error(network, x, y))(parameters)
+        for name, gradient in together.items():
+            torch.testing.assert_close(per_sample[name].mean(0), gradient, rtol=1e-12, atol=1e-15)
+
+    @pytest.mark.parametrize("x_dtype", [torch.float32, torch.bfloat16])
+    def test_bf16_autocast(self, problem, x_dtype):
+        network, x, y = (part.float() for part in problem)
+        with torch.autocast("cpu", torch.bfloat16):
+            output = network(x.to(x_dtype))
+            assert output.dtype == torch.bfloat16
+            HalfMSELoss()(output, y).backward()
+        by_hand = [parameter.grad for parameter in network.parameters()]
+        network.zero_grad()
+        network.backward = "autograd"
+        with torch.autocast("cpu", torch.bfloat16):
+            HalfMSELoss(backward="autograd")(network(x.to(x_dtype)), y).backward()
+        for hand, parameter in zip(by_hand, network.parameters(), strict=True):
+            assert hand.dtype == torch.float32
+            largest = parameter.grad.abs().max()
+            assert (hand - parameter.grad).abs().max() <= 2e-2 * largest  # bf16 has 8 bits: 0.4 % a rounding
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, from its forward mode
+class TestForwardModeIsRefused:
+    """Anything of forward mode: never a wrong number, always the same clear line."""
+
+    message = "backward='manual' has hand-written gradients for reverse mode only"
+
+    @pytest.mark.parametrize(
+        "transform",
+        [
+            lambda f, p: jvp(f, (p,), (p,)),
+            lambda f, p: jacfwd(f)(p),
+            lambda f, p: hessian(f)(p),
+            lambda f, p: jacfwd(jacfwd(f))(p),
+            lambda f, p: jacrev(jacfwd(f))(p),
+        ],
+        ids=["jvp", "jacfwd", "hessian", "jacfwd of jacfwd", "jacrev of jacfwd"],
+    )
+    def test_torch_func(self, transform):
+        network = Network().double()
+        error = flat_error(network, torch.randn(5, 2, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64))
+        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        with pytest.raises(RuntimeError, match=self.message):
+            transform(error, parameters)
+        network.backward = "autograd"
+        transform(error, parameters)
+
+    def test_dual_levels(self):
+        import torch.autograd.forward_ad as forward_ad
+
+        x = torch.randn(5, 2)
+        with forward_ad.dual_level():
+            with pytest.raises(RuntimeError, match=self.message):
+                Network()(forward_ad.make_dual(x, x))
+            with pytest.raises(RuntimeError, match=self.message):
+                HalfMSELoss()(forward_ad.make_dual(x, x), x)
+
+
+def test_gradients_accumulate_and_clip():
+    network = Network()
+    x, y = torch.randn(8, 2), torch.rand(8, 1)
+    HalfMSELoss()(network(x), y).backward()
+    once = [parameter.grad.clone() for parameter in network.parameters()]
+    HalfMSELoss()(network(x), y).backward()
+    for parameter, single in zip(network.parameters(), once, strict=True):
+        assert torch.equal(parameter.grad, 2 * single)
+    nn.utils.clip_grad_norm_(network.parameters(), 1e-3)
+    assert nn.utils.get_total_norm([parameter.grad for parameter in network.parameters()]) <= 1.0001e-3
+
+
+def test_only_what_is_wanted_is_computed():
+    network = Network()
+    network[0].requires_grad_(False)
+    HalfMSELoss()(network(torch.randn(8, 2)), torch.rand(8, 1)).backward()
+    assert network[0].weight.grad is None
+    assert network[2].weight.grad is not None
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, from inside the compiler
+def test_torch_compile_of_the_whole_graph():
+    network = Network().double()
+    x, y = torch.randn(8, 2, dtype=torch.float64), torch.rand(8, 1, dtype=torch.float64)
+    reference = gradients(network, HalfMSELoss(), x, y)
+    compiled = torch.compile(lambda x, y: HalfMSELoss()(network(x), y), fullgraph=True)
+    for gradient, expected in zip(
+        torch.autograd.grad(compiled(x, y), list(network.parameters())), reference[1:], strict=True
+    ):
+        assert_close(gradient, expected)
+
+
+class TestRefuses:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"sizes": (2,)}, r"sizes must be .* got sizes=\(2,\)"),
+            ({"sizes": (2, 0, 1)}, "sizes must be"),
+            ({"hidden": "swish"}, "hidden must be one of sigmoid, tanh, relu, identity, got 'swish'"),
+            ({"output": "softmax"}, "output must be one of .* got 'softmax'"),
+            ({"backward": "numeric"}, "backward must be 'manual' or 'autograd', got 'numeric'"),
+        ],
+    )
+    def test_arguments(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            Network(**arguments)
+
+    @pytest.mark.parametrize("shape", [(), (3,), (7, 3), (2, 7)])
+    def test_inputs(self, shape):
+        with pytest.raises(ValueError, match="x must have 2 features in its last dimension, got shape"):
+            Network()(torch.zeros(shape))
+
+    def test_targets_n_against_outputs_n_by_1(self):
+        with pytest.raises(ValueError, match=r"output and target .* got \(7, 1\) and \(7,\)"):
+            HalfMSELoss()(torch.zeros(7, 1), torch.zeros(7))
+
+    @pytest.mark.parametrize("shape", [(7,), (0, 1), (2, 7, 1)])
+    def test_outputs(self, shape):
+        with pytest.raises(ValueError, match="output must have shape"):
+            HalfMSELoss()(torch.zeros(shape), torch.zeros(shape))
+
+    def test_unknown_names_of_the_loss(self):
+        with pytest.raises(ValueError, match="reduction must be 'mean' or 'sum', got 'max'"):
+            HalfMSELoss("max")
+        with pytest.raises(ValueError, match="backward must be"):
+            HalfMSELoss(backward="jax")
+
+
+def test_backward_can_be_changed_and_is_shown():
+    network = Network()
+    network.backward = "autograd"
+    assert "autograd" in repr(network)
+    with pytest.raises(ValueError, match="backward must be"):
+        network.backward = "none"
