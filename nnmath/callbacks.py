@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -80,36 +80,43 @@ def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tenso
 
 
 class EpochProgress(ProgressBar):
-    r"""A bar over the whole run with the losses behind it; nothing where stderr is no terminal.
+    r"""A bar over the whole run with the validation's results behind it; nothing where stderr is no terminal.
 
     Lightning's own bars start anew with every epoch, and an epoch of full-batch descent is a single step.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.bar = Progress(
-            TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-            console=Console(stderr=True),
-        )
+        self.enabled = sys.stderr.isatty()
+        self.bar: Progress | None = None
+
+    def disable(self) -> None:
+        self.enabled = False  # Lightning asks for it in all processes but the first
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if trainer.is_global_zero:
-            self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch, losses="")
+        if self.enabled:
+            columns = (
+                "epoch {task.completed:.0f}/{task.total:.0f}",
+                BarColumn(),
+                TimeRemainingColumn(),
+                "{task.description}",
+            )
+            self.bar = Progress(*columns, transient=True, console=Console(stderr=True))
+            self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
             self.bar.start()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if trainer.is_global_zero and not self.bar.disable:
-            losses = {name: value for name, value in pl_module.curves.items() if name.startswith("loss/")}
-            text = "  ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
-            self.bar.update(self.bar.task_ids[0], completed=trainer.current_epoch + 1, losses=text)
+        if self.bar:
+            results = (f"{name.removeprefix('metrics/')} {value:.3f}" for name, value in trainer.callback_metrics.items())
+            self.bar.update(TaskID(0), completed=trainer.current_epoch + 1, description="  ".join(results))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.bar.stop()
+        self.stop()
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self.bar.stop()
+        self.stop()
+
+    def stop(self) -> None:
+        if self.bar:
+            self.bar.stop()
+            self.bar = None

@@ -55,9 +55,9 @@ def stop(message: object, code: int) -> NoReturn:
 
 
 @contextmanager
-def usage() -> Iterator[None]:
-    r"""A ValueError within is about what the user asked for: it becomes one line, and exit code 2."""
+def usage(errors: type[Exception] = ValueError) -> Iterator[None]:
+    r"""An error of this kind within is about what the user asked for: it becomes one line, and exit code 2."""
     try:
         yield
-    except ValueError as error:
+    except errors as error:
         stop(error, code=2)

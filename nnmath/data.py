@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
@@ -67,8 +68,8 @@ class DataModule(L.LightningDataModule):
         x (n, k), y (n, 1).
 
     Raises:
-        ValueError: the batch size is below 1; the shares are not three positive numbers; there are too
-            few rows for the split; a feature is constant over the training rows or too large for the dtype.
+        ValueError: the batch size is below 1; the shares are not three positive numbers; there are too few rows for the
+            split; a feature, or the target of a regression, is constant over the training rows or overflows.
 
     >>> from nnmath.datasets import xor
     >>> data = DataModule(xor(samples=100), batch_size=32)
@@ -98,14 +99,12 @@ class DataModule(L.LightningDataModule):
             train, val = train_test_split(rest, test_size=n_val, random_state=seed, stratify=classes)
         except ValueError as error:
             raise ValueError(f"{n} rows cannot be split into {tuple(split)}: {error}") from error
-        self.x_mean, self.x_std = dataset.x[train].mean(0), dataset.x[train].std(0)
+        self.batch_size, self.seed = batch_size, seed
+        self.x_mean, self.x_std = standard(dataset.x[train], dataset.features)
         self.y_mean, self.y_std = 0.0, 1.0
         if dataset.classes is None:
-            self.y_mean, self.y_std = float(dataset.y[train].mean()), float(dataset.y[train].std())
-        for name, std in zip((*dataset.features, dataset.target), (*self.x_std, self.y_std), strict=True):
-            if not 0 < std < np.inf:
-                kind = "is constant over the training rows" if std == 0 else "has values too large to be averaged"
-                raise ValueError(f"column {name!r} {kind}, so it cannot be standardised")
+            mean, std = standard(dataset.y[train][:, None], (dataset.target,))
+            self.y_mean, self.y_std = float(mean[0]), float(std[0])
         x = torch.tensor((dataset.x - self.x_mean) / self.x_std, dtype=dtype)  # (n, k)
         y = torch.tensor((dataset.y - self.y_mean) / self.y_std, dtype=dtype)[:, None]  # (n, 1)
         self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in (train, val, test))
@@ -120,6 +119,22 @@ class DataModule(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         return whole_batches(self.test, len(self.test))
+
+
+def standard(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Mean and standard deviation of each column.
+
+    Raises:
+        ValueError: a column is constant, or its numbers overflow.
+    """
+    with np.errstate(all="ignore"):
+        mean, std = rows.mean(0), rows.std(0)
+    for name, column, deviation in zip(names, rows.T, std, strict=True):
+        if column.min() == column.max():
+            raise ValueError(f"column {name!r} is constant over the training rows, so it cannot be standardised")
+        if not 0 < deviation < np.inf:
+            raise ValueError(f"column {name!r} has values too large or too small to be standardised")
+    return mean, std
 
 
 def whole_batches(rows: TensorDataset, batch_size: int, seed: int | None = None) -> DataLoader[Any]:

@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torchmetrics import MeanAbsoluteError, MeanMetric, MetricCollection, R2Score
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
 
 from nnmath.equations import require
@@ -88,8 +88,7 @@ class TrainingModule(L.LightningModule):
         self.save_hyperparameters()
         self.network = Network(sizes, hidden, output, backward)
         self.loss = HalfMSELoss(backward=backward)
-        self.train_loss = MeanMetric(nan_strategy="disable")  # a loss that is nan is to be seen
-        self.eval_loss = MeanMetric(nan_strategy="disable")
+        self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError()
         self.eval_metrics = METRICS[task]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,9 +96,9 @@ class TrainingModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         x, y = batch
-        loss = cast(Tensor, self.loss(self.network(x), y))
-        self.train_loss.update(loss.detach(), len(x))
-        return loss
+        output = self.network(x)
+        self.train_mse.update(output.detach(), y)
+        return cast(Tensor, self.loss(output, y))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch)
@@ -111,7 +110,7 @@ class TrainingModule(L.LightningModule):
         r"""Adds the rows of the batch to the loss and the metrics."""
         x, y = batch
         output = self.network(x)
-        self.eval_loss.update(self.loss(output, y), len(x))
+        self.eval_mse.update(output, y)
         if self.hparams["task"] == "regression":
             self.eval_metrics.update(output * self.hparams["y_std"], y * self.hparams["y_std"])
         elif self.hparams["output"] == "sigmoid":
@@ -121,9 +120,9 @@ class TrainingModule(L.LightningModule):
 
     def evaluation(self, loss: str, metrics: str) -> dict[str, Tensor]:
         r"""The loss and the metrics of all rows since the last call, the metrics' names behind their group's."""
-        result = {loss: self.eval_loss.compute()}
+        result = {loss: self.eval_mse.compute() / 2}
         result |= {f"{metrics}/{name}": value for name, value in self.eval_metrics.compute().items()}
-        self.eval_loss.reset()
+        self.eval_mse.reset()
         self.eval_metrics.reset()
         return result
 
@@ -140,13 +139,13 @@ class TrainingModule(L.LightningModule):
             self.curves |= result
 
     def on_train_epoch_end(self) -> None:
-        self.curves["loss/train"] = self.train_loss.compute()
-        self.train_loss.reset()
+        self.curves["loss/train"] = self.train_mse.compute() / 2
+        self.train_mse.reset()
         for logger in self.loggers:
             logger.log_metrics(self.curves, step=self.current_epoch + 1)
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict(self.evaluation("test/loss", "test"))
+        self.log_dict(self.evaluation("test/loss", "test"), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.SGD(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
 
 from nnmath.command_line import Parser, stop, usage
@@ -32,9 +33,9 @@ def train(
     seed: NonNegativeInt = 0,
     agreement_every: PositiveInt = 10,
     checkpoint_every: PositiveInt = 10,
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "cpu",
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "cpu",
     devices: PositiveInt = 1,
-    strategy: Literal["auto", "ddp", "ddp_spawn", "ddp_fork"] = "auto",
+    strategy: Literal["auto", "ddp", "ddp_fork"] = "auto",
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true",
     log_dir: str = "lightning_logs",
     resume: str | None = None,
@@ -60,9 +61,9 @@ def train(
         seed: of the weights, the split, the batches and the noise
         agreement_every: epochs from one comparison of the two backwards to the next
         checkpoint_every: epochs from one checkpoint to the next
-        accelerator: what to train on: cpu, gpu, cuda, mps, tpu or auto
+        accelerator: what to train on: cpu, gpu, cuda, mps or auto
         devices: how many of them
-        strategy: how to share the work: auto, ddp, ddp_spawn or ddp_fork
+        strategy: how to share the work: auto, ddp or ddp_fork
         precision: of the arithmetic: 32-true, 64-true or bf16-mixed
         log_dir: folder for the runs
         resume: folder of a run to go on with, as it was configured
@@ -83,7 +84,7 @@ def train(
 
     import lightning as L
     import torch
-    import yaml
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -123,12 +124,12 @@ def train(
         default_hp_metric=False,
         purge_step=done + 1 if run else None,  # what was logged after the checkpoint is logged again
     )
-    best = ModelCheckpoint(
-        filename="best", monitor="loss/val", every_n_epochs=checkpoint_every, enable_version_counter=False
+    every = {"every_n_epochs": min(checkpoint_every, epochs), "enable_version_counter": False}
+    best, latest = (
+        ModelCheckpoint(filename="best", monitor="loss/val", **every),
+        ModelCheckpoint(filename="last", **every),
     )
-    latest = ModelCheckpoint(filename="last", every_n_epochs=checkpoint_every, enable_version_counter=False)
-    progress = EpochProgress()
-    with usage():
+    with usage(MisconfigurationException), usage():
         trainer = L.Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -136,22 +137,27 @@ def train(
             precision=precision,
             max_epochs=epochs,
             logger=logger,
-            callbacks=[GradientNorm(), GradientAgreement(agreement_every), best, latest, progress],
+            callbacks=[GradientNorm(), GradientAgreement(agreement_every), best, latest, EpochProgress()],
             deterministic=True,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-    run = Path(str(trainer.log_dir))
+    run = Path(logger.log_dir)
     if trainer.is_global_zero:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "config.yaml").write_text(yaml.safe_dump(options | {"split": list(split)}, sort_keys=False))
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
+        except OSError as error:
+            stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
         print(f"{'-'.join(map(str, sizes))}: {module.network.number_of_parameters} parameters, {backward} backward")
         print(
             f"{Path(dataset).stem}: {len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
         )
     trainer.fit(module, data, ckpt_path=last)
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    if not trainer.callback_metrics["loss/val"].isfinite():
+        stop(f"the loss is {trainer.callback_metrics['loss/val']}: try a learning_rate below {learning_rate}", code=1)
     (test,) = trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)
     if trainer.is_global_zero:
         for name, value in test.items():
@@ -166,7 +172,9 @@ def configured(parser: Parser, run: str) -> Any:
     for file in (config, checkpoint):
         if not file.is_file():
             stop(f"resume: {run} is not the folder of a run that can go on: it has no {file.relative_to(run)}", code=2)
-    return parser.parse_path(config)
+    options = parser.parse_path(config)
+    options.resume = run
+    return options
 
 
 def main() -> None:
@@ -178,9 +186,8 @@ def main() -> None:
         asked = {name for name, value in parser.get_defaults().items() if options[name] != value}
         if asked != {"resume"}:
             stop(f"resume goes on with a run as it was configured; leave {', '.join(asked - {'resume'})} out", code=2)
-        options = configured(parser, options.resume).clone(resume=options.resume)
-    options.pop("config")
-    train(**options)
+        options = configured(parser, options.resume)
+    train(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
 
 
 if __name__ == "__main__":

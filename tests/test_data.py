@@ -92,11 +92,11 @@ class TestDataModule:
             ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive shares"),
             ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive shares"),
             ({"dataset": xor(samples=4)}, "4 rows cannot be split into"),
-            ({"dataset": regression([[1.0]] * 50, range(50))}, "column 'a' is constant over the training rows"),
-            ({"dataset": regression(np.full((50, 1), 1e308), range(50))}, "column 'a' has values too large"),
+            ({"dataset": regression([[0.1]] * 50, range(50))}, "column 'a' is constant over the training rows"),
+            ({"dataset": regression(np.arange(50)[:, None] * 1e306, range(50))}, "column 'a' has values too large"),
+            ({"dataset": regression(np.arange(50)[:, None], [0.1] * 50)}, "column 'y' is constant"),
         ],
     )
-    @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
     def test_refuses(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             DataModule(**arguments)

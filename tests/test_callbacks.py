@@ -1,0 +1,105 @@
+import io
+import sys
+
+import pytest
+import torch
+from runs import fit, scalars
+from torch.nn.utils import get_total_norm
+
+from nnmath import callbacks
+from nnmath.callbacks import EpochProgress, GradientAgreement, GradientNorm, agreement, gradients
+from nnmath.data import DataModule
+from nnmath.datasets import moons
+from nnmath.equations import ACTIVATIONS
+from nnmath.network import HalfMSELoss, Network
+from nnmath.training import TrainingModule
+
+
+def test_gradient_norm_of_each_layer(tmp_path):
+    data = DataModule(moons())
+    module = TrainingModule((2, 4, 3, 1))
+    x, y = data.train.tensors
+    HalfMSELoss()(module.network(x), y).backward()
+    expected = [get_total_norm([layer.weight.grad, layer.bias.grad]).item() for layer in module.network.linears]
+    fit(module, data, tmp_path, max_epochs=3, callbacks=[GradientNorm()])
+    curves = scalars(tmp_path)
+    assert [curves[f"gradient_norm/layer{i}"][0] for i in (1, 2, 3)] == [(1, pytest.approx(norm)) for norm in expected]
+    assert [step for step, _ in curves["gradient_norm/layer1"]] == [1, 2, 3]
+
+
+class TestAgreement:
+    @pytest.mark.parametrize("backward", ["manual", "autograd"])
+    def test_is_logged_every_k_epochs_and_is_rounding(self, tmp_path, backward):
+        data = DataModule(moons(), batch_size=50)
+        fit(TrainingModule(backward=backward), data, tmp_path, max_epochs=7, callbacks=[GradientAgreement(3)])
+        curve = scalars(tmp_path)["agreement/relative_difference"]
+        assert [step for step, _ in curve] == [1, 4, 7]
+        assert all(0 <= value < 1e-5 for _, value in curve)
+
+    def test_sees_a_wrong_derivative(self, monkeypatch):
+        batch = torch.randn(8, 2), torch.rand(8, 1)
+        wrong = ACTIVATIONS["sigmoid"]._replace(slope=lambda h: h * (1 - h) * 1.001)
+        assert agreement(Network(), batch) < 1e-5
+        monkeypatch.setitem(ACTIVATIONS, "sigmoid", wrong)
+        assert agreement(Network(), batch) == pytest.approx(1e-3, rel=1.1)
+
+    def test_leaves_weights_gradients_and_backward_as_they_were(self):
+        network = Network(backward="autograd")
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        agreement(network, (torch.randn(8, 2), torch.rand(8, 1)))
+        assert all(map(torch.equal, before, network.parameters()))
+        assert all(parameter.grad is None for parameter in network.parameters())
+        assert network.backward == "autograd"
+
+    def test_two_zero_gradients_agree(self):
+        network = Network(hidden="relu", output="relu")
+        with torch.no_grad():
+            network[2].bias.fill_(-1e6)  # a dead output: every gradient is 0
+        batch = torch.randn(8, 2), torch.rand(8, 1)
+        assert all((gradient == 0).all() for gradient in gradients(network, batch, "autograd"))
+        assert agreement(network, batch) == 0
+
+
+class TestEpochProgress:
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def fit(self, folder):
+        bar = {"callbacks": [EpochProgress()], "enable_progress_bar": True}
+        fit(TrainingModule(), DataModule(moons()), folder, max_epochs=4, **bar)
+
+    def test_counts_the_epochs_and_shows_the_results(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TERM", "xterm")
+        terminal = self.Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(callbacks, "Console", lambda stderr: _console(terminal))
+        fit(
+            TrainingModule(),
+            DataModule(moons()),
+            tmp_path,
+            max_epochs=4,
+            callbacks=[EpochProgress()],
+            enable_progress_bar=True,
+        )
+        assert "epoch 4/4" in terminal.getvalue()
+        assert "val 0." in terminal.getvalue()
+        assert "accuracy 0." in terminal.getvalue()
+
+    def test_says_nothing_where_there_is_no_terminal(self, tmp_path, capfd):
+        fit(
+            TrainingModule(),
+            DataModule(moons()),
+            tmp_path,
+            max_epochs=4,
+            callbacks=[EpochProgress()],
+            enable_progress_bar=True,
+        )
+        out, err = capfd.readouterr()
+        assert "epoch" not in out + err
+
+
+def _console(terminal):
+    from rich.console import Console
+
+    return Console(file=terminal, force_terminal=True, width=120)

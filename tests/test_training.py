@@ -1,0 +1,152 @@
+import math
+
+import pytest
+import torch
+from accuracy import assert_close
+from lightning.pytorch.utilities.model_summary import summarize
+from runs import fit, scalars
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score, roc_auc_score
+
+from nnmath.data import DataModule
+from nnmath.datasets import Dataset, breast_cancer, moons, xor
+from nnmath.equations import SIGMOID, Layer, at_rest, cosine_annealing, forward, half_mse, training_step
+from nnmath.training import TrainingModule
+
+
+def layers_of(module):
+    return [Layer(linear.weight.detach().clone(), linear.bias.detach().clone()) for linear in module.network.linears]
+
+
+def test_17_parameters_by_lightnings_summary():
+    assert summarize(TrainingModule()).total_parameters == TrainingModule().network.number_of_parameters == 17
+
+
+@pytest.mark.parametrize("backward", ["manual", "autograd"])
+@pytest.mark.parametrize("batch_size", [None, 32])
+def test_a_loop_by_hand_ends_at_the_same_weights_and_losses(tmp_path, batch_size, backward):
+    epochs = 60
+    data = DataModule(xor(samples=100), batch_size, seed=5, dtype=torch.float64)
+    module = TrainingModule(backward=backward, learning_rate=0.5, momentum=0.8, eta_min=0.01)
+    layers = [Layer(*(tensor.double() for tensor in layer)) for layer in layers_of(module)]
+    velocities = at_rest(layers)
+    fit(module, data, tmp_path, max_epochs=epochs, precision="64-true")
+
+    loader, losses = data.train_dataloader(), []
+    for epoch in range(epochs):
+        loader.sampler.set_epoch(epoch)
+        rate = cosine_annealing(epoch, epochs, 0.5, 0.01)
+        batches = [(x.mT, y.mT) for x, y in loader]
+        total = 0.0
+        for x, y in batches:
+            total += half_mse(forward(x, layers, (SIGMOID, SIGMOID))[-1], y).item() * x.shape[-1]
+            layers, velocities = training_step(x, y, layers, velocities, (SIGMOID, SIGMOID), rate, 0.8)
+        losses.append(total / 60)
+
+    for by_hand, trained in zip(layers, layers_of(module), strict=True):
+        assert_close(trained.weight, by_hand.weight)
+        assert_close(trained.bias, by_hand.bias)
+    logged = [value for _, value in scalars(tmp_path)["loss/train"]]
+    assert logged == pytest.approx(losses, rel=1e-6)  # event files hold float32
+
+
+def test_the_event_file_holds_every_curve_over_every_epoch(tmp_path):
+    trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=12)
+    curves = scalars(tmp_path)
+    names = {"loss/train", "loss/val", "metrics/accuracy", "metrics/auroc", "metrics/f1", "learning_rate"}
+    assert set(curves) == names
+    for name in names:
+        assert [step for step, _ in curves[name]] == list(range(1, 13))
+    rates = [value for _, value in curves["learning_rate"]]
+    assert rates == pytest.approx([cosine_annealing(t, 12, 0.3) for t in range(12)], rel=1e-6)
+    for name in names - {"loss/train", "learning_rate"}:
+        assert trainer.callback_metrics[name].item() == pytest.approx(curves[name][-1][1])
+
+
+def test_losses_and_metrics_are_scikit_learns(tmp_path):
+    data = DataModule(breast_cancer())
+    module = TrainingModule()
+    fit(module, data, tmp_path, max_epochs=5)
+    x, y = data.val.tensors
+    output = module(x).detach()
+    logged = {name: curve[-1][1] for name, curve in scalars(tmp_path).items()}
+    assert logged["loss/val"] == pytest.approx(((output - y) ** 2).mean().item() / 2)
+    assert logged["metrics/accuracy"] == pytest.approx(accuracy_score(y, output > 0.5))
+    assert logged["metrics/f1"] == pytest.approx(f1_score(y, output > 0.5))
+    assert logged["metrics/auroc"] == pytest.approx(roc_auc_score(y, output))
+
+
+@pytest.mark.parametrize("output", ["identity", "tanh", "relu"])
+def test_classes_are_decided_at_one_half_whatever_the_output_layer(tmp_path, output):
+    """torchmetrics would take outputs beyond 0 ... 1 for logits and decide at 0."""
+    data = DataModule(moons())
+    module = TrainingModule(output=output, learning_rate=0.1)
+    fit(module, data, tmp_path, max_epochs=100)
+    x, y = data.val.tensors
+    decided = module(x).detach()
+    assert not ((decided > 0) & (decided < 1)).all()
+    logged = {name: curve[-1][1] for name, curve in scalars(tmp_path).items()}
+    assert logged["metrics/accuracy"] == pytest.approx(accuracy_score(y, decided > 0.5))
+    assert logged["metrics/auroc"] == pytest.approx(roc_auc_score(y, decided))
+
+
+def test_a_regression_is_measured_in_the_units_of_its_data(tmp_path):
+    x = torch.linspace(-2, 2, 100, dtype=torch.float64)[:, None].numpy()
+    data = DataModule(Dataset(x, 500 + 30 * x[:, 0] ** 3, ("x",), "y", None))
+    module = TrainingModule((1, 4, 1), output="identity", task="regression", y_std=data.y_std, learning_rate=0.1)
+    trainer = fit(module, data, tmp_path, max_epochs=100)
+    (test,) = trainer.test(module, data, verbose=False)
+    rows, target = data.test.tensors
+    predicted, actual = (data.y_mean + data.y_std * part for part in (module(rows).detach(), target))
+    assert test["test/r2"] == pytest.approx(r2_score(actual, predicted), abs=1e-4)
+    assert test["test/mean_absolute_error"] == pytest.approx(mean_absolute_error(actual, predicted), rel=1e-4)
+    assert test["test/loss"] == pytest.approx((((predicted - actual) / data.y_std) ** 2).mean().item() / 2, rel=1e-4)
+    assert test["test/r2"] > 0.5
+
+
+def test_same_seed_same_bits_and_another_seed_others(tmp_path):
+    def run(seed, name):
+        torch.manual_seed(seed)
+        module = TrainingModule()
+        fit(module, DataModule(moons(seed=seed), batch_size=64, seed=seed), tmp_path / name, max_epochs=8)
+        return module.state_dict(), scalars(tmp_path / name)
+
+    (weights, curves), (same_weights, same_curves), (_, other_curves) = run(1, "a"), run(1, "b"), run(2, "c")
+    assert all(torch.equal(weights[name], same_weights[name]) for name in weights)
+    assert curves == same_curves
+    assert curves["loss/val"] != other_curves["loss/val"]
+
+
+def test_the_schedule_is_as_long_as_the_run_in_steps_too(tmp_path):
+    module = TrainingModule()
+    trainer = fit(module, DataModule(moons(), batch_size=100), tmp_path, max_steps=30, max_epochs=-1)
+    assert trainer.lr_scheduler_configs[0].interval == "step"
+    assert trainer.lr_scheduler_configs[0].scheduler.T_max == 30
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_run_without_an_end_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the cosine needs an end: give the Trainer max_epochs or max_steps"):
+        fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=-1)
+
+
+def test_a_loss_that_is_nan_is_logged_as_nan(tmp_path):
+    module = TrainingModule(output="identity", hidden="identity", learning_rate=1e30)
+    fit(module, DataModule(moons()), tmp_path, max_epochs=5)
+    assert math.isnan(scalars(tmp_path)["loss/train"][-1][1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must lie in"),
+        ({"learning_rate": float("nan")}, "learning_rate must lie in .*nan"),
+        ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), got momentum=1.0"),
+        ({"eta_min": 0.5}, r"eta_min must lie in \[0, 0.3\], got eta_min=0.5"),
+        ({"task": "ranking"}, "task must be 'binary' or 'regression', got 'ranking'"),
+        ({"sizes": (2,)}, "sizes must be"),
+        ({"backward": "both"}, "backward must be"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingModule(**arguments)
