@@ -107,8 +107,9 @@ class EpochProgress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self.bar:
-            results = (f"{name.removeprefix('metrics/')} {value:.3f}" for name, value in trainer.callback_metrics.items())
-            self.bar.update(TaskID(0), completed=trainer.current_epoch + 1, description="  ".join(results))
+            results = "  ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
+            done = trainer.current_epoch + 1
+            self.bar.update(TaskID(0), completed=done, description=results.replace("metrics/", ""))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.stop()

@@ -45,8 +45,8 @@ class TrainingModule(L.LightningModule):
 
     Once an epoch, with the number of finished epochs as the step, this goes to the logger: ``loss/train`` and
     ``loss/val``, ``metrics/...`` of the validation rows, and the ``learning_rate`` of the epoch. The training loss is
-    the mean over the epoch's batches, each taken before its update; the validation loss is taken after the last. A test
-    logs ``test/loss`` and the metrics as ``test/...``.
+    the mean over the epoch's rows, each taken before its batch's update; the validation loss is taken after the last. A
+    test logs ``test/loss`` and the metrics as ``test/...``. The newest figures are in ``trainer.callback_metrics``.
 
     Args:
         sizes: the neurons of each layer, the inputs first.
@@ -145,7 +145,10 @@ class TrainingModule(L.LightningModule):
             logger.log_metrics(self.curves, step=self.current_epoch + 1)
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict(self.evaluation("test/loss", "test"), sync_dist=True)
+        result = self.evaluation("test/loss", "test")
+        self.trainer.callback_metrics.update(result)
+        for logger in self.loggers:
+            logger.log_metrics(result, step=self.current_epoch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.SGD(

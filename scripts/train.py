@@ -114,7 +114,7 @@ def train(
 
     run = Path(resume) if resume else None
     last = run / "checkpoints" / "last.ckpt" if run else None
-    done = torch.load(last, weights_only=True)["epoch"] + 1 if last else 0
+    done = torch.load(last, weights_only=True)["lr_schedulers"][0]["last_epoch"] if last else 0
     if run and done >= epochs:
         stop(f"{run} is finished: all of its {epochs} epochs are done", code=2)
     logger = TensorBoardLogger(
@@ -158,9 +158,9 @@ def train(
     trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     if not trainer.callback_metrics["loss/val"].isfinite():
         stop(f"the loss is {trainer.callback_metrics['loss/val']}: try a learning_rate below {learning_rate}", code=1)
-    (test,) = trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)
+    trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)
     if trainer.is_global_zero:
-        for name, value in test.items():
+        for name, value in trainer.callback_metrics.items():
             print(f"{name:<24} {value:.4f}")
         print(f"run: {run}")
         print(f"look at it: tensorboard --logdir {shlex.quote(str(run.parent.parent))}")

@@ -1,0 +1,228 @@
+"""scripts/train.py as people run it: in a process of its own, its output read, its files opened."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+import yaml
+from runs import scalars
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
+
+
+def train(folder, *options, timeout=120):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, options)], cwd=folder, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("default")
+    return folder, train(folder)
+
+
+class TestWithoutArguments:
+    def test_trains_to_the_end_and_says_where_to_look(self, default):
+        folder, process = default
+        assert process.returncode == 0, process.stderr
+        assert process.stderr == ""
+        assert process.stdout.startswith(
+            "2-4-1: 17 parameters, manual backward\nbreast_cancer: 341 training, 114 validation, 114 test rows\n"
+        )
+        run, command = re.search(r"run: (.*)\nlook at it: (.*)\n$", process.stdout).groups()
+        assert command == "tensorboard --logdir lightning_logs"
+        assert {path.name for path in (folder / run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+        assert weights(folder / run)["epoch"] == 999
+
+    def test_both_losses_fall_and_the_validation_rows_are_told_apart(self, default):
+        folder, _ = default
+        curves = scalars(folder / "lightning_logs" / "breast_cancer" / "version_0")
+        assert set(curves) == {
+            *("loss/train", "loss/val", "learning_rate", "gradient_norm/layer1", "gradient_norm/layer2"),
+            *("metrics/accuracy", "metrics/auroc", "metrics/f1", "agreement/relative_difference"),
+            *("test/loss", "test/accuracy", "test/auroc", "test/f1"),
+        }
+        for name in ("loss/train", "loss/val"):
+            values = [value for _, value in curves[name]]
+            assert [step for step, _ in curves[name]] == list(range(1, 1001))
+            assert values[-1] < 0.2 * values[0]
+            tenths = values[:: len(values) // 10]
+            assert all(later < 1.02 * earlier for earlier, later in zip(tenths, tenths[1:]))
+        assert curves["metrics/accuracy"][-1][1] >= 0.93
+        assert max(value for _, value in curves["agreement/relative_difference"]) < 1e-5
+
+    def test_prints_the_test_metrics_of_the_best_checkpoint(self, default):
+        folder, process = default
+        printed = dict(line.split() for line in process.stdout.splitlines() if line.startswith("test/"))
+        curves = scalars(folder / "lightning_logs" / "breast_cancer" / "version_0")
+        assert {name: float(value) for name, value in printed.items()} == {
+            name: pytest.approx(curves[name][-1][1], abs=5e-5) for name in curves if name.startswith("test/")
+        }
+
+    def test_the_runs_options_make_the_same_run_again(self, default):
+        folder, _ = default
+        first = folder / "lightning_logs" / "breast_cancer" / "version_0"
+        process = train(folder, "--config", first / "config.yaml")
+        assert process.returncode == 0, process.stderr
+        again = folder / "lightning_logs" / "breast_cancer" / "version_1"
+        assert scalars(first) == scalars(again)
+        one, two = weights(first)["state_dict"], weights(again)["state_dict"]
+        assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--backward", "autograd", "--neurons", "[8, 8]", "--hidden", "tanh"], "2-8-8-1: 105 parameters, autograd"),
+        (["--dataset", "xor", "--batch_size", 32, "--precision", "64-true"], "xor: 240 training, 80 val"),
+        (["--dataset", "moons", "--neurons", "[]", "--samples", 50, "--noise", 0.3], "2-1: 3 parameters"),
+        (["--dataset", "circles", "--output", "identity", "--precision", "bf16-mixed"], "test/auroc"),
+        (["--dataset", "spirals", "--split", "[8, 1, 1]"], "320 training, 40 validation, 40 test"),
+        (["--dataset", "gaussians", "--hidden", "relu", "--seed", 9], "gaussians: 240"),
+        (["--features", "[mean texture, mean area, worst area]"], "3-4-1: 21 parameters"),
+        (["--devices", 2, "--strategy", "ddp_fork"], "test/loss"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_options(tmp_path, options, expected):
+    process = train(tmp_path, "--epochs", 5, *options)
+    assert process.returncode == 0, process.stderr
+    assert expected in process.stdout
+
+
+def test_a_csv_file_of_ones_own(tmp_path):
+    rows = "".join(f"{i % 7},{i % 5},{3.5 * (i % 7) - i % 5}\n" for i in range(100))
+    (tmp_path / "my data.csv").write_text("a,b,price\n" + rows)
+    options = ["--dataset", "my data.csv", "--features", "[a, b]", "--target", "price", "--epochs", 50]
+    process = train(tmp_path, *options, "--output", "identity", "--hidden", "tanh")
+    assert process.returncode == 0, process.stderr
+    assert float(re.search(r"test/r2 +(.*)", process.stdout).group(1)) > 0.9
+    assert "mean_absolute_error" in process.stdout
+    assert (tmp_path / "lightning_logs" / "my data" / "version_0").is_dir()
+    refused = train(tmp_path, *options)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "train.py: error: target 'price' is a number, not one of two classes: add --output identity\n"
+    )
+
+
+class TestHelp:
+    def test_fits_a_screen_and_comes_at_once(self, tmp_path):
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            process = train(tmp_path, "--help")
+            seconds.append(time.perf_counter() - start)
+        lines = process.stdout.splitlines()
+        assert len(lines) <= 45
+        assert max(map(len, lines)) <= 100
+        assert min(seconds) < 1
+
+    def test_names_every_option(self, tmp_path):
+        options = yaml.safe_load(train(tmp_path, "--print_config").stdout)
+        text = train(tmp_path, "--help").stdout
+        assert all(f"--{name} " in text for name in options)
+
+    def test_the_scripts_choices_are_the_networks(self):
+        from nnmath.network import ActivationName, Backward
+
+        namespace = {"__name__": "train"}
+        exec(compile(SCRIPT.read_text(), SCRIPT, "exec"), namespace)
+        hints = get_type_hints(namespace["train"], namespace)
+        assert get_args(hints["hidden"]) == get_args(hints["output"]) == get_args(ActivationName)
+        assert get_args(hints["backward"]) == get_args(Backward)
+
+
+class TestRefuses:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("--epoch 3", "unrecognized arguments: --epoch 3"),
+            ("--epochs 0", 'option "epochs": .*0 does not conform'),
+            ("--learning_rate nan", 'option "learning_rate": .*nan does not conform'),
+            ("--learning_rate -1", 'option "learning_rate": .*-1'),
+            ("--momentum 1", 'option "momentum": .*does not conform to restriction v>=0 and v<1'),
+            ("--eta_min 0.5", "eta_min must not exceed the learning rate, got eta_min=0.5, learning_rate=0.3"),
+            ("--hidden swish", 'option "hidden": .*swish'),
+            ("--backward torch", 'option "backward": .*torch'),
+            ("--split [1,2]", 'option "split": '),
+            ("--neurons 0", 'option "neurons": '),
+            ("--config missing.yaml", "missing.yaml"),
+            ("--dataset mnist", "dataset must be one of breast_cancer, .* got 'mnist'"),
+            ("--dataset missing.csv --features [a] --target b", "missing.csv cannot be read: No such file"),
+            ("--dataset missing.csv", "a CSV file needs features and target"),
+            ("--features [size]", "features of breast_cancer must be among"),
+            ("--samples 3 --dataset xor", "samples must be at least 10"),
+            ("--resume nowhere", "resume: nowhere is not the folder of a run that can go on: it has no config.yaml"),
+            ("--resume nowhere --epochs 3", "resume goes on with a run as it was configured; leave epochs out"),
+        ],
+    )
+    def test_in_one_line_before_anything_heavy_is_imported(self, tmp_path, options, message):
+        program = (
+            "import atexit, runpy, sys; sys.argv = sys.argv[1:];"
+            "atexit.register(lambda: print(*({'torch', 'lightning', 'matplotlib'} & set(sys.modules))));"
+            "runpy.run_path(sys.argv[0], run_name='__main__')"
+        )
+        command = [sys.executable, "-c", program, SCRIPT, *options.split()]
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert process.returncode == 2
+        assert re.fullmatch(f"train.py: error: .*{message}.*\n", process.stderr)
+        assert process.stdout == "\n"  # what of torch and lightning was imported: nothing
+        assert not any(tmp_path.iterdir())
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+    def test_a_device_that_is_not_there(self, tmp_path):
+        process = train(tmp_path, "--accelerator", "gpu")
+        assert process.returncode == 2
+        assert process.stderr == "train.py: error: No supported gpu backend found!\n"
+
+    def test_a_log_dir_that_is_a_file(self, tmp_path):
+        (tmp_path / "logs").write_text("mine")
+        process = train(tmp_path, "--log_dir", "logs", "--epochs", 2)
+        assert process.returncode == 1
+        assert re.fullmatch("train.py: error: log_dir: nothing can be written to logs/.*\n", process.stderr)
+        assert (tmp_path / "logs").read_text() == "mine"
+
+    def test_a_loss_without_end(self, tmp_path):
+        rows = "".join(f"{i},{i % 7}\n" for i in range(100))
+        (tmp_path / "table.csv").write_text("a,y\n" + rows)
+        options = ["--dataset", "table.csv", "--features", "[a]", "--target", "y", "--output", "identity"]
+        process = train(tmp_path, *options, "--hidden", "identity", "--learning_rate", 1e9, "--epochs", 50)
+        assert process.returncode == 1
+        assert process.stderr == "train.py: error: the loss is nan: try a learning_rate below 1000000000.0\n"
+
+
+@pytest.mark.parametrize("batch_size", [None, 64])
+def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
+    options = ["--epochs", 300, "--checkpoint_every", 20, "--dataset", "moons"]
+    options += ["--batch_size", batch_size] if batch_size else []
+    assert train(tmp_path, *options, "--log_dir", "whole").returncode == 0
+    process = subprocess.Popen([sys.executable, SCRIPT, *map(str, options), "--log_dir", "killed"], cwd=tmp_path)
+    killed, whole = (tmp_path / name / "moons" / "version_0" for name in ("killed", "whole"))
+    deadline = time.monotonic() + 60
+    while not (killed / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert weights(killed)["epoch"] < 299
+    resumed = train(tmp_path, "--resume", "killed/moons/version_0")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "run: killed/moons/version_0\n" in resumed.stdout
+    one, two = weights(killed), weights(whole)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        torch.testing.assert_close(one[part], two[part], rtol=0, atol=0)
+    assert scalars(killed) == scalars(whole)
+    again = train(tmp_path, "--resume", "killed/moons/version_0")
+    assert again.returncode == 2
+    assert again.stderr == "train.py: error: killed/moons/version_0 is finished: all of its 300 epochs are done\n"

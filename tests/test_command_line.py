@@ -1,0 +1,63 @@
+import pytest
+from jsonargparse.typing import PositiveInt
+
+from nnmath.command_line import Parser, stop, usage
+
+
+@pytest.fixture
+def parser(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["somewhere/script.py"])
+
+    def run(count: PositiveInt = 3, name: str | None = None):
+        """Runs.
+
+        Args:
+            count: how often
+            name: of whom
+        """
+
+    parser = Parser("A script.")
+    parser.add_function_arguments(run, as_group=False)
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--count", "0"], 'option "count": Not of type PositiveInt: 0 does not conform to restriction v>0'),
+        (["--count", "x"], "option \"count\": Not of type PositiveInt: invalid literal for int() with base 10: 'x'"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--coun", "4"], "unrecognized arguments: --coun 4"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_exit_code_2(parser, capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_:
+        parser.parse_args(arguments)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f"script.py: error: {message}\n"
+
+
+def test_help_has_a_line_for_an_option(parser):
+    lines = parser.format_help().splitlines()
+    assert lines[0] == "usage: script.py [options]"
+    assert any(line.split() == ["--count", "...", "how", "often", "(default:", "3)"] for line in lines)
+    assert any(line.split() == ["--name", "...", "of", "whom"] for line in lines)
+
+
+def test_stop_makes_one_line_of_many(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    with pytest.raises(SystemExit) as exit_:
+        stop("two\n  lines", code=1)
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == "script.py: error: two lines\n"
+
+
+def test_usage_errors_become_a_line_and_others_stay_what_they_are(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    with pytest.raises(SystemExit), usage():
+        raise ValueError("no such thing")
+    assert capsys.readouterr().err == "script.py: error: no such thing\n"
+    with pytest.raises(KeyError), usage():
+        raise KeyError
+    with pytest.raises(SystemExit), usage(KeyError):
+        raise KeyError
