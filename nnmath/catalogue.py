@@ -1,6 +1,7 @@
 r"""Every equation of the article once: its id and place, the hand-written functions, and what they must equal.
 
-One table drives the tests and the list in the README. To add an equation is to add a row.
+One table drives the tests and the list in the README, which ``python -m nnmath.catalogue`` prints. To add an equation is
+to add a row.
 """
 
 from __future__ import annotations
@@ -426,3 +427,18 @@ CATALOGUE: tuple[Equation, ...] = (
         lambda x: torch.sin(x.clamp(1, 3)),
     ),
 )
+
+
+def markdown() -> str:
+    r"""The catalogue as the README has it, each function linked to its line."""
+
+    def link(function: Callable[..., Any]) -> str:
+        file = function.__module__.replace(".", "/") + ".py"
+        return f"[{function.__name__}]({file}#L{function.__code__.co_firstlineno})"
+
+    rows = [f"| {row.id} | {row.where} | {row.formula} | {', '.join(map(link, row.functions))} |" for row in CATALOGUE]
+    return "\n".join(["| | article | equation | by hand |", "| --- | --- | --- | --- |", *rows])
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -2,7 +2,7 @@ r"""The LightningModule: the network, its error, SGD with momentum, cosine annea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import lightning as L
@@ -129,8 +129,12 @@ class TrainingModule(L.LightningModule):
     # A small network's epoch would mostly be spent in self.log, were it used: about 1 ms as soon as it is called once.
     # So the curves go to the logger in one call an epoch, and what callbacks monitor straight to where they look.
 
+    def log_curves(self, curves: Mapping[str, float | Tensor], step: int) -> None:
+        for logger in self.loggers:
+            logger.log_metrics({name: float(value) for name, value in curves.items()}, step)
+
     def on_train_epoch_start(self) -> None:
-        self.curves = {"learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
+        self.curves: dict[str, float | Tensor] = {"learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
 
     def on_validation_epoch_end(self) -> None:
         result = self.evaluation("loss/val", "metrics")
@@ -141,14 +145,12 @@ class TrainingModule(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         self.curves["loss/train"] = self.train_mse.compute() / 2
         self.train_mse.reset()
-        for logger in self.loggers:
-            logger.log_metrics(self.curves, step=self.current_epoch + 1)
+        self.log_curves(self.curves, step=self.current_epoch + 1)
 
     def on_test_epoch_end(self) -> None:
         result = self.evaluation("test/loss", "test")
         self.trainer.callback_metrics.update(result)
-        for logger in self.loggers:
-            logger.log_metrics(result, step=self.current_epoch)
+        self.log_curves(result, step=self.current_epoch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.SGD(

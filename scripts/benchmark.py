@@ -28,12 +28,10 @@ def benchmark(rounds: PositiveInt = 15, steps: PositiveInt = 200, epochs: Positi
 
     torch.set_num_threads(1)
     show("a step of 2-4-1 on 266 rows, float32", "µs", 1e6 / steps, medians(steps_by(steps), rounds))
-    competitors = epochs_by(epochs)
+    competitors, rounds = epochs_by(epochs), max(1, rounds // 3)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")  # Lightning's advice about data loaders and its own deprecations
-    show(
-        "an epoch of Lightning that logs the same curves", "ms", 1e3 / epochs, medians(competitors, max(1, rounds // 3))
-    )
+    show("an epoch of Lightning that logs the same curves", "ms", 1e3 / epochs, medians(competitors, rounds))
 
 
 def show(what: str, unit: str, scale: float, seconds: dict[str, float]) -> None:

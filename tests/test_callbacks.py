@@ -34,12 +34,12 @@ class TestAgreement:
         fit(TrainingModule(backward=backward), data, tmp_path, max_epochs=7, callbacks=[GradientAgreement(3)])
         curve = scalars(tmp_path)["agreement/relative_difference"]
         assert [step for step, _ in curve] == [1, 4, 7]
-        assert all(0 <= value < 1e-5 for _, value in curve)
+        assert all(0 <= value < 1e-9 for _, value in curve)
 
     def test_sees_a_wrong_derivative(self, monkeypatch):
         batch = torch.randn(8, 2), torch.rand(8, 1)
         wrong = ACTIVATIONS["sigmoid"]._replace(slope=lambda h: h * (1 - h) * 1.001)
-        assert agreement(Network(), batch) < 1e-5
+        assert agreement(Network(), batch) < 1e-9
         monkeypatch.setitem(ACTIVATIONS, "sigmoid", wrong)
         assert agreement(Network(), batch) == pytest.approx(1e-3, rel=1.1)
 

@@ -94,7 +94,8 @@ def test_a_regression_is_measured_in_the_units_of_its_data(tmp_path):
     data = DataModule(Dataset(x, 500 + 30 * x[:, 0] ** 3, ("x",), "y", None))
     module = TrainingModule((1, 4, 1), output="identity", task="regression", y_std=data.y_std, learning_rate=0.1)
     trainer = fit(module, data, tmp_path, max_epochs=100)
-    (test,) = trainer.test(module, data, verbose=False)
+    trainer.test(module, data, verbose=False)
+    test = {name: value.item() for name, value in trainer.callback_metrics.items()}
     rows, target = data.test.tensors
     predicted, actual = (data.y_mean + data.y_std * part for part in (module(rows).detach(), target))
     assert test["test/r2"] == pytest.approx(r2_score(actual, predicted), abs=1e-4)

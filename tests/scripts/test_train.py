@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -26,6 +27,10 @@ def weights(run):
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
 
 
+def epochs_done(run):
+    return weights(run)["lr_schedulers"][0]["last_epoch"]
+
+
 @pytest.fixture(scope="module")
 def default(tmp_path_factory):
     folder = tmp_path_factory.mktemp("default")
@@ -43,7 +48,7 @@ class TestWithoutArguments:
         run, command = re.search(r"run: (.*)\nlook at it: (.*)\n$", process.stdout).groups()
         assert command == "tensorboard --logdir lightning_logs"
         assert {path.name for path in (folder / run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-        assert weights(folder / run)["epoch"] == 999
+        assert epochs_done(folder / run) == 1000
 
     def test_both_losses_fall_and_the_validation_rows_are_told_apart(self, default):
         folder, _ = default
@@ -58,9 +63,9 @@ class TestWithoutArguments:
             assert [step for step, _ in curves[name]] == list(range(1, 1001))
             assert values[-1] < 0.2 * values[0]
             tenths = values[:: len(values) // 10]
-            assert all(later < 1.02 * earlier for earlier, later in zip(tenths, tenths[1:]))
+            assert all(later < 1.02 * earlier for earlier, later in pairwise(tenths))
         assert curves["metrics/accuracy"][-1][1] >= 0.93
-        assert max(value for _, value in curves["agreement/relative_difference"]) < 1e-5
+        assert max(value for _, value in curves["agreement/relative_difference"]) < 1e-9
 
     def test_prints_the_test_metrics_of_the_best_checkpoint(self, default):
         folder, process = default
@@ -215,7 +220,7 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert weights(killed)["epoch"] < 299
+    assert 20 <= epochs_done(killed) < 300
     resumed = train(tmp_path, "--resume", "killed/moons/version_0")
     assert resumed.returncode == 0, resumed.stderr
     assert "run: killed/moons/version_0\n" in resumed.stdout

@@ -1,0 +1,38 @@
+import re
+from pathlib import Path
+
+from nnmath.catalogue import CATALOGUE, markdown
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_list_of_equations_is_the_catalogues():
+    assert markdown() in README, "put what `python -m nnmath.catalogue` prints under The equations"
+
+
+def test_each_link_to_a_line_is_that_functions():
+    links = re.findall(r"\[(\w+)\]\(([\w/.]+)#L(\d+)\)", README)
+    assert len(links) == sum(len(row.functions) for row in CATALOGUE)
+    for name, file, line in links:
+        assert (ROOT / file).read_text().splitlines()[int(line) - 1].startswith(f"def {name}(")
+
+
+def test_each_linked_file_is_there():
+    for path in re.findall(r"\]\(([\w/.]+)\)", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_python_in_it_runs():
+    namespace = {}
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(block, namespace)
+    assert [tuple(gradient.weight.shape) for gradient in namespace["gradients"]] == [(4, 2), (1, 4)]
+    assert namespace["network"][0].weight.grad is not None
+
+
+def test_every_script_and_every_module_is_on_the_map():
+    modules = {path.name for path in (ROOT / "nnmath").glob("*.py")} - {"__init__.py"}
+    scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
+    assert all(f"(nnmath/{name})" in README for name in modules)
+    assert all(name in README for name in scripts)
