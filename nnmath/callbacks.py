@@ -19,12 +19,12 @@ from nnmath.training import Batch
 
 
 class GradientNorm(Callback):
-    r"""Logs ‖∂E/∂(w, b)‖₂ of each layer, as ``gradient_norm/layer1`` and so on, at the last update of each epoch."""
+    r"""Logs ‖∂E/∂(w, b)‖₂ of each layer at an epoch's last update, as ``training/gradient_norm/layer1`` and so on."""
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         if trainer.is_last_batch:
             norms = {
-                f"gradient_norm/layer{i}": float(get_total_norm([linear.weight.grad, linear.bias.grad]))
+                f"training/gradient_norm/layer{i}": float(get_total_norm([linear.weight.grad, linear.bias.grad]))
                 for i, linear in enumerate(pl_module.network.linears, start=1)
             }
             for logger in trainer.loggers:
@@ -32,7 +32,7 @@ class GradientNorm(Callback):
 
 
 class GradientAgreement(Callback):
-    r"""Logs how far the gradients by hand and by autograd are apart, as ``agreement/relative_difference``.
+    r"""Logs how far the gradients by hand and by autograd are apart, as ``training/agreement``.
 
     It is :func:`agreement` of the batch at hand; the first batch of every k-th epoch is measured.
 
@@ -47,7 +47,7 @@ class GradientAgreement(Callback):
         if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
             difference = agreement(pl_module.network, batch)
             for logger in trainer.loggers:
-                logger.log_metrics({"agreement/relative_difference": difference}, step=trainer.current_epoch + 1)
+                logger.log_metrics({"training/agreement": difference}, step=trainer.current_epoch + 1)
 
 
 def agreement(network: Network, batch: Batch) -> float:

@@ -44,9 +44,10 @@ class TrainingModule(L.LightningModule):
     ``max_steps`` where those are given (a step of the schedule an update).
 
     Once an epoch, with the number of finished epochs as the step, this goes to the logger: ``loss/train`` and
-    ``loss/val``, ``metrics/...`` of the validation rows, and the ``learning_rate`` of the epoch. The training loss is
-    the mean over the epoch's rows, each taken before its batch's update; the validation loss is taken after the last. A
-    test logs ``test/loss`` and the metrics as ``test/...``. The newest figures are in ``trainer.callback_metrics``.
+    ``loss/val``, ``metrics/...`` of the validation rows, and the epoch's ``training/learning_rate``. The training
+    loss is the mean over the epoch's rows, each taken before its batch's update; the validation loss is taken after the
+    last. A test logs ``test/loss`` and the metrics as ``test/...``. TensorBoard opens the first two groups by the
+    alphabet, hence these names. The newest figures are in ``trainer.callback_metrics``.
 
     Args:
         sizes: the neurons of each layer, the inputs first.
@@ -134,7 +135,9 @@ class TrainingModule(L.LightningModule):
             logger.log_metrics({name: float(value) for name, value in curves.items()}, step)
 
     def on_train_epoch_start(self) -> None:
-        self.curves: dict[str, float | Tensor] = {"learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
+        self.curves: dict[str, float | Tensor] = {
+            "training/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]
+        }
 
     def on_validation_epoch_end(self) -> None:
         result = self.evaluation("loss/val", "metrics")

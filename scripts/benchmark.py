@@ -150,15 +150,17 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
             x, y = batch
             loss = F.mse_loss(self.network(x), y) / 2
             self.log("loss/train", loss, on_step=False, on_epoch=True)
-            self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True)
+            self.log(
+                "training/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True
+            )
             if self.current_epoch % 10 == 0:
-                self.log("agreement/relative_difference", agreement(self.network, batch), on_step=False, on_epoch=True)
+                self.log("training/agreement", agreement(self.network, batch), on_step=False, on_epoch=True)
             return loss
 
         def on_before_optimizer_step(self, optimizer: Any) -> None:
             for i, layer in enumerate(self.network.linears, start=1):
                 norm = nn.utils.get_total_norm([p.grad for p in layer.parameters() if p.grad is not None])
-                self.log(f"gradient_norm/layer{i}", norm, on_step=False, on_epoch=True)
+                self.log(f"training/gradient_norm/layer{i}", norm, on_step=False, on_epoch=True)
 
         def validation_step(self, batch: Any, batch_idx: int) -> None:
             x, y = batch

@@ -23,8 +23,10 @@ def test_gradient_norm_of_each_layer(tmp_path):
     expected = [get_total_norm([layer.weight.grad, layer.bias.grad]).item() for layer in module.network.linears]
     fit(module, data, tmp_path, max_epochs=3, callbacks=[GradientNorm()])
     curves = scalars(tmp_path)
-    assert [curves[f"gradient_norm/layer{i}"][0] for i in (1, 2, 3)] == [(1, pytest.approx(norm)) for norm in expected]
-    assert [step for step, _ in curves["gradient_norm/layer1"]] == [1, 2, 3]
+    assert [curves[f"training/gradient_norm/layer{i}"][0] for i in (1, 2, 3)] == [
+        (1, pytest.approx(norm)) for norm in expected
+    ]
+    assert [step for step, _ in curves["training/gradient_norm/layer1"]] == [1, 2, 3]
 
 
 class TestAgreement:
@@ -32,7 +34,7 @@ class TestAgreement:
     def test_is_logged_every_k_epochs_and_is_rounding(self, tmp_path, backward):
         data = DataModule(moons(), batch_size=50)
         fit(TrainingModule(backward=backward), data, tmp_path, max_epochs=7, callbacks=[GradientAgreement(3)])
-        curve = scalars(tmp_path)["agreement/relative_difference"]
+        curve = scalars(tmp_path)["training/agreement"]
         assert [step for step, _ in curve] == [1, 4, 7]
         assert all(0 <= value < 1e-9 for _, value in curve)
 

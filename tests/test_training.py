@@ -52,13 +52,13 @@ def test_a_loop_by_hand_ends_at_the_same_weights_and_losses(tmp_path, batch_size
 def test_the_event_file_holds_every_curve_over_every_epoch(tmp_path):
     trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=12)
     curves = scalars(tmp_path)
-    names = {"loss/train", "loss/val", "metrics/accuracy", "metrics/auroc", "metrics/f1", "learning_rate"}
+    names = {"loss/train", "loss/val", "metrics/accuracy", "metrics/auroc", "metrics/f1", "training/learning_rate"}
     assert set(curves) == names
     for name in names:
         assert [step for step, _ in curves[name]] == list(range(1, 13))
-    rates = [value for _, value in curves["learning_rate"]]
+    rates = [value for _, value in curves["training/learning_rate"]]
     assert rates == pytest.approx([cosine_annealing(t, 12, 0.3) for t in range(12)], rel=1e-6)
-    for name in names - {"loss/train", "learning_rate"}:
+    for name in names - {"loss/train", "training/learning_rate"}:
         assert trainer.callback_metrics[name].item() == pytest.approx(curves[name][-1][1])
 
 

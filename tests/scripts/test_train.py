@@ -54,8 +54,14 @@ class TestWithoutArguments:
         folder, _ = default
         curves = scalars(folder / "lightning_logs" / "breast_cancer" / "version_0")
         assert set(curves) == {
-            *("loss/train", "loss/val", "learning_rate", "gradient_norm/layer1", "gradient_norm/layer2"),
-            *("metrics/accuracy", "metrics/auroc", "metrics/f1", "agreement/relative_difference"),
+            *(
+                "loss/train",
+                "loss/val",
+                "training/learning_rate",
+                "training/gradient_norm/layer1",
+                "training/gradient_norm/layer2",
+            ),
+            *("metrics/accuracy", "metrics/auroc", "metrics/f1", "training/agreement"),
             *("test/loss", "test/accuracy", "test/auroc", "test/f1"),
         }
         for name in ("loss/train", "loss/val"):
@@ -65,7 +71,7 @@ class TestWithoutArguments:
             tenths = values[:: len(values) // 10]
             assert all(later < 1.02 * earlier for earlier, later in pairwise(tenths))
         assert curves["metrics/accuracy"][-1][1] >= 0.93
-        assert max(value for _, value in curves["agreement/relative_difference"]) < 1e-9
+        assert max(value for _, value in curves["training/agreement"]) < 1e-9
 
     def test_prints_the_test_metrics_of_the_best_checkpoint(self, default):
         folder, process = default
