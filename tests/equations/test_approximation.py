@@ -25,6 +25,17 @@ def test_a_steep_staircase_is_wrong_by_half_a_stair_at_most():
     assert largest_error(30, steepness=1e4) <= 3 / 30
 
 
+def test_weights_are_the_docstrings():
+    """f̂(x) = f(t₀) + Σ (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d) on 1 ... 3 with N = 4, so d = 1/2, and s = 6."""
+    (weight_i, bias_i), (weight_o, bias_o) = staircase(torch.square, 1, 3, width=4, steepness=6)
+    t = torch.tensor([1, 1.5, 2, 2.5, 3], dtype=torch.float64)
+    m = torch.tensor([1.25, 1.75, 2.25, 2.75], dtype=torch.float64)
+    torch.testing.assert_close(weight_i[:, 0], torch.full((4,), 6 / 0.5, dtype=torch.float64))
+    torch.testing.assert_close(bias_i, -6 / 0.5 * m)
+    torch.testing.assert_close(weight_o[0], t[1:] ** 2 - t[:-1] ** 2)
+    torch.testing.assert_close(bias_o, t[:1] ** 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

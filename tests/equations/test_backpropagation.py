@@ -239,6 +239,10 @@ class TestTrajectory:
         wrong = backward(values, [layers[0], updated], SIGMOIDS, target)[0].weight
         assert relative_difference(wrong, right) > 1e-3
 
+    def test_starts_at_rest_from_weights_of_0_too(self):
+        layers = [Layer(torch.zeros(4, 2), torch.zeros(4)), Layer(torch.zeros(1, 4), torch.zeros(1))]
+        assert all((velocity == 0).all() for layer in at_rest(layers) for velocity in layer)
+
     def test_the_old_parameters_stay_as_they_were(self):
         x, target, layers = self.problem()
         before = [tensor.clone() for layer in layers for tensor in layer]
@@ -343,6 +347,12 @@ class TestRefuses:
     def test_rows_where_columns_are_wanted(self):
         with pytest.raises(ValueError, match=r"weight \(4, 2\) and x \(7, 2\) do not fit.*samples are columns"):
             forward(self.x.T, self.layers, SIGMOIDS)
+
+    def test_more_layers_than_activations_or_velocities(self):
+        with pytest.raises(ValueError, match="zip"):
+            forward(self.x, self.layers, (SIGMOID,))
+        with pytest.raises(ValueError, match="zip"):
+            training_step(self.x, self.target, self.layers, at_rest(self.layers[:1]), SIGMOIDS, 0.1)
 
     def test_gradients_of_other_shapes(self):
         with pytest.raises(ValueError, match="gradient and output must have the same shape"):
