@@ -67,6 +67,7 @@ def test_hessian_is_autograds(reduction):
         torch.zeros(3, dtype=torch.float64),
     )
     assert_close(half_mse_hessian(x, reduction), reference)
+    assert_close(half_mse_hessian(torch.stack([x, 2 * x]), reduction), torch.stack([reference, 4 * reference]))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -150,6 +150,8 @@ class TestRefuses:
             ((0, 10, 0.1, 0.2), r"eta_min must lie in \[0, 0.1\], got eta_min=0.2"),
             ((0, 10, 0.1, -0.2), r"eta_min must lie in \[0, 0.1\], got eta_min=-0.2"),
             ((float("nan"), 10, 0.1), "t must lie in .*, got t=nan"),
+            ((float("inf"), 10, 0.1), "t must lie in .*, got t=inf"),
+            ((0, float("inf"), 0.1), "T must lie in .*, got T=inf"),
         ],
     )
     def test_schedules(self, arguments, message):
