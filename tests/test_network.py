@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.nn import functional as F
 
+from nnmath.equations import error
 from nnmath.network import HalfMSELoss, Network
 
 MODULES = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
@@ -57,6 +58,13 @@ def test_manual_is_autograd(sizes, n, hidden, output, reduction, dtype, scale, s
     reference = gradients(plain, loss, x, y)
     for by_hand, by_autograd in zip(gradients(network, HalfMSELoss(reduction), x, y), reference, strict=True):
         assert_close(by_hand, by_autograd)
+
+
+@pytest.mark.parametrize("backward", ["manual", "autograd"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_loss_is_the_equations_error(reduction, backward):
+    output, target = torch.rand(7, 3, dtype=torch.float64), torch.rand(7, 3, dtype=torch.float64)
+    assert_close(HalfMSELoss(reduction, backward)(output, target), error(output.mT, target.mT, reduction))
 
 
 @pytest.mark.parametrize("backward", ["manual", "autograd"])
