@@ -81,6 +81,10 @@ class TestDataModule:
         assert torch.equal(rows(one.train_dataloader()), rows(two.train_dataloader()))
         assert not torch.equal(rows(one.train_dataloader()), rows(other.train_dataloader()))
 
+    def test_a_batch_as_large_as_the_rows_leaves_them_in_their_order(self):
+        data = DataModule(xor(samples=100), batch_size=60)
+        assert torch.equal(rows(data.train_dataloader()), torch.cat(data.train.tensors, 1))
+
     def test_dtype(self):
         assert DataModule(xor(), dtype=torch.float64).train.tensors[0].dtype == torch.float64
 

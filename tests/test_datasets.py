@@ -42,10 +42,32 @@ def test_xor_without_noise_is_the_truth_table():
     }
 
 
-def test_spirals_are_each_others_mirror_image():
-    data = spirals(samples=200, noise=0)
-    np.testing.assert_allclose(data.x[data.y == 0], -data.x[data.y == 1])
-    assert np.hypot(*data.x.T).max() == pytest.approx(1, abs=0.01)
+@pytest.mark.parametrize("samples", [200, 201])
+def test_spirals_are_each_others_mirror_image(samples):
+    data = spirals(samples, noise=0)
+    one, zero = data.x[data.y == 1], data.x[data.y == 0]
+    np.testing.assert_allclose(zero[: len(one)], -one)
+    phi = 3 * np.pi * np.hypot(*one.T)  # r = φ / 3π
+    np.testing.assert_allclose(one, np.stack([np.cos(phi), np.sin(phi)], 1) * phi[:, None] / (3 * np.pi), atol=1e-12)
+    assert (np.diff(phi) > 0).all()
+    assert 0.99 < np.hypot(*zero.T).max() < 1
+
+
+def test_gaussians_lie_around_their_centres():
+    data = load("gaussians", samples=20_000, noise=0.04, seed=3)
+    for label, centre in ((0, -0.5), (1, 0.5)):
+        np.testing.assert_allclose(data.x[data.y == label].mean(0), [centre, centre], atol=0.01)
+        np.testing.assert_allclose(data.x[data.y == label].std(0), 5 * 0.04, rtol=0.03)
+
+
+def test_the_noise_is_as_wide_as_asked_for():
+    samples = 20_000
+    np.testing.assert_allclose((xor(samples, 0.2).x - xor(samples, 0).x).std(0), 0.2, rtol=0.03)
+    np.testing.assert_allclose((spirals(samples, 0.2).x - spirals(samples, 0).x).std(0), 0.02, rtol=0.03)
+
+
+def test_the_smallest_data_set_and_no_noise_are_allowed():
+    assert load("xor", samples=10, noise=0).x.shape == (10, 2)
 
 
 class TestCsv:
