@@ -24,6 +24,7 @@ class TestBatches:
             orders.append(torch.cat(list(batches)).tolist())
         assert all(sorted(order) == list(range(10)) for order in orders)
         assert orders[0] != orders[1] != orders[2]
+        assert torch.cat(list(Batches(10, 4, seed=1))).tolist() == orders[0]
 
     def test_the_order_depends_on_seed_and_epoch_alone(self):
         batches = Batches(10, 4, seed=1)
@@ -97,6 +98,7 @@ class TestDataModule:
             ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive shares"),
             ({"dataset": xor(samples=4)}, "4 rows cannot be split into"),
             ({"dataset": regression([[0.1]] * 50, range(50))}, "column 'a' is constant over the training rows"),
+            ({"dataset": regression(np.arange(50)[:, None] * 1e-320, range(50))}, "values too large or too small"),
             ({"dataset": regression(np.arange(50)[:, None] * 1e306, range(50))}, "column 'a' has values too large"),
             ({"dataset": regression(np.arange(50)[:, None], [0.1] * 50)}, "column 'y' is constant"),
         ],

@@ -60,6 +60,11 @@ def test_gaussians_lie_around_their_centres():
         np.testing.assert_allclose(data.x[data.y == label].std(0), 5 * 0.04, rtol=0.03)
 
 
+def test_circles_are_one_within_another_of_twice_its_radius():
+    data = load("circles", samples=100, noise=0)
+    np.testing.assert_allclose(np.hypot(*data.x.T), np.where(data.y == 1, 0.5, 1))
+
+
 def test_the_noise_is_as_wide_as_asked_for():
     samples = 20_000
     np.testing.assert_allclose((xor(samples, 0.2).x - xor(samples, 0).x).std(0), 0.2, rtol=0.03)
