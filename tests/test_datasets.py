@@ -180,6 +180,7 @@ class TestLoad:
             ({"name": "xor", "samples": 3}, "samples must be at least 10 .*, got samples=3"),
             ({"name": "xor", "noise": -1}, "noise a number from 0 on, got .*noise=-1"),
             ({"name": "xor", "noise": float("nan")}, "noise=nan"),
+            ({"name": "xor", "noise": float("inf")}, "noise=inf"),
             ({"name": "breast_cancer", "features": ["size"]}, r"features of breast_cancer must be among .*\['size'\]"),
             ({"name": "breast_cancer", "target": "y"}, "target goes with a CSV file, not with breast_cancer"),
         ],
