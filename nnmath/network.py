@@ -157,7 +157,8 @@ class HalfMSELoss(nn.Module):
         require.same_shape(output=output, target=target)
         if output.ndim != 2 or len(output) == 0:
             raise ValueError(f"output must have shape (n, out) with n of at least 1, got {tuple(output.shape)}")
-        output = output.to(target.dtype)  # under autocast the network's output is coarser than the target
+        dtype = torch.promote_types(output.dtype, target.dtype)  # under autocast the output is coarser than the target
+        output, target = output.to(dtype), target.to(dtype)
         if self.backward == "autograd":
             return half_mse(output, target, self.reduction)
         refuse_forward_mode()

@@ -67,6 +67,16 @@ def test_the_loss_is_the_equations_error(reduction, backward):
     assert_close(HalfMSELoss(reduction, backward)(output, target), error(output.mT, target.mT, reduction))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool], ids=str)
+@pytest.mark.parametrize("backward", ["manual", "autograd"])
+def test_the_loss_never_coarsens_the_output(backward, dtype):
+    output = torch.full((3, 1), 1 / 3, dtype=torch.float64, requires_grad=True)
+    loss = HalfMSELoss(backward=backward)(output, torch.ones(3, 1, dtype=dtype))
+    assert loss.item() == pytest.approx(2 / 9, rel=1e-15)
+    loss.backward()
+    torch.testing.assert_close(output.grad, torch.full((3, 1), -2 / 9, dtype=torch.float64), rtol=1e-15, atol=0)
+
+
 @pytest.mark.parametrize("backward", ["manual", "autograd"])
 def test_it_is_the_sequential_one_would_write(backward):
     torch.manual_seed(3)
