@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
 from torch import Tensor
@@ -24,7 +24,9 @@ class GradientNorm(Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         if trainer.is_last_batch:
             norms = {
-                f"training/gradient_norm/layer{i}": float(get_total_norm([linear.weight.grad, linear.bias.grad]))
+                f"training/gradient_norm/layer{i}": float(
+                    get_total_norm([p.grad for p in linear.parameters() if p.grad is not None])
+                )
                 for i, linear in enumerate(pl_module.network.linears, start=1)
             }
             for logger in trainer.loggers:
@@ -80,6 +82,26 @@ def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tenso
     x, y = batch
     network.backward = backward
     return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
+
+
+class Checkpoint(ModelCheckpoint):
+    r"""Lightning's ModelCheckpoint that looks at every k-th epoch, and at the last whatever its number.
+
+    Args:
+        filename: of the checkpoint, without its ending; it is replaced by the next.
+        every_n_epochs: k ≥ 1.
+        monitor: the figure that has to fall for the checkpoint to be replaced; None replaces it every time.
+    """
+
+    def __init__(self, filename: str, every_n_epochs: int, monitor: str | None = None) -> None:
+        super().__init__(
+            filename=filename, monitor=monitor, every_n_epochs=every_n_epochs, enable_version_counter=False
+        )
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            self._every_n_epochs = 1  # Lightning has no public way to say so
 
 
 class EpochProgress(ProgressBar):

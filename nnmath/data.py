@@ -69,7 +69,8 @@ class DataModule(L.LightningDataModule):
 
     Raises:
         ValueError: the batch size is below 1; the shares are not three positive numbers; there are too few rows for the
-            split; a feature, or the target of a regression, is constant over the training rows or overflows.
+            split, or a part of it lacks a class; a feature, or the target of a regression, is constant over the
+            training rows or overflows.
 
     >>> from nnmath.datasets import xor
     >>> data = DataModule(xor(samples=100), batch_size=32)
@@ -105,9 +106,19 @@ class DataModule(L.LightningDataModule):
         if dataset.classes is None:
             mean, std = standard(dataset.y[train][:, None], (dataset.target,))
             self.y_mean, self.y_std = float(mean[0]), float(std[0])
+        for part, rows in (("training", train), ("validation", val), ("test", test)):
+            if dataset.classes is None and len(rows) < 2:
+                raise ValueError(f"split {tuple(split)} leaves {len(rows)} {part} row; a regression needs two")
+            if dataset.classes is not None and len(np.unique(dataset.y[rows])) < 2:
+                raise ValueError(f"split {tuple(split)} leaves a single class among the {len(rows)} {part} rows")
         x = torch.tensor((dataset.x - self.x_mean) / self.x_std, dtype=dtype)  # (n, k)
         y = torch.tensor((dataset.y - self.y_mean) / self.y_std, dtype=dtype)[:, None]  # (n, 1)
         self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in (train, val, test))
+
+    def state_dict(self) -> dict[str, Any]:
+        r"""The scale, for use on other rows: (x − x_mean) / x_std goes in, O y_std + y_mean comes out."""
+        scale = {"x_mean": self.x_mean.tolist(), "x_std": self.x_std.tolist()}
+        return scale | {"y_mean": self.y_mean, "y_std": self.y_std}
 
     def train_dataloader(self) -> DataLoader[Any]:
         if self.batch_size is None or self.batch_size >= len(self.train):

@@ -141,14 +141,27 @@ def csv(path: str | os.PathLike[str], features: Sequence[str], target: str) -> D
     if not features or len(set(columns)) < len(columns):
         raise ValueError(f"features and target must name different columns, got {columns}")
     try:
-        table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, skip_blank_lines=False, dtype=str)
+        table = pd.read_csv(  # the header as a row of its own, so that no row may be longer
+            path,
+            header=None,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            skip_blank_lines=False,
+            dtype=str,
+            keep_default_na=False,
+            na_values=[""],
+        )
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # pandas's ParserError and EmptyDataError, and UnicodeDecodeError
         raise ValueError(f"{path} is not a CSV file: {' '.join(str(error).split())}") from error
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}; its columns are {', '.join(map(repr, table))}")
+    header, table = table.iloc[0].fillna("").tolist(), table.iloc[1:]
+    for column in columns:
+        if header.count(column) != 1:
+            found = "no column" if column not in header else f"{header.count(column)} columns"
+            raise ValueError(f"{path} has {found} {column!r}; its columns are {', '.join(map(repr, header))}")
+    table.columns = header
+    table = table[columns].loc[: table.last_valid_index() if len(table) else None]  # blank lines at the end are none
     if table.empty:
         raise ValueError(f"{path} has a header but no rows")
 
@@ -174,7 +187,7 @@ def csv(path: str | os.PathLike[str], features: Sequence[str], target: str) -> D
         raise ValueError(f"{path}: column {target!r} holds {distinct[0]!s} only, so there is nothing to learn")
     if len(distinct) > 2:
         return Dataset(x, values.astype(float), tuple(features), target, None)
-    zero, one = (str(value) if is_text else f"{value:g}" for value in distinct)
+    zero, one = (str(value) if is_text else f"{value:.15g}" for value in distinct)
     return Dataset(x, (values == distinct[1]).astype(float), tuple(features), target, (zero, one))
 
 
@@ -223,7 +236,7 @@ def load(
     if name == "breast_cancer":
         if target:
             raise ValueError("target goes with a CSV file, not with breast_cancer, which has its own")
-        return breast_cancer(features) if features else breast_cancer()
+        return breast_cancer() if features is None else breast_cancer(features)
     if name.lower().endswith(".csv") or os.sep in name:
         if not features or not target:
             raise ValueError(

@@ -39,6 +39,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "identity": nn.Identity,
 }
+ACTIVATION_NAMES = {module: name for name, module in MODULES.items()}
 
 
 class Network(nn.Sequential):
@@ -65,7 +66,8 @@ class Network(nn.Sequential):
 
     Raises:
         ValueError: fewer than two sizes, a size below 1, an unknown activation or backward, or, when called, an x whose
-            last dimension is not sizes[0].
+            last dimension is not sizes[0]; with "manual", children that have been changed for others than a Linear and
+            one of these activations.
 
     Source: article, Fig. 6 (N1).
 
@@ -90,9 +92,9 @@ class Network(nn.Sequential):
             if name not in MODULES:
                 raise ValueError(f"{argument} must be one of {', '.join(MODULES)}, got {name!r}")
         self.sizes = tuple(sizes)
-        self.activations = [hidden] * (len(sizes) - 2) + [output]
+        activations = [hidden] * (len(sizes) - 2) + [output]
         modules: list[nn.Module] = []
-        for (n_in, n_out), activation in zip(pairwise(sizes), self.activations, strict=True):
+        for (n_in, n_out), activation in zip(pairwise(sizes), activations, strict=True):
             modules += [nn.Linear(n_in, n_out, device=device, dtype=dtype), MODULES[activation]()]
         super().__init__(*modules)
         self.backward = backward
@@ -119,9 +121,19 @@ class Network(nn.Sequential):
         if self.backward == "autograd":
             return super().forward(x)
         refuse_forward_mode()
-        for linear, activation in zip(self.linears, self.activations, strict=True):
-            x = LayerByHand.apply(x, linear.weight, linear.bias, activation)
+        modules = list(self)
+        if len(modules) % 2:
+            raise ValueError(f"backward='manual' needs pairs of a Linear and an activation, got {len(modules)} modules")
+        for linear, activation in zip(modules[::2], modules[1::2], strict=True):
+            name = ACTIVATION_NAMES.get(type(activation))
+            if not isinstance(linear, nn.Linear) or name is None:
+                raise ValueError(f"backward='manual' has no gradient for the pair of {linear} and {activation}")
+            x = LayerByHand.apply(x, linear.weight, linear.bias, name)
         return x
+
+    def __getitem__(self, index: slice | int) -> Any:
+        r"""The child of that number, or the children of a slice as a plain torch.nn.Sequential."""
+        return nn.Sequential(*list(self)[index]) if isinstance(index, slice) else super().__getitem__(index)
 
     def extra_repr(self) -> str:
         return f"backward={self.backward!r}"
@@ -160,7 +172,7 @@ class HalfMSELoss(nn.Module):
         dtype = torch.promote_types(output.dtype, target.dtype)  # under autocast the output is coarser than the target
         output, target = output.to(dtype), target.to(dtype)
         if self.backward == "autograd":
-            return half_mse(output, target, self.reduction)
+            return error_by_torch(output, target, self.reduction)
         refuse_forward_mode()
         return cast(Tensor, HalfMSEByHand.apply(output, target, self.reduction))
 
@@ -189,7 +201,7 @@ def refuse_forward_mode() -> None:
         )
 
 
-def half_mse(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+def error_by_torch(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     r"""Forward pass of the error, by torch, samples in rows."""
     n = len(output) if reduction == "mean" else 1
     return F.mse_loss(output, target, reduction="sum") / (2 * n)
@@ -240,7 +252,7 @@ class HalfMSEByHand(ByHand):
 
     @staticmethod
     def forward(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        return half_mse(output, target, reduction)
+        return error_by_torch(output, target, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

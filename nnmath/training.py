@@ -80,7 +80,7 @@ class TrainingModule(L.LightningModule):
         y_std: float = 1.0,
     ) -> None:
         super().__init__()
-        require.between(5e-324, float("inf"), below=True, learning_rate=learning_rate, y_std=y_std)
+        require.between(0, float("inf"), above=True, below=True, learning_rate=learning_rate, y_std=y_std)
         require.between(0, 1, below=True, momentum=momentum)
         require.between(0, learning_rate, eta_min=eta_min)
         if task not in METRICS:
@@ -91,6 +91,7 @@ class TrainingModule(L.LightningModule):
         self.loss = HalfMSELoss(backward=backward)
         self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError()
         self.eval_metrics = METRICS[task]()
+        self.curves: dict[str, float | Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.network(x))
@@ -121,7 +122,7 @@ class TrainingModule(L.LightningModule):
 
     def evaluation(self, loss: str, metrics: str) -> dict[str, Tensor]:
         r"""The loss and the metrics of all rows since the last call, the metrics' names behind their group's."""
-        result = {loss: self.eval_mse.compute() / 2}
+        result = {loss: self.eval_mse.compute() * self.network.sizes[-1] / 2}
         result |= {f"{metrics}/{name}": value for name, value in self.eval_metrics.compute().items()}
         self.eval_mse.reset()
         self.eval_metrics.reset()
@@ -135,9 +136,7 @@ class TrainingModule(L.LightningModule):
             logger.log_metrics({name: float(value) for name, value in curves.items()}, step)
 
     def on_train_epoch_start(self) -> None:
-        self.curves: dict[str, float | Tensor] = {
-            "training/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]
-        }
+        self.curves = {"training/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
 
     def on_validation_epoch_end(self) -> None:
         result = self.evaluation("loss/val", "metrics")
@@ -146,7 +145,7 @@ class TrainingModule(L.LightningModule):
             self.curves |= result
 
     def on_train_epoch_end(self) -> None:
-        self.curves["loss/train"] = self.train_mse.compute() / 2
+        self.curves["loss/train"] = self.train_mse.compute() * self.network.sizes[-1] / 2
         self.train_mse.reset()
         self.log_curves(self.curves, step=self.current_epoch + 1)
 
@@ -160,9 +159,10 @@ class TrainingModule(L.LightningModule):
             self.network.parameters(), lr=self.hparams["learning_rate"], momentum=self.hparams["momentum"]
         )
         by_steps = self.trainer.max_steps > 0
-        length = self.trainer.max_steps if by_steps else self.trainer.max_epochs
+        length = self.trainer.estimated_stepping_batches if by_steps else self.trainer.max_epochs
         if length is None or length < 1:
             raise ValueError(f"the cosine needs an end: give the Trainer max_epochs or max_steps, got {length}")
+        length = int(length)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, length, eta_min=self.hparams["eta_min"])
         return {
             "optimizer": optimizer,

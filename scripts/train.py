@@ -2,15 +2,17 @@ r"""Trains the article's network and logs it to TensorBoard: python scripts/trai
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
 from nnmath.command_line import Parser, stop, usage
 
 Activation = Literal["sigmoid", "tanh", "relu", "identity"]
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
 
 
@@ -30,7 +32,7 @@ def train(
     learning_rate: PositiveFloat = 0.3,
     momentum: Momentum = 0.9,  # type: ignore[valid-type]  # a type made at run time
     eta_min: NonNegativeFloat = 0.0,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,  # type: ignore[valid-type]  # likewise
     agreement_every: PositiveInt = 10,
     checkpoint_every: PositiveInt = 10,
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "cpu",
@@ -60,9 +62,9 @@ def train(
         eta_min: η that the cosine ends at
         seed: of the weights, the split, the batches and the noise
         agreement_every: epochs from one comparison of the two backwards to the next
-        checkpoint_every: epochs from one checkpoint to the next
+        checkpoint_every: epochs from one checkpoint to the next; the best is the best of these
         accelerator: what to train on: cpu, gpu, cuda, mps or auto
-        devices: how many of them
+        devices: how many of them; each takes batches of its own, or all of the one full batch
         strategy: how to share the work: auto, ddp or ddp_fork
         precision: of the arithmetic: 32-true, 64-true or bf16-mixed
         log_dir: folder for the runs
@@ -85,16 +87,18 @@ def train(
     import lightning as L
     import torch
     from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from nnmath.callbacks import EpochProgress, GradientAgreement, GradientNorm
+    from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm
     from nnmath.data import DataModule
     from nnmath.training import TrainingModule
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # whole batches lie in memory
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning's own
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that is resumed has its folder
+    if accelerator == "cpu":
+        torch.set_num_threads(1)  # two threads would wait for each other most of the time
     L.seed_everything(seed, workers=True, verbose=False)
 
     sizes = [len(table.features), *([neurons] if isinstance(neurons, int) else neurons), 1]
@@ -124,11 +128,7 @@ def train(
         default_hp_metric=False,
         purge_step=done + 1 if run else None,  # what was logged after the checkpoint is logged again
     )
-    every = {"every_n_epochs": min(checkpoint_every, epochs), "enable_version_counter": False}
-    best, latest = (
-        ModelCheckpoint(filename="best", monitor="loss/val", **every),
-        ModelCheckpoint(filename="last", **every),
-    )
+    best, latest = Checkpoint("best", checkpoint_every, monitor="loss/val"), Checkpoint("last", checkpoint_every)
     with usage(MisconfigurationException), usage():
         trainer = L.Trainer(
             accelerator=accelerator,
@@ -151,17 +151,16 @@ def train(
         except OSError as error:
             stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
         print(f"{'-'.join(map(str, sizes))}: {module.network.number_of_parameters} parameters, {backward} backward")
-        print(
-            f"{Path(dataset).stem}: {len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
-        )
+        parts = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
+        print(f"{Path(dataset).stem}: {parts}" + (f", 1 is {table.classes[1]}" if table.classes else ""))
     trainer.fit(module, data, ckpt_path=last)
-    trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     if not trainer.callback_metrics["loss/val"].isfinite():
         stop(f"the loss is {trainer.callback_metrics['loss/val']}: try a learning_rate below {learning_rate}", code=1)
     trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)
     if trainer.is_global_zero:
         for name, value in trainer.callback_metrics.items():
-            print(f"{name:<24} {value:.4f}")
+            if name.startswith("test/"):
+                print(f"{name:<24} {value:.4f}")
         print(f"run: {run}")
         print(f"look at it: tensorboard --logdir {shlex.quote(str(run.parent.parent))}")
 
@@ -181,11 +180,12 @@ def main() -> None:
     parser = Parser("Trains the article's network, 2-4-1 unless told otherwise, and logs it to TensorBoard.")
     parser.add_argument("--config", action="config", help="a YAML file of these options")
     parser.add_function_arguments(train, as_group=False)
-    options = parser.parse_args()
+    with usage():
+        options = parser.parse_args()
     if options.resume:
-        asked = {name for name, value in parser.get_defaults().items() if options[name] != value}
-        if asked != {"resume"}:
-            stop(f"resume goes on with a run as it was configured; leave {', '.join(asked - {'resume'})} out", code=2)
+        others = [word for word in sys.argv[1:] if word.startswith("--") and not word.startswith("--resume")]
+        if others:
+            stop(f"resume goes on with a run as it was configured; leave {', '.join(others)} out", code=2)
         options = configured(parser, options.resume)
     train(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
 

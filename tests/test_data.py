@@ -41,6 +41,9 @@ class TestBatches:
         assert len(Batches(n, size)) == len(list(Batches(n, size))) == length
 
 
+rare = Dataset(np.random.default_rng(0).normal(size=(200, 1)), np.arange(200) < 4, ("a",), "y", ("0", "1"))
+
+
 class TestDataModule:
     def test_features_are_standardised_by_the_training_rows_alone(self):
         data = DataModule(breast_cancer())
@@ -97,6 +100,11 @@ class TestDataModule:
             ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive shares"),
             ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive shares"),
             ({"dataset": xor(samples=4)}, "4 rows cannot be split into"),
+            ({"dataset": rare, "split": (90, 5, 5)}, "leaves a single class among the 10 validation rows"),
+            (
+                {"dataset": regression(np.arange(12)[:, None], range(12)), "split": (10, 1, 1)},
+                "1 validation row; a reg",
+            ),
             ({"dataset": regression([[0.1]] * 50, range(50))}, "column 'a' is constant over the training rows"),
             ({"dataset": regression(np.arange(50)[:, None] * 1e-320, range(50))}, "values too large or too small"),
             ({"dataset": regression(np.arange(50)[:, None] * 1e306, range(50))}, "column 'a' has values too large"),

@@ -87,6 +87,15 @@ class TestCsv:
         assert data.y.tolist() == [1, 0]
         assert data.classes == ("no", "yes")
 
+    def test_none_is_a_word_and_blank_lines_at_the_end_are_none(self, tmp_path):
+        data = csv(write(tmp_path, "a,kind\n1,None\n2,Some\n\n\n"), ["a"], "kind")
+        assert data.classes == ("None", "Some")
+        assert data.x.tolist() == [[1], [2]]
+
+    def test_two_close_numbers_keep_their_names(self, tmp_path):
+        data = csv(write(tmp_path, "a,y\n1,1234567\n2,1234568\n"), ["a"], "y")
+        assert data.classes == ("1234567", "1234568")
+
     def test_more_numbers_make_a_regression(self, tmp_path):
         data = csv(write(tmp_path, "a,price\n1,10\n2,11.5\n3,-1e3\n"), ["a"], "price")
         assert data.y.tolist() == [10, 11.5, -1000]
@@ -111,13 +120,15 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", "is not a CSV file: No columns"),
+            ("", "is not a CSV file: "),
             ("a,b,y\n", "has a header but no rows"),
             ("a,y\n1,0\n2,1\n", "has no column 'b'; its columns are 'a', 'y'"),
             ("a;b;y\n1;2;0\n", "has no column 'a'; its columns are 'a;b;y'"),
             ("a,b,y\n1,2,0\n1,oops,1\n", "line 3: column 'b' holds 'oops', but a finite number is needed"),
             ("a,b,y\n1,2,0\n1,,1\n", "line 3: column 'b' is empty, but a finite number is needed"),
-            ("a,b,y\nnan,2,0\n1,2,1\n", "line 2: column 'a' is empty"),
+            ("a,b,y\nnan,2,0\n1,2,1\n", "line 2: column 'a' holds 'nan'"),
+            ("a,b,y\n0,1,2,0\n1,3,4,1\n", "is not a CSV file: .*Expected 3 fields in line 2, saw 4"),
+            ("a,a,b,y\n0,1,2,0\n1,3,4,1\n", "has 2 columns 'a'; its columns are 'a', 'a', 'b', 'y'"),
             ("a,b,y\n1,2,0\n\n1,2,1\n", "line 3: column 'a' is empty"),
             ("a,b,y\n1,inf,0\n1,2,1\n", "line 2: column 'b' holds 'inf'"),
             ("a,b,y\n1,1e309,0\n1,2,1\n", "line 2: column 'b' holds '1e309'"),
@@ -182,6 +193,7 @@ class TestLoad:
             ({"name": "xor", "noise": float("nan")}, "noise=nan"),
             ({"name": "xor", "noise": float("inf")}, "noise=inf"),
             ({"name": "breast_cancer", "features": ["size"]}, r"features of breast_cancer must be among .*\['size'\]"),
+            ({"name": "breast_cancer", "features": []}, r"features of breast_cancer must be among .*\[\]"),
             ({"name": "breast_cancer", "target": "y"}, "target goes with a CSV file, not with breast_cancer"),
         ],
     )

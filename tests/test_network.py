@@ -157,12 +157,14 @@ class TestEverythingBuiltOnReverseMode:
         with torch.autocast("cpu", torch.bfloat16):
             output = network(x.to(x_dtype))
             assert output.dtype == torch.bfloat16
-            HalfMSELoss()(output, y).backward()
+            loss = HalfMSELoss()(output, y)
+        loss.backward()  # outside of autocast, as torch asks for it
         by_hand = [parameter.grad for parameter in network.parameters()]
         network.zero_grad()
         network.backward = "autograd"
         with torch.autocast("cpu", torch.bfloat16):
-            HalfMSELoss(backward="autograd")(network(x.to(x_dtype)), y).backward()
+            loss = HalfMSELoss(backward="autograd")(network(x.to(x_dtype)), y)
+        loss.backward()
         for hand, parameter in zip(by_hand, network.parameters(), strict=True):
             assert hand.dtype == torch.float32
             largest = parameter.grad.abs().max()
@@ -237,6 +239,36 @@ def test_torch_compile_of_the_whole_graph():
         torch.autograd.grad(compiled(x, y), list(network.parameters())), reference[1:], strict=True
     ):
         assert_close(gradient, expected)
+
+
+class TestTheChildrenDecide:
+    def test_an_activation_that_was_replaced(self):
+        network, x = Network(), torch.ones(3, 2)
+        network[1] = nn.Tanh()
+        by_hand = network(x)
+        network.backward = "autograd"
+        assert torch.equal(by_hand, network(x))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda network: network.append(nn.Tanh()),
+            lambda network: network.insert(2, nn.Dropout(0.5)),
+            lambda network: network.__setitem__(1, nn.SiLU()),
+            lambda network: network.__setitem__(0, nn.Bilinear(2, 2, 4)),
+        ],
+        ids=["append", "insert", "unknown activation", "no Linear"],
+    )
+    def test_others_than_it_knows_are_refused(self, change):
+        network = Network()
+        change(network)
+        with pytest.raises(ValueError, match="backward='manual' "):
+            network(torch.ones(3, 2))
+
+    def test_a_slice_is_a_plain_sequential(self):
+        network = Network()
+        assert type(network[:2]) is nn.Sequential
+        assert network[:2][0] is network[0]
 
 
 class TestRefuses:

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_sc
 from nnmath.data import DataModule
 from nnmath.datasets import Dataset, breast_cancer, moons, xor
 from nnmath.equations import SIGMOID, Layer, at_rest, cosine_annealing, forward, half_mse, training_step
+from nnmath.network import HalfMSELoss
 from nnmath.training import TrainingModule
 
 
@@ -123,6 +124,31 @@ def test_the_schedule_is_as_long_as_the_run_in_steps_too(tmp_path):
     assert trainer.lr_scheduler_configs[0].interval == "step"
     assert trainer.lr_scheduler_configs[0].scheduler.T_max == 30
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_shorter_limit_is_the_schedules_length(tmp_path):
+    trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_steps=1000, max_epochs=5)
+    assert trainer.lr_scheduler_configs[0].scheduler.T_max == 5
+
+
+def test_the_logged_loss_sums_over_the_outputs(tmp_path):
+    module, data = TrainingModule((2, 4, 3), task="regression"), DataModule(moons())
+    for part in (data.train, data.val):
+        part.tensors = part.tensors[0], torch.rand(len(part), 3)
+    fit(module, data, tmp_path, max_epochs=2)
+    x, y = data.val.tensors
+    assert scalars(tmp_path)["loss/val"][-1][1] == pytest.approx(HalfMSELoss()(module(x), y).item())
+
+
+def test_a_checkpoint_knows_the_scale_of_the_features(tmp_path):
+    data = DataModule(breast_cancer())
+    trainer = fit(TrainingModule(), data, tmp_path, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    scale = torch.load(tmp_path / "a.ckpt", weights_only=True)["DataModule"]
+    x = (breast_cancer().x - scale["x_mean"]) / scale["x_std"]
+    seen = torch.cat([part.tensors[0] for part in (data.train, data.val, data.test)]).double()
+    torch.testing.assert_close(torch.tensor(x).sort(0).values, seen.sort(0).values, rtol=1e-5, atol=1e-6)
+    assert (scale["y_mean"], scale["y_std"]) == (0, 1)
 
 
 def test_a_run_without_an_end_is_refused(tmp_path):

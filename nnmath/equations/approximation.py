@@ -41,14 +41,14 @@ def staircase(
     ((8, 1), (1, 8))
     """
     require.between(1, float("inf"), width=width)
-    require.between(5e-324, float("inf"), below=True, steepness=steepness)
+    require.between(0, float("inf"), above=True, below=True, steepness=steepness)
     if not low < high:
         raise ValueError(f"the range is empty: low must be less than high, got {low=}, {high=}")
     t = torch.linspace(low, high, width + 1, dtype=torch.float64)  # (N + 1,)
     slope = steepness * width / (high - low)
     midpoint = (t[1:] + t[:-1]) / 2  # (N,)
-    rise = f(t[1:]) - f(t[:-1])  # (N,)
+    height = f(t)  # (N + 1,)
     return [
         Layer(weight=0 * midpoint[:, None] + slope, bias=-slope * midpoint),
-        Layer(weight=rise[None, :], bias=f(t[:1])),
+        Layer(weight=(height[1:] - height[:-1])[None, :], bias=height[:1]),
     ]

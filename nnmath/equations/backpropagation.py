@@ -12,7 +12,7 @@ and bias. The two cases, applied from the last layer to the first, serve any dep
 
 Samples are columns. With "out" and "in" for the neurons of a layer and of the one below it, and n for the samples:
 weight (..., out, in), bias (..., out), delta and output (..., out, n), x (..., in, n). Leading dimensions are a stack
-of networks. All functions raise ValueError where shapes do not fit.
+of networks. All functions raise ValueError where shapes do not fit; stacks that do not broadcast are left to torch.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def number_of_parameters(sizes: Sequence[int]) -> int:
     >>> number_of_parameters((2, 4, 1))
     17
     """
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must be two or more numbers of neurons, each at least 1, got {sizes=}")
+    if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"sizes must be two or more whole numbers of neurons, each at least 1, got {sizes=}")
     return sum(n_in * n_out + n_out for n_in, n_out in pairwise(sizes))
 
 
@@ -277,7 +277,7 @@ def training_step(
         layers: w and b of each layer.
         velocities: v of each layer's w and b; before the first update 0, from :func:`at_rest`.
         activations: the activation of each layer.
-        learning_rate: η ≥ 0, constant or from cosine_annealing.
+        learning_rate: η ≥ 0, constant or from cosine_annealing; one number for all parameters.
         momentum: m in [0, 1).
         reduction: "mean" or "sum".
 

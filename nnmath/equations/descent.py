@@ -18,7 +18,7 @@ def update(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> Te
     Args:
         theta: the parameters θ, any shape.
         gradient: ∂C/∂θ, of the same shape; with momentum, the velocity v.
-        learning_rate: the learning rate η ≥ 0; a tensor broadcasts against θ and is not checked.
+        learning_rate: the learning rate η ≥ 0; a tensor must broadcast to θ; its values are not checked.
 
     Returns:
         The new θ. The old one stays as it was, so that all θ can be updated at once.
@@ -34,6 +34,7 @@ def update(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> Te
     """
     require.same_shape(theta=theta, gradient=gradient)
     require.between(0, inf, below=True, learning_rate=learning_rate)
+    require.rate_fits(theta, learning_rate=learning_rate)
     return theta - learning_rate * gradient
 
 
@@ -55,7 +56,7 @@ def critical_learning_rate(hessian: Tensor) -> Tensor:
     >>> critical_learning_rate(torch.tensor([[4.0, 0.0], [0.0, 0.5]]))
     tensor(0.5000)
     """
-    return 2 / torch.linalg.eigvalsh(hessian)[..., -1]
+    return 2 / torch.linalg.eigvalsh(hessian)[..., -1].abs()  # of 0 it may give −0
 
 
 def accumulate(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> Tensor:
@@ -64,7 +65,7 @@ def accumulate(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> 
     Args:
         velocity: v, any shape; 0 before the first update.
         gradient: the gradient g, of the same shape.
-        momentum: m in [0, 1); a tensor broadcasts against v and is not checked. 0 gives plain descent.
+        momentum: m in [0, 1); a tensor must broadcast to v; its values are not checked. 0 gives plain descent.
 
     Returns:
         The new v.
@@ -81,6 +82,7 @@ def accumulate(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> 
     """
     require.same_shape(velocity=velocity, gradient=gradient)
     require.between(0, 1, below=True, momentum=momentum)
+    require.rate_fits(velocity, momentum=momentum)
     return momentum * velocity + gradient
 
 
@@ -108,6 +110,6 @@ def cosine_annealing(t: float, T: float, learning_rate: float, eta_min: float = 
     [0.2, 0.171, 0.1, 0.029, 0.0, 0.029]
     """
     require.between(0, inf, below=True, t=t, learning_rate=learning_rate)
-    require.between(5e-324, inf, below=True, T=T)
+    require.between(0, inf, above=True, below=True, T=T)
     require.between(0, learning_rate, eta_min=eta_min)
     return eta_min + (learning_rate - eta_min) * (1 + cos(pi * t / T)) / 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 
 def same_shape(**tensors: Any) -> None:
     r"""Refuse two tensors of unequal shapes, for broadcasting them would pair every sample with every other one.
@@ -47,8 +49,29 @@ def same_size(dimensions: Sequence[int], **tensors: Any) -> None:
     )
 
 
-def between(low: float, high: float, *, below: bool = False, **numbers: Any) -> None:
-    r"""Refuse a Python number outside low ... high (``below=True``: high itself is refused too); nan never passes.
+def rate_fits(theta: Any, **rates: Any) -> None:
+    r"""Refuse a rate that is a tensor and would not broadcast to the shape of θ, or would make θ grow.
+
+    Raises:
+        ValueError: a rate of shape (3, 1, 1) for a bias of shape (3, 4), for example.
+
+    >>> import torch
+    >>> rate_fits(torch.zeros(3, 4), learning_rate=torch.zeros(3, 1, 1))
+    Traceback (most recent call last):
+    ...
+    ValueError: learning_rate must be a number or broadcast to (3, 4), got shape (3, 1, 1)
+    """
+    for name, rate in rates.items():
+        shape = tuple(getattr(rate, "shape", ()))
+        padded = (1,) * (len(theta.shape) - len(shape)) + shape
+        if shape and (
+            len(padded) > len(theta.shape) or any(a not in (1, b) for a, b in zip(padded, theta.shape, strict=True))
+        ):
+            raise ValueError(f"{name} must be a number or broadcast to {tuple(theta.shape)}, got shape {shape}")
+
+
+def between(low: float, high: float, *, above: bool = False, below: bool = False, **numbers: Any) -> None:
+    r"""Refuse a number outside low ... high; ``above`` and ``below`` refuse the end itself too; nan never passes.
 
     Tensors and symbols pass unseen: to look at a tensor's values would stop a GPU in every step.
 
@@ -61,5 +84,8 @@ def between(low: float, high: float, *, below: bool = False, **numbers: Any) -> 
     ValueError: momentum must lie in [0, 1), got momentum=1.0
     """
     for name, number in numbers.items():
-        if isinstance(number, (int, float)) and not (low <= number < high or (number == high and not below)):
-            raise ValueError(f"{name} must lie in [{low}, {high}{')' if below else ']'}, got {name}={number}")
+        if isinstance(number, (int, float, np.number)) and not (
+            low < number < high or (number == low and not above) or (number == high and not below)
+        ):
+            interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
+            raise ValueError(f"{name} must lie in {interval}, got {name}={number}")

@@ -362,7 +362,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match="delta .1, 7. and x .4, 6. do not fit"):
             weight_gradient(torch.zeros(1, 7), torch.zeros(4, 6))
 
-    @pytest.mark.parametrize("sizes", [(), (2,), (2, 0), (2, -1, 1)])
+    @pytest.mark.parametrize("sizes", [(), (2,), (2, 0), (2, -1, 1), (2, 4.5, 1), (2, float("nan"), 1)])
     def test_sizes(self, sizes):
-        with pytest.raises(ValueError, match="sizes must be two or more numbers of neurons"):
+        with pytest.raises(ValueError, match="sizes must be two or more whole numbers of neurons"):
             number_of_parameters(sizes)

@@ -19,7 +19,7 @@ def test_without_a_bias_the_line_passes_through_the_origin_and_misses_the_data()
     """N3: least squares with and without θ₀ on data whose intercept is 2."""
     assert linear_model(number([0.0]), theta0=number(0.0), theta1=number(7.0)) == 0
     with_bias = torch.linalg.lstsq(torch.stack([torch.ones(4, dtype=torch.float64), X], 1), Y[:, None]).solution[:, 0]
-    without = (X @ Y) / (X @ X)  # 22 + 16 + 5 over 14
+    without = (X @ Y) / (X @ X)  # 5 + 16 + 33 over 1 + 4 + 9
     assert with_bias.tolist() == pytest.approx([2, 3])
     assert half_mse(linear_model(X, with_bias[0], with_bias[1]), Y) < 1e-20
     assert half_mse(linear_model(X, number(0.0), without), Y) > 0.1

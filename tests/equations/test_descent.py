@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import sympy
 import torch
@@ -157,6 +158,17 @@ class TestRefuses:
     def test_schedules(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             cosine_annealing(*arguments)
+
+    def test_numpys_numbers_too(self):
+        with pytest.raises(ValueError, match="learning_rate must lie in .*nan"):
+            update(torch.zeros(1), torch.zeros(1), np.float32("nan"))
+
+    def test_rates_that_would_make_the_parameters_grow(self):
+        with pytest.raises(ValueError, match=r"learning_rate must be .* broadcast to \(3, 4\), got shape \(3, 1, 1\)"):
+            update(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 1, 1))
+        with pytest.raises(ValueError, match=r"momentum must be a number or broadcast to \(3, 4\), got shape \(3,\)"):
+            accumulate(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3))
+        assert update(torch.zeros(3, 4), torch.ones(3, 4), torch.tensor([[1.0], [2.0], [3.0]]))[2, 0] == -3
 
     def test_shapes(self):
         with pytest.raises(ValueError, match=r"theta and gradient .* got \(4, 1\) and \(4,\)"):

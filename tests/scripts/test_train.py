@@ -14,6 +14,11 @@ import torch
 import yaml
 from runs import scalars
 
+from nnmath.data import DataModule
+from nnmath.datasets import circles
+from nnmath.equations import cosine_annealing
+from nnmath.network import HalfMSELoss, Network
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 
 
@@ -43,7 +48,8 @@ class TestWithoutArguments:
         assert process.returncode == 0, process.stderr
         assert process.stderr == ""
         assert process.stdout.startswith(
-            "2-4-1: 17 parameters, manual backward\nbreast_cancer: 341 training, 114 validation, 114 test rows\n"
+            "2-4-1: 17 parameters, manual backward\n"
+            "breast_cancer: 341 training, 114 validation, 114 test rows, 1 is benign\n"
         )
         run, command = re.search(r"run: (.*)\nlook at it: (.*)\n$", process.stdout).groups()
         assert command == "tensorboard --logdir lightning_logs"
@@ -102,7 +108,6 @@ class TestWithoutArguments:
         (["--dataset", "spirals", "--split", "[8, 1, 1]"], "320 training, 40 validation, 40 test"),
         (["--dataset", "gaussians", "--hidden", "relu", "--seed", 9], "gaussians: 240"),
         (["--features", "[mean texture, mean area, worst area]"], "3-4-1: 21 parameters"),
-        (["--devices", 2, "--strategy", "ddp_fork"], "test/loss"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
@@ -110,6 +115,49 @@ def test_options(tmp_path, options, expected):
     process = train(tmp_path, "--epochs", 5, *options)
     assert process.returncode == 0, process.stderr
     assert expected in process.stdout
+
+
+def test_every_option_arrives(tmp_path):
+    """Each unlike its default; what came of it is read from the run."""
+    options = "--dataset circles --samples 100 --noise 0.2 --split [5,3,2] --batch_size 16 --neurons [3] --hidden relu"
+    options += " --output tanh --backward autograd --epochs 25 --learning_rate 0.05 --momentum 0.5 --eta_min 0.01"
+    options += " --seed 7 --agreement_every 4 --checkpoint_every 10 --precision 64-true --log_dir logs"
+    process = train(tmp_path, *options.split())
+    assert process.returncode == 0, process.stderr
+    run = tmp_path / "logs" / "circles" / "version_0"
+    last, best = (torch.load(run / "checkpoints" / name, weights_only=True) for name in ("last.ckpt", "best.ckpt"))
+    hparams = last["hyper_parameters"]
+    assert hparams["sizes"] == [2, 3, 1]
+    assert [hparams[name] for name in ("hidden", "output", "backward")] == ["relu", "tanh", "autograd"]
+    assert last["optimizer_states"][0]["param_groups"][0]["momentum"] == 0.5
+    assert last["global_step"] == 25 * 4  # 50 rows by 16
+    assert last["state_dict"]["network.0.weight"].dtype == torch.float64
+    curves = scalars(run)
+    rates = [value for _, value in curves["training/learning_rate"]]
+    assert rates == pytest.approx([cosine_annealing(t, 25, 0.05, 0.01) for t in range(25)], rel=1e-6)
+    assert [step for step, _ in curves["training/agreement"]] == list(range(1, 26, 4))
+
+    data = DataModule(circles(100, 0.2, seed=7), split=(5, 3, 2), seed=7, dtype=torch.float64)
+    network = Network((2, 3, 1), "relu", "tanh").double()
+
+    def losses(checkpoint):
+        network.load_state_dict({k.removeprefix("network."): v for k, v in checkpoint["state_dict"].items()})
+        return [HalfMSELoss()(network(x), y).item() for x, y in (data.val.tensors, data.test.tensors)]
+
+    looked_at = [curves["loss/val"][epoch - 1][1] for epoch in (10, 20, 25)]
+    assert losses(best)[0] == pytest.approx(min(looked_at), rel=1e-5)
+    assert losses(last)[0] == pytest.approx(looked_at[-1], rel=1e-5)
+    assert float(re.search(r"test/loss +(.*)", process.stdout).group(1)) == pytest.approx(losses(best)[1], abs=5e-5)
+
+
+def test_a_run_of_two_processes_can_be_resumed(tmp_path):
+    options = ["--dataset", "moons", "--devices", 2, "--strategy", "ddp_fork", "--epochs", 5]
+    assert train(tmp_path, *options).returncode == 0
+    run = tmp_path / "lightning_logs" / "moons" / "version_0"
+    assert epochs_done(run) == 5
+    again = train(tmp_path, "--resume", run)
+    assert again.returncode == 2
+    assert "is finished" in again.stderr
 
 
 def test_a_csv_file_of_ones_own(tmp_path):
@@ -176,7 +224,8 @@ class TestRefuses:
             ("--features [size]", "features of breast_cancer must be among"),
             ("--samples 3 --dataset xor", "samples must be at least 10"),
             ("--resume nowhere", "resume: nowhere is not the folder of a run that can go on: it has no config.yaml"),
-            ("--resume nowhere --epochs 3", "resume goes on with a run as it was configured; leave epochs out"),
+            ("--resume nowhere --epochs 1000", "resume goes on with a run as it was configured; leave --epochs out"),
+            ("--seed 5000000000", 'option "seed": .*5000000000'),
         ],
     )
     def test_in_one_line_before_anything_heavy_is_imported(self, tmp_path, options, message):
@@ -229,6 +278,7 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
     assert 20 <= epochs_done(killed) < 300
     resumed = train(tmp_path, "--resume", "killed/moons/version_0")
     assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr == ""
     assert "run: killed/moons/version_0\n" in resumed.stdout
     one, two = weights(killed), weights(whole)
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
