@@ -98,6 +98,12 @@ class Checkpoint(ModelCheckpoint):
             filename=filename, monitor=monitor, every_n_epochs=every_n_epochs, enable_version_counter=False
         )
 
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(
+            filename=self.filename, monitor=self.monitor
+        )  # Lightning's has k, which changes
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         super().on_train_epoch_start(trainer, pl_module)
         if trainer.current_epoch + 1 == trainer.max_epochs:
