@@ -71,7 +71,7 @@ def train(
         resume: folder of a run to go on with, as it was configured
     """
     options = {name: value for name, value in locals().items() if name != "resume"}
-    with usage():
+    with usage(MemoryError), usage():
         if eta_min > learning_rate:
             raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {learning_rate=}")
         from nnmath.datasets import load
@@ -102,7 +102,7 @@ def train(
     L.seed_everything(seed, workers=True, verbose=False)
 
     sizes = [len(table.features), *([neurons] if isinstance(neurons, int) else neurons), 1]
-    with usage():
+    with usage(RuntimeError), usage():  # torch's word for too little memory is RuntimeError
         data = DataModule(table, batch_size, split, seed, torch.float64 if precision == "64-true" else torch.float32)
         module = TrainingModule(
             sizes,
@@ -153,7 +153,10 @@ def train(
         print(f"{'-'.join(map(str, sizes))}: {module.network.number_of_parameters} parameters, {backward} backward")
         parts = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
         print(f"{Path(dataset).stem}: {parts}" + (f", 1 is {table.classes[1]}" if table.classes else ""))
-    trainer.fit(module, data, ckpt_path=last)
+    try:
+        trainer.fit(module, data, ckpt_path=last)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        stop(f"interrupted; --resume {shlex.quote(str(run))} goes on from the last checkpoint", code=1)
     if not trainer.callback_metrics["loss/val"].isfinite():
         stop(f"the loss is {trainer.callback_metrics['loss/val']}: try a learning_rate below {learning_rate}", code=1)
     trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)

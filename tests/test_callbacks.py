@@ -76,27 +76,13 @@ class TestEpochProgress:
         terminal = self.Terminal()
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(callbacks, "Console", lambda stderr: _console(terminal))
-        fit(
-            TrainingModule(),
-            DataModule(moons()),
-            tmp_path,
-            max_epochs=4,
-            callbacks=[EpochProgress()],
-            enable_progress_bar=True,
-        )
+        self.fit(tmp_path)
         assert "epoch 4/4" in terminal.getvalue()
         assert "val 0." in terminal.getvalue()
         assert "accuracy 0." in terminal.getvalue()
 
     def test_says_nothing_where_there_is_no_terminal(self, tmp_path, capfd):
-        fit(
-            TrainingModule(),
-            DataModule(moons()),
-            tmp_path,
-            max_epochs=4,
-            callbacks=[EpochProgress()],
-            enable_progress_bar=True,
-        )
+        self.fit(tmp_path)
         out, err = capfd.readouterr()
         assert "epoch" not in out + err
 

@@ -263,6 +263,24 @@ class TestRefuses:
         assert process.stderr == "train.py: error: the loss is nan: try a learning_rate below 1000000000.0\n"
 
 
+def wait_for(file):
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    command = [sys.executable, SCRIPT, "--epochs", "100000", "--dataset", "moons"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "lightning_logs" / "moons" / "version_0" / "checkpoints" / "last.ckpt")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == (
+        "train.py: error: interrupted; --resume lightning_logs/moons/version_0 goes on from the last checkpoint\n"
+    )
+
+
 @pytest.mark.parametrize("batch_size", [None, 64])
 def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
     options = ["--epochs", 300, "--checkpoint_every", 20, "--dataset", "moons"]
@@ -270,9 +288,7 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
     assert train(tmp_path, *options, "--log_dir", "whole").returncode == 0
     process = subprocess.Popen([sys.executable, SCRIPT, *map(str, options), "--log_dir", "killed"], cwd=tmp_path)
     killed, whole = (tmp_path / name / "moons" / "version_0" for name in ("killed", "whole"))
-    deadline = time.monotonic() + 60
-    while not (killed / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(killed / "checkpoints" / "last.ckpt")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert 20 <= epochs_done(killed) < 300
