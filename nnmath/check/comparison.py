@@ -1,0 +1,266 @@
+r"""Hand-written gradients against the reference: which are right, and by how much the others are off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from nnmath.check import validation
+from nnmath.check.differences import sides
+from nnmath.check.graph import Forward, Gradients, Graph, Promotion
+from nnmath.check.kinks import TINY, Moved
+from nnmath.check.report import Entry
+from nnmath.check.tolerance import Noise, bound, coarser, gradients_of, noise
+
+STEPS = (1e-4, 1e-7)
+r"""Of the largest entry of a tensor: the steps of its difference quotients. A kink is one at both."""
+SINGLY = 32
+r"""Up to so many entries at a kink are moved one by one."""
+
+
+@dataclass
+class Comparison:
+    r"""Gradients by hand beside those by autograd.
+
+    Args:
+        forward: the loss.
+        inputs: in the user's types.
+        gradients: the user's; None where there is none.
+        values: the same in float64, of those that there are.
+        reference: in float64.
+        graph: that gave the reference.
+        bounds: name ↦ what an entry may be off.
+        notes: name ↦ why a gradient that is not autograd's passes.
+        noise: name ↦ the part of its bound that rounding explains.
+    """
+
+    forward: Forward
+    inputs: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor | None]
+    values: Gradients
+    reference: Gradients
+    graph: Graph
+    bounds: dict[str, float]
+    notes: dict[str, str] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    exempt: dict[str, Tensor] = field(default_factory=dict)
+
+    def dtype(self, name: str) -> torch.dtype:
+        r"""The coarser type of an input and its gradient."""
+        gradient = self.gradients[name]
+        return self.inputs[name].dtype if gradient is None else coarser(self.inputs[name].dtype, gradient.dtype)
+
+    def fits(self, name: str, slack: float = 0.0) -> bool:
+        r"""Whether a gradient is right: of the reference's shape, and nowhere off by more than its bound."""
+        value, reference = self.values.get(name), self.reference[name]
+        if value is None or value.shape != reference.shape:
+            return False
+        return not value.numel() or float((value - reference).abs().max()) <= self.bounds[name] + slack
+
+    def shaped(self, name: str) -> bool:
+        r"""Whether a gradient has its input's shape."""
+        return name in self.values and self.values[name].shape == self.reference[name].shape
+
+    def entry(self, name: str) -> Entry:
+        r"""What the report says of one gradient."""
+        gradient, reference, value = self.gradients[name], self.reference[name], self.values.get(name)
+        passed, note = name not in self.wrong, self.notes.get(name, "")
+        if gradient is None or value is None or value.shape != reference.shape:
+            shape = None if gradient is None else tuple(gradient.shape)
+            note = "missing" if shape is None else f"shape {shape}, the input has {tuple(reference.shape)}"
+            return Entry(passed=False, shape_ok=False, note=note)
+        exact = torch.equal(gradient, reference.to(gradient.dtype))
+        if not value.numel():
+            return Entry(passed=True, exact=True, shape_ok=True, max_abs=0.0, relative=0.0, ulps=0.0)
+        error = (value - reference).abs()
+        worst = tuple(int(i) for i in torch.unravel_index(error.argmax(), error.shape))
+        largest, size = float(reference.abs().max()), float(error.max())
+        norms = float(value.norm() * reference.norm())
+        product = float((value * reference).sum())
+        info = torch.finfo(gradient.dtype)
+        spacing = info.eps * 2.0 ** math.floor(math.log2(max(largest, info.smallest_normal)))
+        return Entry(
+            passed=passed,
+            exact=exact,
+            shape_ok=True,
+            max_abs=size,
+            relative=size / largest if largest else (math.inf if size else 0.0),
+            tolerance=self.bounds[name] / largest if largest else math.inf,
+            ulps=size / spacing,
+            cosine=product / norms if norms else math.nan,
+            ratio=product / float((reference**2).sum()) if largest else math.nan,
+            worst_index=worst,
+            manual=float(value[worst]),
+            reference=float(reference[worst]),
+            note=note,
+        )
+
+    def entries(self) -> dict[str, Entry]:
+        r"""What the report says of each gradient."""
+        return {name: self.entry(name) for name in self.gradients}
+
+
+def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) -> Comparison:
+    r"""Compares the gradients of a loss with those by autograd in float64.
+
+    What differs by more than the type's tolerance is looked at more closely: is it rounding, is it a kink, is it
+    autograd that is wrong there?
+
+    Args:
+        forward: the loss, a scalar, of the inputs by keyword.
+        inputs: name ↦ tensor.
+        gradients: name ↦ the gradient by hand, or None.
+
+    Raises:
+        TypeError: the loss is no tensor of real numbers.
+        ValueError: forward raises, or returns no finite scalar, or its gradient is not finite.
+    """
+    graph = validation.called("forward", lambda: Graph(forward, inputs, list(gradients)))
+    validation.scalar(graph.loss)
+    reference = validation.called("the backward pass of forward", graph.gradients)
+    values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
+    comparison = Comparison(forward, inputs, gradients, values, reference, graph, bounds={})
+    for name in gradients:
+        repair(comparison, name)
+        comparison.bounds[name] = bound(reference[name], comparison.dtype(name))
+    comparison.wrong = wrong = [name for name in gradients if not comparison.fits(name)]
+    if wrong:
+        weigh(comparison)
+    return comparison
+
+
+def repair(comparison: Comparison, name: str) -> None:
+    r"""Where autograd gives nan or inf, difference quotients say what the derivative is.
+
+    Raises:
+        ValueError: they do not converge either.
+    """
+    reference = comparison.reference[name]
+    if bool(reference.isfinite().all()):
+        return
+    loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
+    for index in map(tuple, (~reference.isfinite()).nonzero().tolist()):
+        found = sides(loss, leaf, index, STEPS[0] * (float(leaf.abs().max()) or 1.0))
+        value = comparison.values[name][index].item() if comparison.shaped(name) else math.nan
+        middle = (found.left + found.right) / 2
+        size = max(abs(found.left), abs(found.right))
+        if not math.isfinite(found.error + size) or found.error > 1e-4 * max(size, 1e-4):
+            raise ValueError(
+                f"the gradient of forward must be finite, got {float(reference[index])} for inputs[{name!r}] at index "
+                f"{index}, and difference quotients do not converge there either"
+            )
+        reference[index] = value if found.contain(value, 0.0) else middle
+        comparison.notes[name] = "autograd gives nan or inf here: compared with difference quotients"
+
+
+def at_leaf(forward: Forward, inputs: Mapping[str, Tensor], name: str) -> tuple[Callable[[], Tensor], Tensor]:
+    r"""The loss as a function of nothing, and the copy of an input that it reads each time."""
+    copies = {key: tensor.detach().clone() for key, tensor in inputs.items()}
+
+    def loss() -> Tensor:
+        with torch.no_grad(), Promotion():
+            return forward(**copies)
+
+    return loss, copies[name]
+
+
+def weigh(comparison: Comparison) -> None:
+    r"""Looks again at the gradients that differ: rounding, kinks, and where autograd itself is wrong."""
+    dtypes = [tensor.dtype for tensor in comparison.inputs.values() if tensor.is_floating_point()]
+    coarsest = dtypes[0]
+    for dtype in [*dtypes, *(comparison.dtype(name) for name in comparison.gradients)]:
+        coarsest = coarser(coarsest, dtype)
+    measured = noise(comparison.forward, comparison.inputs, comparison.reference, coarsest)
+    comparison.noise = measured.gradients
+    for name in comparison.gradients:
+        comparison.bounds[name] += measured.gradients[name]
+    comparison.wrong = [name for name in comparison.wrong if not comparison.fits(name)]
+    if any(map(comparison.shaped, comparison.wrong)):
+        for name, value in one_sided(comparison, measured).items():
+            comparison.reference[name] = value
+            comparison.notes[name] = "at a kink: a valid choice between the one-sided derivatives"
+            comparison.wrong.remove(name)
+    for name in list(comparison.wrong):
+        if comparison.shaped(name) and between_quotients(comparison, name):
+            comparison.notes[name] = "not autograd's value, but the one that difference quotients give"
+            comparison.wrong.remove(name)
+
+
+def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
+    r"""Gradients that are right for another choice of the derivative at a kink: name ↦ the reference for that choice."""
+    near = [d.abs() <= 4 * moved for d, moved in zip(measured.distances, measured.kinks, strict=True)]
+    doubtful = {call: entries for call, entries in enumerate(near) if bool(entries.any())}
+    names = [name for name in comparison.wrong if comparison.shaped(name)]
+    if not doubtful or not names:
+        return {}
+
+    def gradients(above: Mapping[int, Tensor]) -> Gradients:
+        moves = {}
+        for call, entries in doubtful.items():
+            side = torch.where(above[call], 1.0, -1.0) if call in above else -1.0
+            moves[call] = torch.where(entries, side * (8 * measured.kinks[call] + TINY), 0.0)
+        return gradients_of(comparison.forward, comparison.graph.inputs, names, Moved(moves))
+
+    below, found = gradients({}), {}
+    for choices in ([doubtful], [{call: entries} for call, entries in doubtful.items()], list(singly(doubtful))):
+        above = [gradients(choice) for choice in choices[:SINGLY]]
+        for name in [name for name in names if name not in found]:
+            paths = torch.stack([(side[name] - below[name]).flatten() for side in above], dim=1)
+            shares = in_unit_box(paths, (comparison.values[name] - below[name]).flatten())
+            mixture = below[name] + (paths @ shares).view_as(below[name])
+            if float((comparison.values[name] - mixture).abs().max()) <= comparison.bounds[name]:
+                found[name] = mixture
+        if len(found) == len(names) or sum(int(entries.sum()) for entries in doubtful.values()) > SINGLY:
+            break
+    return found
+
+
+def singly(doubtful: Mapping[int, Tensor]) -> Iterator[dict[int, Tensor]]:
+    r"""One entry at a time."""
+    for call, entries in doubtful.items():
+        for index in entries.flatten().nonzero().flatten():
+            one = torch.zeros_like(entries).flatten()
+            one[index] = True
+            yield {call: one.view_as(entries)}
+
+
+def in_unit_box(paths: Tensor, wanted: Tensor) -> Tensor:
+    r"""Shares t in [0, 1] that minimise ‖paths t − wanted‖², by coordinate descent from the unbounded solution."""
+    shares = torch.linalg.lstsq(paths, wanted[:, None], driver="gelsd").solution[:, 0].clamp(0, 1)
+    squares, products, target = (paths**2).sum(0), paths.T @ paths, paths.T @ wanted
+    for _ in range(200):
+        before = shares.clone()
+        for k in squares.nonzero().flatten().tolist():
+            step = (target[k] - products[k] @ shares) / squares[k]
+            shares[k] = (shares[k] + step).clamp(0, 1)
+        if torch.equal(before, shares):
+            break
+    return shares
+
+
+def between_quotients(comparison: Comparison, name: str) -> bool:
+    r"""Whether the entries that differ from autograd's are what difference quotients say, and autograd's are not."""
+    value, reference, bound = comparison.values[name], comparison.reference[name], comparison.bounds[name]
+    loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
+    scale = float(leaf.abs().max()) or 1.0
+    error = (value - reference).abs()
+    corrected = reference.clone()
+    for flat in error.flatten().argsort(descending=True).tolist():
+        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), error.shape))
+        if float(error[index]) <= bound:
+            break
+        for step in STEPS:
+            found = sides(loss, leaf, index, step * scale)
+            kink = found.differ(bound)
+            right = found.contain(float(value[index]), bound)
+            autograd_wrong = not found.contain(float(reference[index]), bound + 10 * found.error)
+            if not right or not (kink or autograd_wrong):
+                return False
+        corrected[index] = value[index]
+    comparison.reference[name] = corrected
+    return True

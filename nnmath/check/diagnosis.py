@@ -1,0 +1,149 @@
+r"""Why a gradient is wrong: the story that explains the most, then the one that explains the most of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from nnmath.check import validation
+from nnmath.check.comparison import Comparison, compare
+from nnmath.check.constants import Constant, described
+from nnmath.check.faults import Fault, Finding
+from nnmath.check.graph import Edit, Forward
+from nnmath.check.rules import LOCAL, RULES
+from nnmath.check.rules.remainder import REMAINDERS
+from nnmath.check.story import Case, Match, matches
+
+Rebuild = Callable[[int], tuple[Forward, Mapping[str, Tensor], Mapping[str, Tensor | None]]]
+
+
+def diagnose(
+    comparison: Comparison,
+    n: int | None = None,
+    learning_rate: float | None = None,
+    rebuild: Rebuild | None = None,
+    in_graph: bool = True,
+) -> list[Finding]:
+    r"""What is wrong with the gradients that are.
+
+    Args:
+        comparison: with at least one gradient that is wrong.
+        n: the batch size, if it is known.
+        learning_rate: η, if it is known.
+        rebuild: the same check at another batch size, to tell n from a constant.
+        in_graph: whether the comparison's graph is the user's mathematics, and mistakes can be made in it.
+
+    Returns:
+        The findings, the most certain first: stories that reproduce the numbers, then what can be said without one.
+    """
+    depth = comparison.graph.depth
+    remaining = sorted(comparison.wrong, key=lambda name: depth[name])
+    case = Case(comparison, n, learning_rate, remaining, base=dict(comparison.reference), in_graph=in_graph)
+    heirs = inherited(case)
+    case.remaining = [name for name in remaining if name not in heirs]
+    findings: list[Finding] = []
+    while case.remaining and (match := best(case)):
+        findings += told(case, match, rebuild)
+        case.remaining = [name for name in case.remaining if name not in match.names]
+        if match.story.edit is not None:
+            edit = case.edit + match.story.edit
+            case = replace(case, edit=edit, base=case.graph.gradients(edit))
+    for name in case.remaining:
+        findings.append(next(finding for rule in REMAINDERS if (finding := rule(case, name)) is not None))
+    return [with_heirs(finding, heirs) for finding in merged(findings)]
+
+
+def best(case: Case) -> Match | None:
+    r"""The match that explains the most gradients, contradicts the fewest, and has the least that was fitted."""
+    cases = [case]
+    if case.edit != Edit():
+        cases.append(replace(case, edit=Edit(), base=dict(case.comparison.reference)))
+    first: tuple[tuple[int, ...], Match] | None = None
+    for each in cases:
+        for rule in RULES if each.in_graph else LOCAL:
+            for story in rule(each):
+                for match in matches(each, story):
+                    combined = match.constant != 1 and match.story.fault is not None
+                    key = (-len(match.names), match.contradictions, match.free, int(combined))
+                    if first is None or key < first[0]:
+                        first = (key, match)
+                    if key == (-len(case.remaining), 0, 0, 0):
+                        return match
+    return first[1] if first else None
+
+
+def told(case: Case, match: Match, rebuild: Rebuild | None) -> list[Finding]:
+    r"""A match for a person: the story, and the constant that was multiplied in besides."""
+    story, names = match.story, match.names
+    findings = [] if story.fault is None else [Finding(story.fault, names, story.explanation, story.fix)]
+    if match.constant != 1 and not match.constants:
+        explanation = f"This is {described(match.constant, case.comparison.inputs)}."
+        findings.append(Finding(Fault.FACTOR, names, explanation, f"divide by {match.constant:.6g}"))
+    constants = match.constants
+    if len(constants) > 1 and rebuild is not None:
+        constants = settled(case, constants, names, rebuild)
+    for constant in constants:
+        others = " and ".join(other.fault.value for other in constants if other is not constant)
+        doubt = f" {others} would give the same here: check at another n, or pass rebuild." if others else ""
+        findings.append(Finding(constant.fault, names, f"This is {constant.meaning}.{doubt}", constant.fix))
+    return findings
+
+
+def settled(case: Case, constants: list[Constant], names: list[str], rebuild: Rebuild) -> list[Constant]:
+    r"""The constants that are left when the same check is made at another batch size.
+
+    Raises:
+        ValueError: rebuild raises, or returns what cannot be checked.
+    """
+    n = 2 * (case.n or len(names)) + 3
+    again = validation.called(f"rebuild({n})", lambda: compare(*rebuild(n)))
+    there = Case(again, n, case.learning_rate, names, base=again.reference)
+    faults = {
+        constant.fault
+        for name in names
+        if name in again.values and (c := there.share(name, again.reference[name], again.values[name])) is not None
+        for constant in there.named(name, c, again.reference[name])
+    }
+    return [constant for constant in constants if constant.fault in faults] or constants
+
+
+def inherited(case: Case) -> dict[str, str]:
+    r"""Gradients that follow from a wrong one nearer to the loss, an intermediate's: name ↦ that one's name.
+
+    An intermediate is an input d that the forward pass adds to a value, z + d: its gradient is the one that goes on.
+    """
+    heirs: dict[str, str] = {}
+    leaf_of = {name: node for node, name in case.graph.leaf_of.items()}
+    for name in case.remaining:
+        value = case.value(name)
+        for node in case.graph.nodes:
+            if name in heirs or node.name() != "AddBackward0" or value.shape != case.base[name].shape:
+                continue
+            here = [after for after, _ in node.next_functions]
+            if leaf_of[name] not in here or case.graph.value(node) is None:
+                continue
+            followed = case.gradients(Edit(incoming={node: lambda g, value=value: value if g.shape == value.shape else g}))
+            for other in case.remaining:
+                if other != name and followed is not None and not case.alike(other, followed[other], case.base[other]):
+                    if case.fits(other, followed[other]):
+                        heirs.setdefault(other, name)
+    return heirs
+
+
+def with_heirs(finding: Finding, heirs: dict[str, str]) -> Finding:
+    r"""A finding together with the gradients that only hand on what is wrong in its own."""
+    followers = [heir for heir, source in heirs.items() if source in finding.names]
+    if not followers:
+        return finding
+    follow = f" {', '.join(followers)} only follow{'s' if len(followers) == 1 else ''} from it."
+    return replace(finding, names=finding.names + followers, explanation=finding.explanation + follow)
+
+
+def merged(findings: list[Finding]) -> list[Finding]:
+    r"""Findings that say the same of several gradients, as one."""
+    names: dict[tuple[Fault, str, str], list[str]] = {}
+    for finding in findings:
+        names.setdefault((finding.fault, finding.explanation, finding.fix), []).extend(finding.names)
+    return [Finding(fault, list(dict.fromkeys(which)), text, fix) for (fault, text, fix), which in names.items()]

@@ -1,0 +1,288 @@
+r"""The graph that autograd built for a loss, to be differentiated again and again, each time with an edit.
+
+An edit is a mistake: a path that is cut, a derivative that is left out, a tensor that is taken for another. The
+gradients under an edit are the ones that someone who made this mistake would write down.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
+
+Forward = Callable[..., Tensor]
+Gradients = dict[str, Tensor]
+Outgoing = Callable[[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]
+Incoming = Callable[[Tensor], Tensor]
+
+NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+class Site(NamedTuple):
+    r"""A line of the user's code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        text = linecache.getline(self.file, self.line).strip()
+        place = f"{Path(self.file).name}:{self.line}"
+        return f"`{text}` ({place})" if text else place
+
+
+class Call(NamedTuple):
+    r"""The call of a torch function that created a node."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    site: Site | None
+
+
+@dataclass(frozen=True)
+class Edit:
+    r"""A mistake in the backward pass; the sum of two edits makes both mistakes."""
+
+    outgoing: Mapping[Node, Outgoing] = field(default_factory=dict)
+    r"""node ↦ the gradients that it hands on, from the right ones and from the gradients that it was given"""
+    incoming: Mapping[Node, Incoming] = field(default_factory=dict)
+    r"""node ↦ the gradient that it is given, from the right one"""
+    saved: Mapping[tuple[Node, str], Tensor] = field(default_factory=dict)
+    r"""node and attribute ↦ the tensor that it takes for the one it had saved"""
+
+    def __add__(self, other: Edit) -> Edit:
+        return Edit(
+            {**self.outgoing, **other.outgoing}, {**self.incoming, **other.incoming}, {**self.saved, **other.saved}
+        )
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    r"""The tensors in nested tuples, lists and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
+
+
+def each_tensor(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    r"""The same nested value, with the function of each of its tensors."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, (tuple, list)):
+        items = [each_tensor(function, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {key: each_tensor(function, item) for key, item in value.items()}
+    return value
+
+
+def promoted(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    r"""The arguments, float64 throughout if one of them is: a float32 tensor of the user's meets our float64 inputs."""
+    dtypes = {tensor.dtype for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()}
+    if len(dtypes) < 2 or torch.float64 not in dtypes:
+        return args, kwargs
+
+    def double(tensor: Tensor) -> Tensor:
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    return each_tensor(double, args), each_tensor(double, kwargs)
+
+
+class Promotion(TorchFunctionMode):
+    r"""Evaluates in float64 what meets a float64 tensor."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        args, kwargs = promoted(args, kwargs or {})
+        return function(*args, **kwargs)
+
+
+class Recorder(TorchFunctionMode):
+    r"""Notes for each node of the graph the call that created it and the value it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[Node, Call] = {}
+        self.values: dict[tuple[Node, int], tuple[Tensor, int]] = {}
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        args, kwargs = promoted(args, kwargs or {})
+        result = function(*args, **kwargs)
+        for tensor in tensors_in(result):
+            node = tensor.grad_fn
+            if node is not None and node not in self.calls:
+                self.claim(node, Call(function, args, kwargs, users_line()))
+            if node is not None and (node, tensor.output_nr) not in self.values:
+                self.values[node, tensor.output_nr] = (tensor.detach(), tensor._version)
+        return result
+
+    def claim(self, node: Node, call: Call) -> None:
+        r"""A call may create several nodes: those behind the result's that no earlier call has created."""
+        behind = [node]
+        while behind:
+            node = behind.pop()
+            if node not in self.calls and node.name() != "torch::autograd::AccumulateGrad":
+                self.calls[node] = call
+                behind += [following for following, _ in node.next_functions if following is not None]
+
+
+def users_line() -> Site | None:
+    r"""The innermost line that is being executed outside torch and this package."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
+        frame = frame.f_back
+    return Site(frame.f_code.co_filename, frame.f_lineno)
+
+
+class Graph:
+    r"""One evaluation of a loss in float64, and its gradients as often as wanted.
+
+    Args:
+        forward: takes the tensors by keyword and returns a scalar.
+        inputs: name ↦ tensor; the floating point ones are copied to float64, the others are copied.
+        names: of the inputs to differentiate with respect to.
+    """
+
+    def __init__(self, forward: Forward, inputs: Mapping[str, Tensor], names: Sequence[str]) -> None:
+        self.inputs = {name: doubled(tensor) for name, tensor in inputs.items()}
+        self.leaves = {name: self.inputs[name].requires_grad_() for name in names}
+        self.recorder = Recorder()
+        with torch.enable_grad(), self.recorder:
+            self.loss = forward(**self.inputs)
+        self.replaced: Mapping[tuple[Node, str], Tensor] = {}
+
+    def gradients(self, edit: Edit | None = None) -> Gradients:
+        r"""The gradients of the loss, right or under an edit; 0 with respect to an input that it does not depend on."""
+        if self.loss.grad_fn is None:
+            return {name: torch.zeros_like(leaf) for name, leaf in self.leaves.items()}
+        edit = edit or Edit()
+        if edit.saved:
+            self.saved  # noqa: B018 - hooks on the saved tensors, from the first edit that needs them
+        self.replaced = edit.saved
+        handles = [node.register_hook(hook) for node, hook in edit.outgoing.items()]
+        handles += [node.register_prehook(each(hook)) for node, hook in edit.incoming.items()]
+        try:
+            gradients = torch.autograd.grad(
+                self.loss, list(self.leaves.values()), torch.ones_like(self.loss), retain_graph=True, allow_unused=True
+            )
+        finally:
+            self.replaced = {}
+            for handle in handles:
+                handle.remove()
+        return {
+            name: torch.zeros_like(leaf) if gradient is None else gradient.to(leaf.dtype)
+            for (name, leaf), gradient in zip(self.leaves.items(), gradients, strict=True)
+        }
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        r"""The nodes that lie between the loss and the leaves, in an order in which a backward pass may visit them."""
+        order: list[Node] = []
+        seen: set[Node] = set()
+        stack: list[tuple[Node, bool]] = [(self.loss.grad_fn, False)] if self.loss.grad_fn is not None else []
+        while stack:
+            node, done = stack.pop()
+            if done:
+                order.append(node)
+            elif node not in seen:
+                seen.add(node)
+                stack.append((node, True))
+                stack += [(following, False) for following, _ in node.next_functions if following is not None]
+        return [node for node in reversed(order) if node not in self.leaf_of]
+
+    @cached_property
+    def leaf_of(self) -> dict[Node, str]:
+        r"""The node at which a leaf's gradient arrives ↦ the leaf's name."""
+        return {torch.autograd.graph.get_gradient_edge(leaf).node: name for name, leaf in self.leaves.items()}
+
+    @cached_property
+    def reach(self) -> dict[Node, frozenset[str]]:
+        r"""Node ↦ the leaves that its gradient reaches."""
+        reach = {node: frozenset({name}) for node, name in self.leaf_of.items()}
+        for node in reversed(self.nodes):
+            reach[node] = frozenset().union(*(reach.get(following, ()) for following, _ in node.next_functions))  # type: ignore[arg-type]  # None reaches nothing
+        return reach
+
+    @cached_property
+    def depth(self) -> dict[str, int]:
+        r"""Leaf ↦ how many nodes lie between it and the loss, on the shortest path."""
+        depth: dict[Node, int] = {self.nodes[0]: 0} if self.nodes else {}
+        for node in self.nodes:
+            for following, _ in node.next_functions:
+                if following is not None:
+                    depth[following] = min(depth.get(following, sys.maxsize), depth[node] + 1)
+        return {name: depth.get(node, sys.maxsize) for node, name in self.leaf_of.items()}
+
+    @cached_property
+    def saved(self) -> dict[tuple[Node, str], Tensor]:
+        r"""Node and attribute ↦ the floating point tensor that the node has saved for its backward."""
+        found: dict[tuple[Node, str], Tensor] = {}
+        for node in self.nodes:
+            for attribute in (name for name in dir(node) if name.startswith("_raw_saved_")):
+                saved = getattr(node, attribute)
+                tensor = getattr(node, attribute.replace("_raw", ""), None)
+                if isinstance(tensor, Tensor) and tensor.is_floating_point() and not isinstance(saved, (tuple, list)):
+                    key = (node, attribute)
+                    saved.register_hooks(Tensor.detach, lambda tensor, key=key: self.replaced.get(key, tensor))
+                    found[key] = tensor.detach()
+        return found
+
+    def value(self, node: Node | None, output: int = 0) -> Tensor | None:
+        r"""What the forward pass computed at a node, or the leaf that it stands for; None if it was not seen or lost."""
+        if node is None:
+            return None
+        if node in self.leaf_of:
+            return self.leaves[self.leaf_of[node]].detach()
+        tensor, version = self.recorder.values.get((node, output), (None, 0))
+        return None if tensor is None or tensor._version != version else tensor
+
+    def input(self, node: Node) -> Tensor | None:
+        r"""The value of the one input of a node that has one."""
+        edges = [(following, output) for following, output in node.next_functions if following is not None]
+        return self.value(*edges[0]) if len(edges) == 1 else None
+
+    def function(self, node: Node) -> str:
+        r"""The name of the function that created a node."""
+        return node.name().removesuffix("0").removesuffix("Backward").lower()
+
+    def site(self, node: Node) -> Site | None:
+        r"""The user's line that created a node."""
+        return self.recorder.calls[node].site if node in self.recorder.calls else None
+
+    def where(self, node: Node) -> str:
+        r"""A node for a person: its function, and the line it stands in."""
+        return f"{self.function(node)} in {self.site(node)}"
+
+    def replay(self, node: Node, tensor: Tensor) -> Tensor | None:
+        r"""The function of one tensor that created a node, of another tensor."""
+        call = self.recorder.calls.get(node)
+        if call is None or len(list(tensors_in((call.args, call.kwargs)))) != 1:
+            return None
+        with torch.no_grad():
+            result = call.function(*each_tensor(lambda _: tensor, call.args), **call.kwargs)
+        return result if isinstance(result, Tensor) else None
+
+
+def doubled(tensor: Tensor) -> Tensor:
+    r"""A copy, in float64 if it is a floating point tensor; nothing done to it reaches the user's."""
+    return tensor.detach().to(torch.float64 if tensor.is_floating_point() else tensor.dtype, copy=True)
+
+
+def each(hook: Incoming) -> Callable[[tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]:
+    r"""The hook on each of a node's gradients."""
+    return lambda gradients: tuple(None if gradient is None else hook(gradient) for gradient in gradients)

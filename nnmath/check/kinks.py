@@ -1,0 +1,123 @@
+r"""Kinks: where a function has no derivative, a gradient may take any value between its one-sided ones.
+
+ReLU at 0 is the classic: 0, 1 and ½ are all in use. Here the inputs of the functions with a kink are moved off it, to
+one side or the other, so that autograd takes that side's derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from nnmath.check.graph import promoted
+
+Threshold = float | Tensor
+TINY = 1e-200
+
+
+def _bounds(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> Iterator[Threshold]:
+    for position, name in enumerate(names, start=1):
+        bound = args[position] if len(args) > position else kwargs.get(name)
+        if bound is not None:
+            yield bound
+
+
+def _tensors(bounds: Iterator[Threshold]) -> Iterator[Threshold]:
+    return (bound for bound in bounds if isinstance(bound, Tensor))  # x.max(1) is about a dimension
+
+
+def _at_zero(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Threshold]:
+    yield 0.0
+
+
+THRESHOLDS: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Iterator[Threshold]]] = {
+    **dict.fromkeys(("relu", "relu_", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute"), _at_zero),
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin", "max", "min"), lambda a, k: _tensors(_bounds(a, k, "other"))),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "greater", "less"), lambda a, k: _bounds(a, k, "other")),
+    **dict.fromkeys(("clamp", "clip"), lambda a, k: _bounds(a, k, "min", "max")),
+    "clamp_min": lambda a, k: _bounds(a, k, "min"),
+    "clamp_max": lambda a, k: _bounds(a, k, "max"),
+    "threshold": lambda a, k: _bounds(a, k, "threshold"),
+    "l1_loss": lambda a, k: _bounds(a, k, "target"),
+    "relu6": lambda a, k: iter((0.0, 6.0)),
+    "hardtanh": lambda a, k: iter(list(_bounds(a, k, "min_val", "max_val")) or (-1.0, 1.0)),
+    "hardsigmoid": lambda a, k: iter((-3.0, 3.0)),
+    "hardswish": lambda a, k: iter((-3.0, 3.0)),
+}
+r"""function ↦ where along its first argument it has a kink"""
+
+
+class Kinks(TorchFunctionMode):
+    r"""Shows the input of every function with a kink to :meth:`at`, in the order in which they are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = function.__name__.removeprefix("__").removesuffix("__")
+        args, kwargs = self.arguments(name, *promoted(args, kwargs or {}))
+        thresholds = THRESHOLDS.get(name)
+        if thresholds and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+            tensor = args[0]
+            for threshold in thresholds(args, kwargs):
+                if isinstance(threshold, (int, float)) or (
+                    isinstance(threshold, Tensor) and threshold.is_floating_point()
+                ):
+                    tensor = self.at(self.calls, tensor, threshold)
+                    self.calls += 1
+            args = (tensor, *args[1:])
+        return function(*args, **kwargs)
+
+    def arguments(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        r"""The arguments that the function of that name gets."""
+        return args, kwargs
+
+    def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
+        r"""What the call gets in the place of the tensor that has a kink at the threshold."""
+        return tensor
+
+
+class Distances(Kinks):
+    r"""Notes how far from its kink each entry is, in ``seen``: call ↦ tensor − threshold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
+        self.seen.append((tensor - threshold).detach())
+        return tensor
+
+
+class Moved(Kinks):
+    r"""Moves entries off their kinks.
+
+    Args:
+        moves: call ↦ by how much, 0 for an entry that stays; an entry that moves ends there, seen from its threshold.
+    """
+
+    def __init__(self, moves: dict[int, Tensor]) -> None:
+        super().__init__()
+        self.moves = moves
+
+    def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
+        if call not in self.moves or self.moves[call].shape != (tensor - threshold).shape:
+            return tensor
+        move = self.moves[call]
+        there = threshold + move
+        there = torch.where(there == threshold, threshold + move.sign() * 4 * abs_eps(threshold), there)
+        return tensor + torch.where(move == 0, 0.0, there - tensor).detach()
+
+
+def abs_eps(threshold: Threshold) -> Threshold:
+    r"""The spacing of float64 at a threshold."""
+    return abs(threshold) * torch.finfo(torch.float64).eps

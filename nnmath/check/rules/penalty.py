@@ -1,0 +1,43 @@
+r"""Weight decay that is in the gradient and not in the loss, or the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from nnmath.check.faults import Fault
+from nnmath.check.story import Case, Story
+
+
+def regularization(case: Case) -> Iterator[Story]:
+    r"""g + λθ, the gradient of a penalty λ/2 ‖θ‖², or g + λ sign θ, that of λ ‖θ‖₁."""
+    leaves = {name: leaf.detach() for name, leaf in case.graph.leaves.items()}
+    signs = {name: leaf.sign() for name, leaf in leaves.items()}
+    for term, penalties in (("λθ", leaves), ("λ sign θ", signs)):
+        for c in [1.0, *(constant.value for constant in case.constants())]:
+            seen: list[float] = []
+            for name in case.remaining:
+                weight = fitted(case, name, penalties[name], c)
+                if weight is None or any(abs(weight - other) <= 1e-6 * abs(other) for other in seen):
+                    continue
+                seen.append(weight)
+                yield Story(
+                    Fault.REGULARIZATION,
+                    {key: case.base[key] + weight * penalty for key, penalty in penalties.items()},
+                    f"The gradient plus {term} with λ = {weight:.6g}: a penalty on the weights that the loss does not "
+                    "have."
+                    if weight > 0
+                    else f"The gradient without the {term} of the loss's penalty on the weights, λ = {-weight:.6g}.",
+                    "leave the penalty to the optimizer, or add it to the loss" if weight > 0 else f"add {term}",
+                    free=1,
+                )
+
+
+def fitted(case: Case, name: str, penalty: Tensor, c: float) -> float | None:
+    r"""λ, if the gradient is c (g + λθ) to rounding."""
+    value, base = case.value(name), case.base[name]
+    if value.shape != base.shape or value.numel() < 3:
+        return None
+    weight = case.share(name, penalty, value / c - base)
+    return weight if weight and case.fits(name, c * (base + weight * penalty)) else None

@@ -1,0 +1,232 @@
+r"""A story of how a wrong gradient came about, and the test that it has to pass: the numbers must be the user's.
+
+A rule tells stories; each says what the gradients would be if it were true. A story is believed for the gradients that
+it reproduces to rounding, and for no others. A constant may have been multiplied in besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from nnmath.check.comparison import Comparison
+from nnmath.check.constants import Constant, known, sizes_in
+from nnmath.check.faults import Fault
+from nnmath.check.graph import Edit, Gradients, Graph, Site
+from nnmath.check.tolerance import RTOL, quanta
+
+
+@dataclass(frozen=True)
+class Story:
+    r"""What may have happened.
+
+    Args:
+        fault: None if there is no more to it than a constant.
+        gradients: name ↦ what that would make of the gradient.
+        explanation: one or two sentences for a person.
+        fix: what to write instead.
+        edit: the mistake in the graph, if it is one there.
+        free: how many numbers were fitted to the user's gradients.
+        given: name ↦ what to compare it with, where that is not the user's gradient as it is.
+    """
+
+    fault: Fault | None
+    gradients: Gradients
+    explanation: str = ""
+    fix: str = ""
+    edit: Edit | None = None
+    free: int = 0
+    given: Gradients = field(default_factory=dict)
+
+
+@dataclass
+class Case:
+    r"""What a rule may look at.
+
+    Args:
+        comparison: the gradients by hand beside the reference.
+        n: the batch size, if it is known.
+        learning_rate: η, if it is known.
+        remaining: the names not explained yet, the one nearest to the loss first.
+        edit: the mistakes in the graph that have been found so far.
+        base: what the gradients would be with those.
+        in_graph: whether the graph is the user's mathematics, and mistakes can be made in it.
+    """
+
+    comparison: Comparison
+    n: int | None
+    learning_rate: float | None
+    remaining: list[str]
+    edit: Edit = field(default_factory=Edit)
+    base: Gradients = field(default_factory=dict)
+    in_graph: bool = True
+
+    @property
+    def graph(self) -> Graph:
+        r"""The graph of the loss."""
+        return self.comparison.graph
+
+    def value(self, name: str) -> Tensor:
+        r"""The user's gradient in float64; zeros where it is missing."""
+        return self.comparison.values.get(name, torch.zeros_like(self.comparison.reference[name]))
+
+    def constants(self) -> list[Constant]:
+        r"""The constants that have a name here."""
+        guesses = {} if self.n is not None else sizes_in(self.comparison.inputs, self.comparison.gradients)
+        return list(known(self.n, guesses, self.learning_rate))
+
+    def gradients(self, edit: Edit) -> Gradients | None:
+        r"""The gradients with one more mistake; None if it cannot be made, for the shapes do not fit."""
+        try:
+            return self.graph.gradients(self.edit + edit)
+        except RuntimeError:
+            return None
+
+    def fits(self, name: str, candidate: Tensor, value: Tensor | None = None) -> bool:
+        r"""Whether a candidate is the user's gradient to rounding, and explains what the reference does not."""
+        value = self.value(name) if value is None else value
+        if value.shape != candidate.shape or not value.numel():
+            return False
+        reference, dtype = self.comparison.reference[name], self.comparison.dtype(name)
+        off = value if value.shape != reference.shape else value - reference
+        noise = self.comparison.noise.get(name, 0.0) + quanta(dtype)
+        bound = RTOL[dtype] * float(candidate.abs().max()) + noise
+        limit = min(bound, 1e-3 * float(off.abs().max()) + noise)
+        return float((value - candidate).abs().max()) <= limit
+
+    def alike(self, name: str, a: Tensor, b: Tensor) -> bool:
+        r"""Whether two candidates are too close to tell one from the other."""
+        if a.shape != b.shape:
+            return False
+        size = max(float(a.abs().max()), float(b.abs().max())) if a.numel() else 0.0
+        noise = self.comparison.noise.get(name, 0.0)
+        return not a.numel() or float((a - b).abs().max()) <= 10 * RTOL[self.comparison.dtype(name)] * size + noise
+
+    def share(self, name: str, part: Tensor, whole: Tensor) -> float | None:
+        r"""The number t for which t · part is closest to whole; None if part is 0."""
+        square = float((part * part).sum())
+        return float((part * whole).sum()) / square if square > 0 else None
+
+    def named(self, name: str, c: float, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
+        r"""The constants with a name that multiply a candidate to the user's gradient; c is the one that does it best."""
+        return [k for k in self.constants() if abs(c - k.value) <= 0.1 * abs(c) and self.fits(name, k.value * candidate, value)]
+
+
+@dataclass(frozen=True)
+class Match:
+    r"""A story, and the gradients that it explains up to a constant."""
+
+    story: Story
+    names: list[str]
+    constant: float
+    constants: list[Constant]
+    r"""the constant by name; several if they have the same value"""
+    contradictions: int
+    r"""gradients that are right, though the story would make them wrong"""
+
+    @property
+    def free(self) -> int:
+        r"""How many numbers were fitted."""
+        return self.story.free + (self.constant != 1 and not self.constants)
+
+
+def matches(case: Case, story: Story) -> Iterator[Match]:
+    r"""The gradients that a story explains, those with the same constant together."""
+    groups: list[tuple[float, list[Constant], list[str]]] = []
+    for name in case.remaining:
+        if name not in story.gradients:
+            continue
+        c, constants = constant_of(case, story, name)
+        if c is None:
+            continue
+        for other, _, names in groups:
+            if abs(c - other) <= (1e-6 + RTOL[case.comparison.dtype(name)]) * abs(c):
+                names.append(name)
+                break
+        else:
+            groups.append((c, constants, [name]))
+    for c, constants, names in groups:
+        match = Match(story, names, c, constants, contradictions(case, story))
+        equations = sum(case.value(name).numel() for name in names)
+        if not match.free or equations >= match.free + 2:
+            yield match
+
+
+def constant_of(case: Case, story: Story, name: str) -> tuple[float | None, list[Constant]]:
+    r"""What a story's gradient must be multiplied by to be the user's: 1, a constant with a name, None if it cannot be.
+
+    Only the story of a mere constant may have one without a name.
+    """
+    value, candidate = story.given.get(name, case.value(name)), story.gradients[name]
+    if value.shape != candidate.shape:
+        return None, []
+    bare = story.fault is None
+    if not bare and case.fits(name, candidate, value):
+        return 1.0, []
+    c = case.share(name, candidate, value)
+    if c is None or not bare and not story.given and case.alike(name, candidate, case.base[name]):
+        return None, []
+    if constants := case.named(name, c, candidate, value):
+        return constants[0].value, constants
+    return (c, []) if bare and c != 0 and case.fits(name, c * candidate, value) else (None, [])
+
+
+def contradictions(case: Case, story: Story) -> int:
+    r"""How many gradients are right, though the story would make them wrong."""
+    if story.edit is None:
+        return 0
+    return sum(
+        not case.alike(name, story.gradients[name], reference)
+        for name, reference in case.comparison.reference.items()
+        if name not in case.comparison.wrong and name in story.gradients
+    )
+
+
+Single = tuple[Node, str, Edit]
+r"""a node, the kind of mistake made there, and the mistake"""
+
+
+def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]]) -> Iterator[tuple[str, str, Edit]]:
+    r"""A mistake at each node, then at all that a line of the code created, then at all of the same function.
+
+    Args:
+        case: its graph is walked.
+        mistakes: node ↦ the mistakes that can be made there, each with the kind that it is.
+
+    Yields:
+        the kind, the place for a person, the mistake.
+    """
+    graph = case.graph
+    by_line: dict[tuple[Site | None, str, str], list[Single]] = {}
+    by_function: dict[tuple[str, str], list[Single]] = {}
+    for node in graph.nodes:
+        if graph.reach[node].isdisjoint(case.remaining):
+            continue
+        for kind, edit in mistakes(node):
+            yield kind, graph.where(node), edit
+            by_line.setdefault((graph.site(node), node.name(), kind), []).append((node, kind, edit))
+            by_function.setdefault((node.name(), kind), []).append((node, kind, edit))
+    sizes = {key: len(singles) for key, singles in by_line.items()}
+    for singles in by_line.values():
+        if len(singles) > 1:
+            yield singles[0][1], f"{graph.where(singles[0][0])}, each time", together(singles)
+    for (name, kind), singles in by_function.items():
+        if len(singles) > 1 and len(singles) not in [s for (_, n, k), s in sizes.items() if (n, k) == (name, kind)]:
+            yield kind, f"every {graph.function(singles[0][0])}", together(singles)
+
+
+def together(singles: list[Single]) -> Edit:
+    r"""All the mistakes at once."""
+    edit = Edit()
+    for _, _, another in singles:
+        edit = edit + another
+    return edit
+
+
+def scaled(tensors: Mapping[str, Tensor], c: float) -> Gradients:
+    r"""Each tensor times c."""
+    return {name: c * tensor for name, tensor in tensors.items()}

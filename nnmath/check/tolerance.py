@@ -1,0 +1,175 @@
+r"""How close is close: what a gradient may be off before it is called wrong.
+
+An absolute bound for each tensor, seen from its largest entry, for an entry may be a small difference of large terms::
+
+    bound = rtol · max|reference| + noise + quanta
+
+``rtol`` is the type's. The noise is measured: the reference is computed again with every number rounded at random, as a
+right gradient in another order of operations rounds them, and once in the user's own type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from nnmath.check.graph import Forward, Gradients, doubled, each_tensor
+from nnmath.check.kinks import Distances, Kinks, Threshold
+
+RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+r"""Of the largest entry of the reference."""
+DRAWS = 6
+JITTER = 1
+r"""In eps: how far each number is moved in a draw."""
+SAFETY = 4
+r"""A few draws stay below the largest that may happen."""
+QUANTA = 64
+r"""Smallest numbers of the type: half of one may be lost in each of many terms."""
+
+
+def coarser(a: torch.dtype, b: torch.dtype) -> torch.dtype:
+    r"""The type that rounds more."""
+    return max(a, b, key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def quanta(dtype: torch.dtype) -> float:
+    r"""What underflow alone may take away."""
+    info = torch.finfo(dtype)
+    return QUANTA * info.smallest_normal * info.eps
+
+
+def bound(reference: Tensor, dtype: torch.dtype, noise: float = 0.0) -> float:
+    r"""rtol · max|reference| + noise + quanta."""
+    largest = float(reference.abs().max()) if reference.numel() else 0.0
+    return RTOL[dtype] * largest + noise + quanta(dtype)
+
+
+class Jitter(Kinks):
+    r"""Multiplies every number that a function gets by 1 + a r, r drawn from −1 … 1, and its gradient on the way back.
+
+    An entry that would cross a kink by this is put back: which side it is on is not a matter of rounding here, see
+    :mod:`nnmath.check.kinks`.
+
+    Args:
+        size: a.
+        distances: of the inputs of the functions with a kink, without the jitter.
+        generator: of r.
+    """
+
+    def __init__(self, size: float, distances: list[Tensor], generator: Generator) -> None:
+        super().__init__()
+        self.size, self.distances, self.generator = size, distances, generator
+        self.moved = [torch.zeros_like(distance) for distance in distances]
+
+    def arguments(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if name.endswith("_") or name in UNROUNDED:  # in place, or no arithmetic
+            return args, kwargs
+        return each_tensor(self.rounded, args), each_tensor(self.rounded, kwargs)
+
+    def rounded(self, tensor: Tensor) -> Tensor:
+        r"""The tensor with the jitter."""
+        if tensor.dtype is not torch.float64:
+            return tensor
+        r = 2 * torch.rand(tensor.shape, generator=self.generator, dtype=tensor.dtype, device=tensor.device) - 1
+        return tensor * (1 + self.size * r)
+
+    def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
+        distance = (tensor - threshold).detach()
+        if call >= len(self.distances) or self.distances[call].shape != distance.shape:
+            return tensor
+        before = self.distances[call]
+        self.moved[call] = (distance - before).abs()
+        return tensor + torch.where(distance.sign() != before.sign(), before - distance, 0.0)
+
+
+UNROUNDED = frozenset(
+    "get getitem setitem set size dim view view_as reshape t transpose permute expand expand_as squeeze unsqueeze "
+    "flatten select narrow chunk split unbind detach clone contiguous item tolist numel".split()
+)
+
+
+class Noise(NamedTuple):
+    r"""What rounding may do."""
+
+    gradients: dict[str, float]
+    r"""name ↦ by how much an entry of its gradient may be off"""
+    kinks: list[Tensor]
+    r"""for each call of a function with a kink: by how much each entry of its input may be off"""
+    distances: list[Tensor]
+    r"""for each such call: how far each entry of its input is from the kink"""
+
+
+def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, dtype: torch.dtype) -> Noise:
+    r"""Measures what rounding in ``dtype`` does to the gradients.
+
+    Args:
+        forward: the loss.
+        inputs: in the user's types.
+        reference: name ↦ the gradient in float64.
+        dtype: the coarsest of the types at hand.
+
+    Returns:
+        SAFETY times the largest of DRAWS draws, and of a run in the user's own types where they round more than float64.
+    """
+    doubles = {name: doubled(tensor) for name, tensor in inputs.items()}
+    distances = Distances()
+    with torch.no_grad(), distances:
+        forward(**doubles)
+    generator = Generator(next(iter(reference.values())).device).manual_seed(0)
+    size = JITTER * torch.finfo(dtype).eps
+    off = dict.fromkeys(reference, 0.0)
+    kinks = [torch.zeros_like(distance) for distance in distances.seen]
+
+    def widen(gradients: Gradients) -> None:
+        for name, gradient in gradients.items():
+            off[name] = max(off[name], largest((gradient - reference[name]).abs()))
+
+    for _ in range(DRAWS):
+        jitter = Jitter(size, distances.seen, generator)
+        rounding = saved_tensors_hooks(Tensor.detach, jitter.rounded)
+        widen(gradients_of(forward, doubles, list(reference), rounding, jitter))
+        kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
+    own = own_error(forward, inputs, reference)
+    return Noise({name: SAFETY * max(off[name], own[name]) for name in off}, kinks, distances.seen)
+
+
+def own_error(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients) -> dict[str, float]:
+    r"""How far autograd itself is off in the user's types; 0 where it cannot run in them."""
+    try:
+        own = gradients_of(forward, inputs, list(reference))
+    except Exception:  # a function that the type does not have, say: then there is no such error to allow for
+        return dict.fromkeys(reference, 0.0)
+    return {name: largest((own[name].double() - reference[name]).abs()) for name in reference}
+
+
+def gradients_of(
+    forward: Forward, inputs: Mapping[str, Tensor], names: Sequence[str], *modes: AbstractContextManager[Any]
+) -> Gradients:
+    r"""Gradients by autograd, in the inputs' types, of a forward pass within some context managers."""
+    copies = {name: tensor.detach().clone() for name, tensor in inputs.items()}
+    leaves = [copies[name].requires_grad_() for name in names]
+    with torch.enable_grad():
+        with ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode)
+            loss = forward(**copies)
+        if not loss.requires_grad:
+            return {name: torch.zeros_like(copies[name]) for name in names}
+        gradients = torch.autograd.grad(loss, leaves, torch.ones_like(loss), allow_unused=True)
+    return {
+        name: torch.zeros_like(copies[name]) if gradient is None else gradient
+        for name, gradient in zip(names, gradients, strict=True)
+    }
+
+
+def largest(tensor: Tensor) -> float:
+    r"""The largest finite entry; 0 if there is none."""
+    finite = tensor[tensor.isfinite()]
+    return float(finite.max()) if finite.numel() else 0.0
