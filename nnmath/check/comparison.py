@@ -192,7 +192,7 @@ def weigh(comparison: Comparison) -> None:
 
 
 def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
-    r"""Gradients that are right for another choice of the derivative at a kink: name ↦ the reference for that choice."""
+    r"""Gradients that are right for another derivative at a kink: name ↦ the reference with that derivative."""
     near = [d.abs() <= 4 * moved for d, moved in zip(measured.distances, measured.kinks, strict=True)]
     doubtful = {call: entries for call, entries in enumerate(near) if bool(entries.any())}
     names = [name for name in comparison.wrong if comparison.shaped(name)]

@@ -44,7 +44,10 @@ def known(n: int | None, guesses: Mapping[int, str], learning_rate: float | None
         "halve it: does the loss have the ½ whose derivative cancels the 2, or was the gradient added up twice?",
     )
     yield Constant(
-        Fault.FACTOR_HALF, 0.5, "half the gradient", "double it: the derivative of the square brings a 2 that is not there"
+        Fault.FACTOR_HALF,
+        0.5,
+        "half the gradient",
+        "double it: the derivative of the square brings a 2 that is not there",
     )
     yield Constant(Fault.FACTOR, -2, "−2 times the gradient", "turn the sign and halve it")
     yield Constant(Fault.FACTOR, -0.5, "−½ times the gradient", "turn the sign and double it")

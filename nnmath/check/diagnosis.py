@@ -2,16 +2,17 @@ r"""Why a gradient is wrong: the story that explains the most, then the one that
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from torch import Tensor
 
 from nnmath.check import validation
 from nnmath.check.comparison import Comparison, compare
 from nnmath.check.constants import Constant, described
+from nnmath.check.edits import Edit, replaced
 from nnmath.check.faults import Fault, Finding
-from nnmath.check.graph import Edit, Forward
+from nnmath.check.graph import Forward
 from nnmath.check.rules import LOCAL, RULES
 from nnmath.check.rules.remainder import REMAINDERS
 from nnmath.check.story import Case, Match, matches
@@ -49,7 +50,7 @@ def diagnose(
         case.remaining = [name for name in case.remaining if name not in match.names]
         if match.story.edit is not None:
             edit = case.edit + match.story.edit
-            case = replace(case, edit=edit, base=case.graph.gradients(edit))
+            case = dataclasses.replace(case, edit=edit, base=case.graph.gradients(edit))
     for name in case.remaining:
         findings.append(next(finding for rule in REMAINDERS if (finding := rule(case, name)) is not None))
     return [with_heirs(finding, heirs) for finding in merged(findings)]
@@ -59,7 +60,7 @@ def best(case: Case) -> Match | None:
     r"""The match that explains the most gradients, contradicts the fewest, and has the least that was fitted."""
     cases = [case]
     if case.edit != Edit():
-        cases.append(replace(case, edit=Edit(), base=dict(case.comparison.reference)))
+        cases.append(dataclasses.replace(case, edit=Edit(), base=dict(case.comparison.reference)))
     first: tuple[tuple[int, ...], Match] | None = None
     for each in cases:
         for rule in RULES if each.in_graph else LOCAL:
@@ -124,11 +125,10 @@ def inherited(case: Case) -> dict[str, str]:
             here = [after for after, _ in node.next_functions]
             if leaf_of[name] not in here or case.graph.value(node) is None:
                 continue
-            followed = case.gradients(Edit(incoming={node: lambda g, value=value: value if g.shape == value.shape else g}))
-            for other in case.remaining:
-                if other != name and followed is not None and not case.alike(other, followed[other], case.base[other]):
-                    if case.fits(other, followed[other]):
-                        heirs.setdefault(other, name)
+            followed = case.gradients(replaced(node, value)) or {}
+            for other in set(followed).intersection(case.remaining) - {name}:
+                if not case.alike(other, followed[other], case.base[other]) and case.fits(other, followed[other]):
+                    heirs.setdefault(other, name)
     return heirs
 
 
@@ -138,7 +138,7 @@ def with_heirs(finding: Finding, heirs: dict[str, str]) -> Finding:
     if not followers:
         return finding
     follow = f" {', '.join(followers)} only follow{'s' if len(followers) == 1 else ''} from it."
-    return replace(finding, names=finding.names + followers, explanation=finding.explanation + follow)
+    return dataclasses.replace(finding, names=finding.names + followers, explanation=finding.explanation + follow)
 
 
 def merged(findings: list[Finding]) -> list[Finding]:

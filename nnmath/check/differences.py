@@ -61,4 +61,5 @@ def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], st
             errors.append(abs(results[-1] - second) + 64 * EPS * max(abs(here), abs(moved)) / step)
         tensor[index] = x
     error = max(errors)
-    return Sides(*results, error=error if error == error else float("inf"))
+    left, right = results
+    return Sides(left, right, error if error == error else float("inf"))

@@ -53,8 +53,8 @@ def check_function(
 
     Raises:
         TypeError: apply or forward is no function, inputs no mapping, the output no tensor.
-        ValueError: an input is not finite, or on another device; apply, its backward or forward raises; without forward,
-            an input is too large for difference quotients.
+        ValueError: an input is not finite, or on another device; apply, its backward or forward raises; without
+            forward, an input is too large for difference quotients.
 
     Source: https://docs.pytorch.org/docs/stable/notes/extending.html (extending torch.autograd).
 
@@ -85,7 +85,7 @@ def check_function(
         raise ValueError("inputs must have at least one floating point tensor to differentiate with respect to")
     function = Function(apply, dict(inputs), names)
     above = given(cotangent, function.outputs) if cotangent is not None else drawn(function.outputs, seed=0)
-    gradients = function.gradients(above)
+    gradients = function.gradients(copied(above))
     findings = conduct(function, above, gradients)
     comparison, in_graph = reference(function, forward, above, gradients)
     if forward is not None and not same_value(function, forward):
@@ -133,7 +133,12 @@ class Function:
         Raises:
             ValueError: backward raises.
         """
-        return validation.called("the backward of apply", lambda: self.returned(above) or self.engine(above))
+
+        def backward() -> dict[str, Tensor | None]:
+            returned = self.returned(above)
+            return self.engine(above) if returned is None else returned
+
+        return validation.called("the backward of apply", backward)
 
     def engine(self, above: Outputs) -> dict[str, Tensor | None]:
         r"""The gradients as autograd's engine hands them on."""
@@ -147,7 +152,7 @@ class Function:
 
     def returned(self, above: Outputs) -> dict[str, Tensor | None] | None:
         r"""The gradients as backward returns them; None if apply is not a Function's own apply."""
-        nodes = {output.grad_fn for output in self.outputs}
+        nodes: set[Any] = {output.grad_fn for output in self.outputs}
         node = next(iter(nodes))
         owner = getattr(self.apply, "__self__", None)
         if len(nodes) > 1 or not isinstance(node, BackwardCFunction) or owner is not getattr(node, "_forward_cls", ...):
@@ -287,7 +292,9 @@ def by_quotients(function: Function, above: Outputs) -> dict[str, tuple[Tensor, 
         loss = guarded(loss)
         quotient, error = torch.zeros_like(leaf), 0.0
         scale = float(leaf.abs().max()) if leaf.numel() else 0.0
-        for index in torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]:
+        for index in (
+            torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]
+        ):
             left, right, off = sides(loss, leaf, tuple(index), STEPS[0] * (scale or 1.0))
             quotient[tuple(index)] = (left + right) / 2
             error = max(error, off + abs(left - right) / 2)
@@ -319,7 +326,9 @@ def same_value(function: Function, forward: Callable[..., Any]) -> bool:
     doubles = {name: doubled(v) if isinstance(v, Tensor) else v for name, v in function.inputs.items()}
     with torch.no_grad(), Promotion():
         expected = outputs("forward", bound_to(forward, doubles)(**doubles))
-    dtypes = [value.dtype for value in function.inputs.values() if isinstance(value, Tensor) and value.is_floating_point()]
+    dtypes = [
+        value.dtype for value in function.inputs.values() if isinstance(value, Tensor) and value.is_floating_point()
+    ]
     coarsest = max([*dtypes, *(o.dtype for o in function.outputs)], key=lambda dtype: torch.finfo(dtype).eps)
     return all(
         not e.numel() or float((o.detach().double() - e.double()).abs().max()) <= bound(e.double(), coarsest)

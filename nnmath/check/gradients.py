@@ -79,8 +79,8 @@ def differing(comparison: Comparison) -> Finding | None:
     return Finding(
         Fault.NONDETERMINISTIC,
         list(comparison.gradients),
-        f"forward gives {comparison.graph.loss.item():.9g} and then {again.item():.9g} for the same inputs: no gradient can "
-        "be compared.",
+        f"forward gives {comparison.graph.loss.item():.9g} and then {again.item():.9g} for the same inputs: there is "
+        "no gradient to compare with.",
         "draw random numbers outside of forward and pass them in, or seed them inside",
     )
 

@@ -1,7 +1,7 @@
-r"""The graph that autograd built for a loss, to be differentiated again and again, each time with an edit.
+r"""The graph that autograd built for a loss, to be differentiated again and again, each time with another edit.
 
-An edit is a mistake: a path that is cut, a derivative that is left out, a tensor that is taken for another. The
-gradients under an edit are the ones that someone who made this mistake would write down.
+The gradients under an edit, which is a mistake made in the graph, are the ones that someone who made it would write
+down.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +18,10 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
+from nnmath.check.edits import Edit, Incoming
+
 Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
-Outgoing = Callable[[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]
-Incoming = Callable[[Tensor], Tensor]
 
 NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
@@ -46,23 +45,6 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     site: Site | None
-
-
-@dataclass(frozen=True)
-class Edit:
-    r"""A mistake in the backward pass; the sum of two edits makes both mistakes."""
-
-    outgoing: Mapping[Node, Outgoing] = field(default_factory=dict)
-    r"""node ↦ the gradients that it hands on, from the right ones and from the gradients that it was given"""
-    incoming: Mapping[Node, Incoming] = field(default_factory=dict)
-    r"""node ↦ the gradient that it is given, from the right one"""
-    saved: Mapping[tuple[Node, str], Tensor] = field(default_factory=dict)
-    r"""node and attribute ↦ the tensor that it takes for the one it had saved"""
-
-    def __add__(self, other: Edit) -> Edit:
-        return Edit(
-            {**self.outgoing, **other.outgoing}, {**self.incoming, **other.incoming}, {**self.saved, **other.saved}
-        )
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -215,7 +197,8 @@ class Graph:
         r"""Node ↦ the leaves that its gradient reaches."""
         reach = {node: frozenset({name}) for node, name in self.leaf_of.items()}
         for node in reversed(self.nodes):
-            reach[node] = frozenset().union(*(reach.get(following, ()) for following, _ in node.next_functions))  # type: ignore[arg-type]  # None reaches nothing
+            after = [following for following, _ in node.next_functions if following is not None]
+            reach[node] = frozenset[str]().union(*(reach.get(following, frozenset()) for following in after))
         return reach
 
     @cached_property
@@ -243,7 +226,7 @@ class Graph:
         return found
 
     def value(self, node: Node | None, output: int = 0) -> Tensor | None:
-        r"""What the forward pass computed at a node, or the leaf that it stands for; None if it was not seen or lost."""
+        r"""What the forward pass computed at a node, or the leaf that it stands for; None if it is not known."""
         if node is None:
             return None
         if node in self.leaf_of:

@@ -35,8 +35,12 @@ def _at_zero(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Threshol
 
 
 THRESHOLDS: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Iterator[Threshold]]] = {
-    **dict.fromkeys(("relu", "relu_", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute"), _at_zero),
-    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin", "max", "min"), lambda a, k: _tensors(_bounds(a, k, "other"))),
+    **dict.fromkeys(
+        ("relu", "relu_", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute"), _at_zero
+    ),
+    **dict.fromkeys(
+        ("maximum", "minimum", "fmax", "fmin", "max", "min"), lambda a, k: _tensors(_bounds(a, k, "other"))
+    ),
     **dict.fromkeys(("gt", "ge", "lt", "le", "greater", "less"), lambda a, k: _bounds(a, k, "other")),
     **dict.fromkeys(("clamp", "clip"), lambda a, k: _bounds(a, k, "min", "max")),
     "clamp_min": lambda a, k: _bounds(a, k, "min"),
@@ -114,10 +118,11 @@ class Moved(Kinks):
             return tensor
         move = self.moves[call]
         there = threshold + move
-        there = torch.where(there == threshold, threshold + move.sign() * 4 * abs_eps(threshold), there)
+        there = torch.where(there == threshold, threshold + move.sign() * 4 * spacing(threshold), there)
         return tensor + torch.where(move == 0, 0.0, there - tensor).detach()
 
 
-def abs_eps(threshold: Threshold) -> Threshold:
+def spacing(threshold: Threshold) -> Threshold:
     r"""The spacing of float64 at a threshold."""
-    return abs(threshold) * torch.finfo(torch.float64).eps
+    eps = torch.finfo(torch.float64).eps
+    return threshold.abs() * eps if isinstance(threshold, Tensor) else abs(threshold) * eps

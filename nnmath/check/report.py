@@ -107,7 +107,9 @@ class Report:
             if entry.note:
                 yield Text(f"{name}: {entry.note}")
         for finding in self.findings:
-            yield Text.assemble((finding.fault.value, "bold"), " in ", (", ".join(finding.names) or "the function", "bold"))
+            yield Text.assemble(
+                (finding.fault.value, "bold"), " in ", (", ".join(finding.names) or "the function", "bold")
+            )
             yield Padding(Text(finding.explanation), (0, 0, 0, 4))
             yield Padding(Text(finding.fix, style="green"), (0, 0, 0, 4))
 

@@ -15,8 +15,9 @@ from torch.autograd.graph import Node
 
 from nnmath.check.comparison import Comparison
 from nnmath.check.constants import Constant, known, sizes_in
+from nnmath.check.edits import Edit, together
 from nnmath.check.faults import Fault
-from nnmath.check.graph import Edit, Gradients, Graph, Site
+from nnmath.check.graph import Gradients, Graph, Site
 from nnmath.check.tolerance import RTOL, quanta
 
 
@@ -112,8 +113,9 @@ class Case:
         return float((part * whole).sum()) / square if square > 0 else None
 
     def named(self, name: str, c: float, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
-        r"""The constants with a name that multiply a candidate to the user's gradient; c is the one that does it best."""
-        return [k for k in self.constants() if abs(c - k.value) <= 0.1 * abs(c) and self.fits(name, k.value * candidate, value)]
+        r"""The constants with a name that multiply a candidate to the user's gradient; c is the best of all numbers."""
+        close = [constant for constant in self.constants() if abs(c - constant.value) <= 0.1 * abs(c)]
+        return [constant for constant in close if self.fits(name, constant.value * candidate, value)]
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def constant_of(case: Case, story: Story, name: str) -> tuple[float | None, list
     if not bare and case.fits(name, candidate, value):
         return 1.0, []
     c = case.share(name, candidate, value)
-    if c is None or not bare and not story.given and case.alike(name, candidate, case.base[name]):
+    if c is None or (not bare and not story.given and case.alike(name, candidate, case.base[name])):
         return None, []
     if constants := case.named(name, c, candidate, value):
         return constants[0].value, constants
@@ -213,18 +215,10 @@ def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]
     sizes = {key: len(singles) for key, singles in by_line.items()}
     for singles in by_line.values():
         if len(singles) > 1:
-            yield singles[0][1], f"{graph.where(singles[0][0])}, each time", together(singles)
+            yield singles[0][1], f"{graph.where(singles[0][0])}, each time", together(edit for _, _, edit in singles)
     for (name, kind), singles in by_function.items():
         if len(singles) > 1 and len(singles) not in [s for (_, n, k), s in sizes.items() if (n, k) == (name, kind)]:
-            yield kind, f"every {graph.function(singles[0][0])}", together(singles)
-
-
-def together(singles: list[Single]) -> Edit:
-    r"""All the mistakes at once."""
-    edit = Edit()
-    for _, _, another in singles:
-        edit = edit + another
-    return edit
+            yield kind, f"every {graph.function(singles[0][0])}", together(edit for _, _, edit in singles)
 
 
 def scaled(tensors: Mapping[str, Tensor], c: float) -> Gradients:

@@ -44,7 +44,7 @@ def quanta(dtype: torch.dtype) -> float:
 
 
 def bound(reference: Tensor, dtype: torch.dtype, noise: float = 0.0) -> float:
-    r"""rtol · max|reference| + noise + quanta."""
+    r"""The bound: rtol · max|reference| + noise + quanta."""
     largest = float(reference.abs().max()) if reference.numel() else 0.0
     return RTOL[dtype] * largest + noise + quanta(dtype)
 
@@ -89,10 +89,10 @@ class Jitter(Kinks):
         return tensor + torch.where(distance.sign() != before.sign(), before - distance, 0.0)
 
 
-UNROUNDED = frozenset(
-    "get getitem setitem set size dim view view_as reshape t transpose permute expand expand_as squeeze unsqueeze "
-    "flatten select narrow chunk split unbind detach clone contiguous item tolist numel".split()
-)
+VIEWS = "view view_as reshape t transpose permute expand expand_as squeeze unsqueeze flatten select narrow chunk split"
+OTHERS = "get getitem setitem set size dim unbind detach clone contiguous item tolist numel"
+UNROUNDED = frozenset(f"{VIEWS} {OTHERS}".split())
+r"""What does no arithmetic."""
 
 
 class Noise(NamedTuple):
@@ -116,7 +116,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
         dtype: the coarsest of the types at hand.
 
     Returns:
-        SAFETY times the largest of DRAWS draws, and of a run in the user's own types where they round more than float64.
+        SAFETY times the largest of DRAWS draws, and of a run in the user's own types.
     """
     doubles = {name: doubled(tensor) for name, tensor in inputs.items()}
     distances = Distances()

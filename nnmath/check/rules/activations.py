@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from nnmath.check.edits import Edit, handed_on, multiplied, passed_through
+from nnmath.check.edits import derivative as derivative_of
 from nnmath.check.faults import Fault
-from nnmath.check.graph import Edit
-from nnmath.check.rules.paths import outgoing
 from nnmath.check.story import Case, Story, everywhere
 
 Derivative = Callable[[Tensor], Tensor]
@@ -25,7 +25,9 @@ DERIVATIVES: dict[str, Derivative] = {
 }
 r"""The usual ones, by their formula in the input z or the output h."""
 
-NO_ACTIVATIONS = frozenset("add sub mul div neg pow mean sum view reshape t transpose permute clone expand tobase".split())
+ALGEBRA = "add sub mul div neg pow mean sum"
+LAYOUT = "view reshape t transpose permute clone expand tobase toCopy"
+NO_ACTIVATIONS = frozenset(f"{ALGEBRA} {LAYOUT}".lower().split())
 
 
 def pointwise(case: Case, node: Node) -> bool:
@@ -43,11 +45,11 @@ def derivative_missing(case: Case) -> Iterator[Story]:
 
     def passing(node: Node) -> Iterator[tuple[str, Edit]]:
         if pointwise(case, node):
-            yield "", through([node])
+            yield "", passed_through([node])
             run = [node]
             while (following := only_input(run[-1])) is not None and entry_by_entry(case, following):
                 run.append(following)
-                yield f" with the {len(run) - 1} before it", through(run)
+                yield f" with the {len(run) - 1} before it", passed_through(run)
 
     for chain, where, edit in everywhere(case, passing):
         if gradients := case.gradients(edit):
@@ -72,7 +74,7 @@ def derivative_wrong(case: Case) -> Iterator[Story]:
             for formula, derivative in DERIVATIVES.items():
                 factor = derivative(z if "z" in formula else h)
                 if tells(factor):
-                    yield formula, outgoing(node, lambda g, old, factor=factor: g * factor)
+                    yield formula, derivative_of(node, factor)
 
     for formula, where, edit in everywhere(case, wrong):
         if gradients := case.gradients(edit):
@@ -96,14 +98,13 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
         assert h is not None
         for formula in ("h (1 − h)", "1 − h²"):
             if case.graph.function(node) == {"h (1 − h)": "sigmoid", "1 − h²": "tanh"}[formula]:
-                factor = DERIVATIVES[formula](z)
-                yield formula.replace("h", "z"), outgoing(node, lambda g, old, factor=factor: g * factor)
+                yield formula.replace("h", "z"), derivative_of(node, DERIVATIVES[formula](z))
         leaf = h.clone().requires_grad_()
         with torch.enable_grad():
             again = replayed(case, node, leaf)
         if again is not None and again.requires_grad:
             (factor,) = torch.autograd.grad(again.sum(), leaf)
-            yield "f′(h)", outgoing(node, lambda g, old, factor=factor: g * factor)
+            yield "f′(h)", derivative_of(node, factor)
 
     for formula, where, edit in everywhere(case, wrong):
         if gradients := case.gradients(edit):
@@ -132,16 +133,13 @@ def slope_wrong(case: Case) -> Iterator[Story]:
             continue
         z = case.graph.input(node)
         assert z is not None
-        for side, mask in (("negative", (z < 0).to(z.dtype)), ("positive", (z > 0).to(z.dtype))):
-            without = case.gradients(outgoing(node, lambda g, old, mask=mask: old * (1 - mask)))
-            unit = case.gradients(outgoing(node, lambda g, old, mask=mask: old * (1 - mask) + g * mask))
+        for side, mask in (("negative", z < 0), ("positive", z > 0)):
+            without, unit = case.gradients(one_side(node, mask, 0.0)), case.gradients(one_side(node, mask, 1.0))
             if without is None or unit is None:
                 continue
             for name in case.remaining:
-                rest, part = without[name], unit[name] - without[name]
-                if case.value(name).shape != rest.shape:
-                    continue
-                s = case.share(name, part, case.value(name) - rest)
+                rest, part, value = without[name], unit[name] - without[name], case.value(name)
+                s = case.share(name, part, value - rest) if value.shape == rest.shape else None
                 if s is None or not rest.any() or not case.fits(name, rest + s * part):
                     continue
                 yield Story(
@@ -149,9 +147,14 @@ def slope_wrong(case: Case) -> Iterator[Story]:
                     {key: without[key] + s * (unit[key] - without[key]) for key in without},
                     f"The derivative of {case.graph.where(node)} was taken to be {s:.6g} on the {side} side.",
                     f"use the slope that the forward pass has on the {side} side",
-                    outgoing(node, lambda g, old, mask=mask, s=s: old * (1 - mask) + s * g * mask),
+                    one_side(node, mask, s),
                     free=1,
                 )
+
+
+def one_side(node: Node, mask: Tensor, slope: float) -> Edit:
+    r"""A node that applies a function, with this derivative where the mask is set."""
+    return handed_on(node, lambda given, right: torch.where(mask, slope * given, right))
 
 
 def derivative_extra(case: Case) -> Iterator[Story]:
@@ -163,7 +166,7 @@ def derivative_extra(case: Case) -> Iterator[Story]:
             for formula, derivative in DERIVATIVES.items():
                 factor = derivative(value)
                 if tells(factor):
-                    yield formula, Edit(incoming={node: lambda g, factor=factor: g * factor})
+                    yield formula, multiplied(node, factor)
 
     for formula, where, edit in everywhere(case, extra):
         if gradients := case.gradients(edit):
@@ -180,19 +183,6 @@ def derivative_extra(case: Case) -> Iterator[Story]:
 def tells(factor: Tensor) -> bool:
     r"""Whether a factor is more than a constant: a mask that is 1 everywhere, or 0, stands for no derivative."""
     return bool((factor != factor.flatten()[0]).any())
-
-
-def through(nodes: list[Node]) -> Edit:
-    r"""These nodes hand on the gradient that they are given."""
-    edit = Edit()
-    for node in nodes:
-        edit = edit + Edit(outgoing={node: handed_on})
-    return edit
-
-
-def handed_on(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-    r"""Each input gets the gradient of the output."""
-    return tuple(None if gradient is None else outputs[0] for gradient in inputs)
 
 
 def only_input(node: Node) -> Node | None:

@@ -48,7 +48,7 @@ def target_missing(case: Case) -> Iterator[Story]:
 
 
 def bessel(case: Case) -> Iterator[Story]:
-    r"""n − 1 for n in a variance or a mean, or the other way round."""
+    r"""N − 1 for n in a variance or a mean, or the other way round."""
     counter = Averages(None)
     with torch.no_grad(), counter:
         case.comparison.forward(**case.graph.inputs)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from nnmath.check.edits import Edit, derivative, handed_on, partly, passed_through, scaled_edges
 from nnmath.check.faults import Fault
-from nnmath.check.graph import Edit
 from nnmath.check.story import Case, Story, everywhere
 
 
@@ -17,11 +17,11 @@ def missing_path(case: Case) -> Iterator[Story]:
     r"""One use of a tensor, or a tensor altogether, taken for a constant."""
 
     def cuts(node: Node) -> Iterator[tuple[str, Edit]]:
-        edges = [i for i, (next_node, _) in enumerate(node.next_functions) if case.graph.reach.get(next_node)]
-        for i in edges:
-            yield f"its argument {i + 1}" if len(edges) > 1 else "what it is computed from", cut(node, [i])
+        edges = [i for i, (after, _) in enumerate(node.next_functions) if after and case.graph.reach.get(after)]
         if len(edges) > 1:
-            yield "what it is computed from", cut(node, edges)
+            for i in edges:
+                yield f"its argument {i + 1}", scaled_edges(node, [i], 0.0)
+        yield "what it is computed from", scaled_edges(node, edges, 0.0)
 
     for what, where, edit in everywhere(case, cuts):
         without = case.gradients(edit)
@@ -59,7 +59,7 @@ def scaled_path(case: Case, without: dict[str, Tensor], where: str, what: str, e
             f"Along one path, {what} of {where}, the gradient was multiplied by {t:.6g}"
             + (f": {close[0].meaning}." if close else "."),
             close[0].fix if close else "look for this constant where the path begins",
-            scaling(edit, t),
+            partly(edit, t),
             free=0 if close else 1,
         )
 
@@ -83,25 +83,19 @@ def upstream_ignored(case: Case) -> Iterator[Story]:
 
 
 def jacobian_in_part(case: Case) -> Iterator[Story]:
-    r"""Softmax without its off-diagonal, log-softmax with one of its two terms, a normalization with its mean constant."""
+    r"""Softmax without its off-diagonal, log-softmax with one of its two terms, a layer norm with its mean constant."""
 
     def terms(node: Node) -> Iterator[tuple[str, Edit]]:
-        name = case.graph.function(node)
-        if name in ("softmax", "logsoftmax"):
-            output = case.graph.value(node)
-            if output is None:
-                return
-            if name == "softmax":
-                yield "only the diagonal p of its Jacobian", outgoing(node, lambda g, old, p=output: p * g)
-            else:
-                yield "without the softmax", outgoing(node, lambda g, old: g)
-                yield "only the softmax, without the target", outgoing(node, lambda g, old: old - g)
+        name, output = case.graph.function(node), case.graph.value(node)
+        if name == "softmax" and output is not None:
+            yield "only the diagonal p of its Jacobian", derivative(node, output)
+        elif name == "logsoftmax":
+            yield "without the softmax", passed_through([node])
+            yield "only the softmax, without the target", handed_on(node, lambda g, right: right - g)
         elif name == "nativelayernorm":
-            yield "with the variance taken for a constant", outgoing(node, lambda g, old: layer_norm(node, g, True, False))
-            yield "with the mean taken for a constant", outgoing(node, lambda g, old: layer_norm(node, g, False, True))
-            yield "with mean and variance taken for constants", outgoing(
-                node, lambda g, old: layer_norm(node, g, False, False)
-            )
+            yield "the variance taken for a constant", handed_on(node, lambda g, _: layer_norm(node, g, True, False))
+            yield "the mean taken for a constant", handed_on(node, lambda g, _: layer_norm(node, g, False, True))
+            yield "mean and variance constant", handed_on(node, lambda g, _: layer_norm(node, g, False, False))
 
     for what, where, edit in everywhere(case, terms):
         if gradients := case.gradients(edit):
@@ -117,7 +111,9 @@ def jacobian_in_part(case: Case) -> Iterator[Story]:
 
 def layer_norm(node: Node, g: Tensor, mean: bool, variance: bool) -> Tensor:
     r"""∂/∂x of layer norm: (γg − mean(γg) − x̂ mean(γg x̂)) / s, with or without the terms of mean and variance."""
-    saved: dict[str, Tensor] = {key: getattr(node, f"_saved_{key}") for key in ("input", "result1", "result2", "weight")}
+    saved: dict[str, Tensor] = {
+        key: getattr(node, f"_saved_{key}") for key in ("input", "result1", "result2", "weight")
+    }
     normalized = (saved["input"] - saved["result1"]) * saved["result2"]
     g = g if saved["weight"] is None else g * saved["weight"]
     dims = list(range(-len(node._saved_normalized_shape), 0))  # type: ignore[attr-defined]
@@ -127,37 +123,3 @@ def layer_norm(node: Node, g: Tensor, mean: bool, variance: bool) -> Tensor:
     if variance:
         result = result - normalized * (g * normalized).mean(dims, keepdim=True)
     return result * saved["result2"]
-
-
-def outgoing(node: Node, gradient: object) -> Edit:
-    r"""The first gradient that a node hands on, from the one it is given and the right one."""
-
-    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        return (gradient(outputs[0], inputs[0]), *inputs[1:])  # type: ignore[operator]
-
-    return Edit(outgoing={node: hook})
-
-
-def cut(node: Node, edges: list[int]) -> Edit:
-    r"""Nothing goes on along these edges."""
-    return Edit(outgoing={node: times(edges, 0.0)})
-
-
-def scaling(edit: Edit, t: float) -> Edit:
-    r"""The same edges, with a constant instead of nothing."""
-    return Edit(outgoing={node: times(hook.edges, t) for node, hook in edit.outgoing.items()})  # type: ignore[attr-defined]
-
-
-class times:  # noqa: N801 - reads as the verb it is
-    r"""A hook that multiplies what goes along some edges."""
-
-    def __init__(self, edges: list[int], t: float) -> None:
-        self.edges, self.t = edges, t
-
-    def __call__(
-        self, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]
-    ) -> tuple[Tensor | None, ...]:
-        return tuple(
-            gradient if gradient is None or i not in self.edges else self.t * gradient
-            for i, gradient in enumerate(inputs)
-        )

@@ -11,7 +11,7 @@ from nnmath.check.story import Case, Story
 
 
 def regularization(case: Case) -> Iterator[Story]:
-    r"""g + λθ, the gradient of a penalty λ/2 ‖θ‖², or g + λ sign θ, that of λ ‖θ‖₁."""
+    r"""G + λθ, the gradient of a penalty λ/2 ‖θ‖², or g + λ sign θ, that of λ ‖θ‖₁."""
     leaves = {name: leaf.detach() for name, leaf in case.graph.leaves.items()}
     signs = {name: leaf.sign() for name, leaf in leaves.items()}
     for term, penalties in (("λθ", leaves), ("λ sign θ", signs)):

@@ -55,7 +55,7 @@ def small_relative(case: Case, name: str) -> Finding | None:
         Fault.SMALL_RELATIVE,
         [name],
         f"Close but not equal: off by {entry.relative:.1e} of the largest entry{precision}.",
-        "look for an epsilon on one side only, a difference quotient, a cast to a coarser type, or a cancelling formula",
+        "look for an epsilon on one side only, a difference quotient, a coarser type, or a formula that cancels",
     )
 
 

@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from nnmath.check.constants import sizes_in
+from nnmath.check.edits import Edit, handed_on, scaled_edges
 from nnmath.check.faults import Fault
-from nnmath.check.graph import Edit
-from nnmath.check.rules.paths import cut, outgoing
 from nnmath.check.story import Case, Story
 
 
@@ -29,7 +28,7 @@ def one_use(case: Case) -> Iterator[Story]:
             edit = Edit()
             for node in {node for node, _ in edges}:
                 lost = [i for other, i in edges if other is node and (node, i) != kept]
-                edit = edit + cut(node, lost) if lost else edit
+                edit = edit + scaled_edges(node, lost, 0.0) if lost else edit
             if gradients := case.gradients(edit):
                 yield Story(
                     Fault.OVERWRITTEN,
@@ -59,7 +58,7 @@ def one_sample(case: Case) -> Iterator[Story]:
                 )
 
 
-class only:  # noqa: N801 - reads as the word it is
+class only:
     r"""A hook that keeps one sample's gradient: zero elsewhere along each dimension of that size, the first of them."""
 
     def __init__(self, n: int, index: int) -> None:
@@ -81,7 +80,7 @@ def repeated_index(case: Case) -> Iterator[Story]:
         if index is None or case.graph.reach[node].isdisjoint(case.remaining):
             continue
         for which in ("last", "first"):
-            edit = outgoing(node, lambda g, old, index=index, which=which: assigned(g, old, index, which))
+            edit = rows_assigned(node, index, which)
             if gradients := case.gradients(edit):
                 yield Story(
                     Fault.OVERWRITTEN,
@@ -105,6 +104,11 @@ def index_of(node: Node) -> Tensor | None:
         if len(indices) == 1 and indices[0] is not None and indices[0].dtype is torch.int64:
             return indices[0]
     return None
+
+
+def rows_assigned(node: Node, index: Tensor, which: str) -> Edit:
+    r"""A node that takes rows, whose gradient is assigned row by row."""
+    return handed_on(node, lambda given, right: assigned(given, right, index, which))
 
 
 def assigned(g: Tensor, old: Tensor, index: Tensor, which: str) -> Tensor:

@@ -1,4 +1,4 @@
-r"""A tensor that backward had saved, taken for another: a weight after its update, a transpose, another layer's value."""
+r"""A tensor that backward had saved, taken for another: an updated weight, a transpose, another layer's value."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from nnmath.check.edits import Edit
 from nnmath.check.faults import Fault
-from nnmath.check.graph import Edit, Gradients
+from nnmath.check.graph import Gradients
 from nnmath.check.story import Case, Story
 
 Saved = tuple[Node, str]
@@ -105,7 +106,17 @@ def wrong_tensor(case: Case) -> Iterator[Story]:
 def replacements(case: Case, node: Node, tensor: Tensor) -> Iterator[tuple[Fault, str, Tensor]]:
     r"""What may have been taken for a saved tensor."""
     name = called(case, tensor)
-    pointwise = case.graph.function(node) not in ("mm", "addmm", "bmm", "baddbmm", "mul", "div", "mv", "dot", "convolution")
+    pointwise = case.graph.function(node) not in (
+        "mm",
+        "addmm",
+        "bmm",
+        "baddbmm",
+        "mul",
+        "div",
+        "mv",
+        "dot",
+        "convolution",
+    )
     wrong = Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR if pointwise else Fault.WRONG_TENSOR
     if not pointwise:
         if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
