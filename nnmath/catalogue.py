@@ -37,6 +37,7 @@ class Equation:
         by_torch: inputs ↦ the same value, in plain torch.
         gradients: inputs ↦ the hand-written gradients of value.sum() with respect to some of the inputs, by name; None
             where the row claims none.
+        exact: whether value runs on exact numbers too, symbols or 50 digits; gradients always does.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Equation:
     value: Callable[..., Tensor]
     by_torch: Callable[..., Tensor]
     gradients: Callable[..., Inputs] | None = None
+    exact: bool = False
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------------
@@ -249,6 +251,7 @@ CATALOGUE: tuple[Equation, ...] = (
         normal(**NETWORK),
         lambda x, target, **parameters: eq.forward(x, layers_of(**parameters), SIGMOIDS)[-1],  # needs no target
         lambda **inputs: nodes(**inputs)[-2],
+        exact=True,
     ),
     Equation(
         "N2",
@@ -269,6 +272,7 @@ CATALOGUE: tuple[Equation, ...] = (
         normal(x=(N,), theta0=(), theta1=()),
         eq.linear_model,
         lambda x, theta0, theta1: F.linear(x[:, None], theta1[None, None], theta0[None])[:, 0],
+        exact=True,
     ),
     Equation(
         "C1",
@@ -278,6 +282,7 @@ CATALOGUE: tuple[Equation, ...] = (
         normal(prediction=(N,), target=(N,)),
         eq.squared_error,
         lambda prediction, target: F.mse_loss(prediction, target, reduction="none"),
+        exact=True,
     ),
     Equation(
         "C2",
@@ -287,6 +292,7 @@ CATALOGUE: tuple[Equation, ...] = (
         normal(prediction=(N,), target=(N,)),
         eq.half_mse,
         lambda prediction, target: F.mse_loss(prediction, target) / 2,
+        exact=True,
     ),
     Equation(
         "G1",

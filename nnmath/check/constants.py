@@ -76,6 +76,8 @@ def _of_batch(n: int, why: str) -> Iterator[Constant]:
     yield Constant(
         Fault.SIGN_AND_FACTOR_N, -1 / n, f"−1/n of the gradient, n = {n} being {why}", f"turn the sign, and {too_small}"
     )
+    if n == 2:
+        return  # to divide by n − 1 = 1 is not to divide
     for c, text in (
         (n / (n - 1), f"n/(n − 1) times the gradient, n = {n} being {why}: divided by n − 1 instead of n"),
         ((n - 1) / n, f"(n − 1)/n times the gradient, n = {n} being {why}: divided by n instead of n − 1"),

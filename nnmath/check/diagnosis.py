@@ -10,9 +10,10 @@ from torch import Tensor
 from nnmath.check import validation
 from nnmath.check.comparison import Comparison, compare
 from nnmath.check.constants import Constant, described
-from nnmath.check.edits import Edit, replaced
+from nnmath.check.edits import Edit, replaced, times
 from nnmath.check.faults import Fault, Finding
-from nnmath.check.graph import Forward
+from nnmath.check.graph import Forward, Graph
+from nnmath.check.kinks import Moved
 from nnmath.check.rules import LOCAL, RULES
 from nnmath.check.rules.remainder import REMAINDERS
 from nnmath.check.story import Case, Match, matches
@@ -39,6 +40,27 @@ def diagnose(
     Returns:
         The findings, the most certain first: stories that reproduce the numbers, then what can be said without one.
     """
+    findings = of_graph(comparison, n, learning_rate, rebuild, in_graph)
+    for moves in comparison.kinks:  # the other choices of the derivative at a kink, if they explain more
+        if any(finding.fault in UNEXPLAINED for finding in findings):
+            graph = Graph(comparison.forward, comparison.inputs, list(comparison.gradients), Moved(moves))
+            other = dataclasses.replace(comparison, graph=graph, reference=graph.gradients())
+            findings = min(findings, of_graph(other, n, learning_rate, rebuild, in_graph), key=unexplained)
+    return findings
+
+
+UNEXPLAINED = (Fault.PARTIAL, Fault.LOCALIZED, Fault.SMALL_RELATIVE, Fault.UNKNOWN)
+
+
+def unexplained(findings: list[Finding]) -> int:
+    r"""How many gradients have no story."""
+    return sum(len(finding.names) for finding in findings if finding.fault in UNEXPLAINED)
+
+
+def of_graph(
+    comparison: Comparison, n: int | None, learning_rate: float | None, rebuild: Rebuild | None, in_graph: bool
+) -> list[Finding]:
+    r"""What is wrong, seen from the comparison's own reference and graph."""
     depth = comparison.graph.depth
     remaining = sorted(comparison.wrong, key=lambda name: depth[name])
     case = Case(comparison, n, learning_rate, remaining, base=dict(comparison.reference), in_graph=in_graph)
@@ -49,7 +71,7 @@ def diagnose(
         findings += told(case, match, rebuild)
         case.remaining = [name for name in case.remaining if name not in match.names]
         if match.story.edit is not None:
-            edit = case.edit + match.story.edit
+            edit = case.edit + (match.story.edit if match.constant == 1 else times(match.story.edit, match.constant))
             case = dataclasses.replace(case, edit=edit, base=case.graph.gradients(edit))
     for name in case.remaining:
         findings.append(next(finding for rule in REMAINDERS if (finding := rule(case, name)) is not None))
@@ -70,9 +92,14 @@ def best(case: Case) -> Match | None:
                     key = (-len(match.names), match.contradictions, match.free, int(combined))
                     if first is None or key < first[0]:
                         first = (key, match)
-                    if key == (-len(case.remaining), 0, 0, 0):
+                    if (key[0] == -len(case.remaining) and not any(key[1:])) or everything(case, match):
                         return match
     return first[1] if first else None
+
+
+def everything(case: Case, match: Match) -> bool:
+    r"""Whether a mere constant explains all that remains: a story that did so too would come down to it."""
+    return match.story.fault is None and len(match.names) == len(case.remaining)
 
 
 def told(case: Case, match: Match, rebuild: Rebuild | None) -> list[Finding]:

@@ -53,7 +53,7 @@ def handed_on(node: Node, gradient: Callable[[Tensor, Tensor], Tensor]) -> Edit:
     return Edit(outgoing={node: hook})
 
 
-def derivative(node: Node, factor: Tensor) -> Edit:
+def derivative_of(node: Node, factor: Tensor) -> Edit:
     r"""A node that applies a function entry by entry, with this derivative."""
     return handed_on(node, lambda given, right: given * factor)
 
@@ -67,6 +67,18 @@ def passed_through(nodes: Iterable[Node]) -> Edit:
     return Edit(outgoing=dict.fromkeys(nodes, hook))
 
 
+def passed_along(node: Node, edge: int) -> Edit:
+    r"""A node hands on the gradient that it is given along one edge, summed where the forward pass broadcast."""
+
+    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        given, right = outputs[0], inputs[edge]
+        if given is None or right is None:
+            return inputs
+        return (*inputs[:edge], given.sum_to_size(right.shape), *inputs[edge + 1 :])
+
+    return Edit(outgoing={node: hook})
+
+
 def multiplied(node: Node, factor: Tensor) -> Edit:
     r"""The gradient that a node is given is multiplied by a factor first."""
     return Edit(incoming={node: lambda given: given * factor})
@@ -75,6 +87,19 @@ def multiplied(node: Node, factor: Tensor) -> Edit:
 def replaced(node: Node, gradient: Tensor) -> Edit:
     r"""The gradient that a node is given is this one, where the shapes agree."""
     return Edit(incoming={node: lambda given: gradient if given.shape == gradient.shape else given})
+
+
+def times(edit: Edit, c: float) -> Edit:
+    r"""The same mistake, with everything that these nodes hand on multiplied by c."""
+
+    def after(hook: Outgoing) -> Outgoing:
+        return lambda inputs, outputs: tuple(None if g is None else c * g for g in hook(inputs, outputs))
+
+    def before(hook: Incoming) -> Incoming:
+        return lambda given: c * hook(given)
+
+    outgoing = {node: after(hook) for node, hook in edit.outgoing.items()}
+    return Edit(outgoing, {node: before(hook) for node, hook in edit.incoming.items()}, edit.saved)
 
 
 def partly(edit: Edit, t: float) -> Edit:

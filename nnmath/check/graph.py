@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ class Site(NamedTuple):
 
     file: str
     line: int
+    instruction: int
+    r"""tells two calls in the same line apart"""
 
     def __str__(self) -> str:
         text = linecache.getline(self.file, self.line).strip()
@@ -128,7 +131,7 @@ def users_line() -> Site | None:
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
         frame = frame.f_back
-    return Site(frame.f_code.co_filename, frame.f_lineno)
+    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti)
 
 
 class Graph:
@@ -138,13 +141,20 @@ class Graph:
         forward: takes the tensors by keyword and returns a scalar.
         inputs: name ↦ tensor; the floating point ones are copied to float64, the others are copied.
         names: of the inputs to differentiate with respect to.
+        mode: entered for the evaluation.
     """
 
-    def __init__(self, forward: Forward, inputs: Mapping[str, Tensor], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        inputs: Mapping[str, Tensor],
+        names: Sequence[str],
+        mode: AbstractContextManager[Any] | None = None,
+    ) -> None:
         self.inputs = {name: doubled(tensor) for name, tensor in inputs.items()}
         self.leaves = {name: self.inputs[name].requires_grad_() for name in names}
         self.recorder = Recorder()
-        with torch.enable_grad(), self.recorder:
+        with torch.enable_grad(), mode or nullcontext(), self.recorder:
             self.loss = forward(**self.inputs)
         self.replaced: Mapping[tuple[Node, str], Tensor] = {}
 
@@ -234,14 +244,9 @@ class Graph:
         tensor, version = self.recorder.values.get((node, output), (None, 0))
         return None if tensor is None or tensor._version != version else tensor
 
-    def input(self, node: Node) -> Tensor | None:
-        r"""The value of the one input of a node that has one."""
-        edges = [(following, output) for following, output in node.next_functions if following is not None]
-        return self.value(*edges[0]) if len(edges) == 1 else None
-
     def function(self, node: Node) -> str:
         r"""The name of the function that created a node."""
-        return node.name().removesuffix("0").removesuffix("Backward").lower()
+        return node.name().rstrip("0123456789").removesuffix("Backward").lower()
 
     def site(self, node: Node) -> Site | None:
         r"""The user's line that created a node."""
@@ -251,14 +256,27 @@ class Graph:
         r"""A node for a person: its function, and the line it stands in."""
         return f"{self.function(node)} in {self.site(node)}"
 
-    def replay(self, node: Node, tensor: Tensor) -> Tensor | None:
-        r"""The function of one tensor that created a node, of another tensor."""
+    def derivative_at(self, node: Node, tensor: Tensor) -> Tensor | None:
+        r"""The derivative of the function that created a node, at another tensor; None if it is not of one tensor."""
         call = self.recorder.calls.get(node)
         if call is None or len(list(tensors_in((call.args, call.kwargs)))) != 1:
             return None
-        with torch.no_grad():
-            result = call.function(*each_tensor(lambda _: tensor, call.args), **call.kwargs)
-        return result if isinstance(result, Tensor) else None
+        leaf = tensor.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            result = call.function(*each_tensor(lambda _: leaf, call.args), **call.kwargs)
+        if not isinstance(result, Tensor) or result.shape != leaf.shape or not result.requires_grad:
+            return None
+        return torch.autograd.grad(result.sum(), leaf)[0]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        r"""Every floating point tensor that was around in the forward pass, with a name for a person."""
+        for name, tensor in self.inputs.items():
+            if tensor.is_floating_point():
+                yield name, tensor.detach()
+        for node in self.nodes:
+            value = self.value(node)
+            if value is not None:
+                yield f"the value of {self.where(node)}", value
 
 
 def doubled(tensor: Tensor) -> Tensor:

@@ -110,8 +110,8 @@ class Report:
             yield Text.assemble(
                 (finding.fault.value, "bold"), " in ", (", ".join(finding.names) or "the function", "bold")
             )
-            yield Padding(Text(finding.explanation), (0, 0, 0, 4))
-            yield Padding(Text(finding.fix, style="green"), (0, 0, 0, 4))
+            yield Padding(Text(finding.explanation), (0, 0, 0, 4), expand=False)
+            yield Padding(Text(finding.fix, style="green"), (0, 0, 0, 4), expand=False)
 
 
 def finite(value: Any) -> Any:

@@ -109,8 +109,11 @@ class Case:
 
     def share(self, name: str, part: Tensor, whole: Tensor) -> float | None:
         r"""The number t for which t · part is closest to whole; None if part is 0."""
-        square = float((part * part).sum())
-        return float((part * whole).sum()) / square if square > 0 else None
+        size = float(part.abs().max()) if part.numel() else 0.0
+        if not size:
+            return None
+        unit = part / size  # squares of small numbers would underflow
+        return float((unit * whole).sum() / (unit * unit).sum()) / size
 
     def named(self, name: str, c: float, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
         r"""The constants with a name that multiply a candidate to the user's gradient; c is the best of all numbers."""
@@ -152,8 +155,10 @@ def matches(case: Case, story: Story) -> Iterator[Match]:
         else:
             groups.append((c, constants, [name]))
     for c, constants, names in groups:
-        match = Match(story, names, c, constants, contradictions(case, story))
         equations = sum(case.value(name).numel() for name in names)
+        if equations > 1 and only_a_constant(case, story, names):
+            continue
+        match = Match(story, names, c, constants, contradictions(case, story))
         if not match.free or equations >= match.free + 2:
             yield match
 
@@ -175,6 +180,27 @@ def constant_of(case: Case, story: Story, name: str) -> tuple[float | None, list
     if constants := case.named(name, c, candidate, value):
         return constants[0].value, constants
     return (c, []) if bare and c != 0 and case.fits(name, c * candidate, value) else (None, [])
+
+
+def only_a_constant(case: Case, story: Story, names: list[str]) -> bool:
+    r"""Whether a story that claims more comes down to a constant here, so that nothing speaks for the rest of it."""
+    if story.fault in (None, Fault.CLIPPED) or story.given:
+        return False
+    shares = [
+        case.share(name, case.base[name], story.gradients[name]) for name in names if same_shape(case, story, name)
+    ]
+    first = shares[0] if shares else None
+    return (
+        len(shares) == len(names)
+        and first is not None
+        and first != 0
+        and all(case.alike(name, first * case.base[name], story.gradients[name]) for name in names)
+    )
+
+
+def same_shape(case: Case, story: Story, name: str) -> bool:
+    r"""Whether a story leaves a gradient its shape."""
+    return case.base[name].shape == story.gradients[name].shape
 
 
 def contradictions(case: Case, story: Story) -> int:

@@ -10,7 +10,7 @@ right gradient in another order of operations rounds them, and once in the user'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple
 
@@ -150,9 +150,10 @@ def own_error(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradien
 
 
 def gradients_of(
-    forward: Forward, inputs: Mapping[str, Tensor], names: Sequence[str], *modes: AbstractContextManager[Any]
+    forward: Forward, inputs: Mapping[str, Tensor], names: Iterable[str], *modes: AbstractContextManager[Any]
 ) -> Gradients:
     r"""Gradients by autograd, in the inputs' types, of a forward pass within some context managers."""
+    names = list(names)
     copies = {name: tensor.detach().clone() for name, tensor in inputs.items()}
     leaves = [copies[name].requires_grad_() for name in names]
     with torch.enable_grad():

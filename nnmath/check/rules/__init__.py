@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nnmath.check.rules import activations, data, layout, paths, penalty, scale, sums, tensors, zeros
+from nnmath.check.rules import activations, data, jacobians, layout, paths, penalty, scale, slopes, sums, tensors, zeros
 from nnmath.check.story import Case, Story
 
 LOCAL: tuple[Callable[[Case], Iterator[Story]], ...] = (
@@ -22,25 +22,34 @@ LOCAL: tuple[Callable[[Case], Iterator[Story]], ...] = (
     layout.other_shape,
     scale.clipped_to_a_value,
     penalty.regularization,
+    penalty.other_penalty,
 )
 r"""Those that need no graph: the reference is enough."""
 
 RULES = (
     *LOCAL,
+    jacobians.jacobian_in_part,
+    sums.one_pass_of_a_loop,
+    paths.missing_path,
+    paths.missing_factor,
     activations.derivative_missing,
     activations.derivative_at_the_output,
     activations.derivative_wrong,
+    activations.derivative_at_another,
     activations.derivative_extra,
-    activations.slope_wrong,
-    paths.missing_path,
-    paths.jacobian_in_part,
-    tensors.updated_weights,
-    tensors.wrong_tensor,
-    sums.one_use,
-    sums.repeated_index,
-    sums.one_sample,
+    slopes.slope_on_one_side,
     data.broadcast_n_by_n,
     data.target_missing,
+    data.target_turned,
+    tensors.updated_weights,
+    tensors.wrong_tensor,
+    tensors.wrong_tensor_each_time,
+    slopes.polynomial_of_the_value,
+    sums.one_of_several_uses,
+    sums.repeated_index,
+    sums.some_samples,
+    paths.transposed_path,
+    paths.tensor_missing,
     data.bessel,
     paths.upstream_ignored,
     layout.permuted,

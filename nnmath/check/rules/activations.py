@@ -1,88 +1,104 @@
-r"""A function applied entry by entry, and its derivative: left out, twice, of another function, at another tensor."""
+r"""A function applied entry by entry, and its derivative: left out, of another function, at another tensor, twice."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.check.edits import Edit, handed_on, multiplied, passed_through
-from nnmath.check.edits import derivative as derivative_of
+from nnmath.check.edits import Edit, derivative_of, multiplied, passed_through
 from nnmath.check.faults import Fault
 from nnmath.check.story import Case, Story, everywhere
 
-Derivative = Callable[[Tensor], Tensor]
+LONGEST = 8
+r"""Nodes of a function that is written out, as 1 / (1 + e^(−z)) is."""
 
-DERIVATIVES: dict[str, Derivative] = {
+ALGEBRA = frozenset(("add", "sub", "rsub", "mul", "div", "neg", "reciprocal", "pow"))
+LAYOUT = frozenset(
+    ["view", "reshape", "t", "transpose", "permute", "clone", "expand", "tobase", "squeeze", "unsqueeze", "tocopy"]
+)
+SEVERAL_AT_ONCE = frozenset(["softmax", "logsoftmax", "nativelayernorm", "nativebatchnorm", "cumsum", "flip", "roll"])
+
+DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
     "h (1 − h)": lambda h: h * (1 - h),
     "1 − h²": lambda h: 1 - h * h,
     "σ′(z)": lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
     "tanh′(z)": lambda z: 1 - torch.tanh(z) ** 2,
     "1 for z > 0, else 0": lambda z: (z > 0).to(z.dtype),
     "1 for z < 0, else 0": lambda z: (z < 0).to(z.dtype),
+    "σ(z)": torch.sigmoid,
+    "Φ(z)": torch.special.ndtr,
+    "z": lambda z: z,
+    "sign z": torch.sign,
 }
-r"""The usual ones, by their formula in the input z or the output h."""
+r"""The usual ones, and what is taken for them, by their formula in the input z or the output h."""
 
-ALGEBRA = "add sub mul div neg pow mean sum"
-LAYOUT = "view reshape t transpose permute clone expand tobase toCopy"
-NO_ACTIVATIONS = frozenset(f"{ALGEBRA} {LAYOUT}".lower().split())
+EXTRA = {
+    **{formula: f for formula, f in DERIVATIVES.items() if formula not in ("σ(z)", "Φ(z)", "z", "sign z")},
+    "p (1 − p) with p = softmax(z)": lambda z: torch.softmax(z, -1) * (1 - torch.softmax(z, -1)),
+}
 
 
-def pointwise(case: Case, node: Node) -> bool:
-    r"""Whether a node applies a function of its own to each entry, or a softmax to each row."""
-    value, before = case.graph.value(node), case.graph.input(node)
-    return (
-        value is not None and before is not None and value.shape == before.shape
-        and case.graph.function(node) not in NO_ACTIVATIONS
-        and sum(following is not None for following, _ in node.next_functions) == 1
-    )  # fmt: skip
+class Applied(NamedTuple):
+    r"""A function as the forward pass applied it, by one node or by several in a row."""
+
+    nodes: list[Node]
+    r"""the last step first"""
+    z: Tensor
+    r"""its input"""
+    h: Tensor
+    r"""its output, of the same shape"""
+
+    def with_derivative(self, factor: Tensor) -> Edit:
+        r"""The mistake to take this for its derivative."""
+        return derivative_of(self.nodes[0], factor) + passed_through(self.nodes[1:])
+
+    @property
+    def steps(self) -> str:
+        r"""For a person, how many nodes it is."""
+        return f" (its last {len(self.nodes)} steps)" if len(self.nodes) > 1 else ""
+
+
+def applied(case: Case, node: Node) -> Iterator[Applied]:
+    r"""The functions that end at a node, the shortest first, and none that is mere algebra or layout."""
+    h, run = case.graph.value(node), [node]
+    while h is not None and len(run) <= LONGEST:
+        before = [edge for edge in run[-1].next_functions if edge[0] is not None]
+        if len(before) != 1:
+            return
+        z = case.graph.value(*before[0])
+        if z is not None and z.shape == h.shape and {case.graph.function(n) for n in run} - ALGEBRA - LAYOUT:
+            yield Applied(list(run), z, h)
+        if before[0][0] in case.graph.leaf_of or before[0][0] is None:
+            return
+        run.append(before[0][0])
+
+
+def pointwise(case: Case, node: Node) -> Applied | None:
+    r"""The function of a single node that is applied to each entry, if it is one."""
+    function = next(applied(case, node), None)
+    several = case.graph.function(node) in SEVERAL_AT_ONCE
+    return None if function is None or several or len(function.nodes) > 1 else function
 
 
 def derivative_missing(case: Case) -> Iterator[Story]:
     r"""δ = ∂E/∂h taken for ∂E/∂z."""
 
     def passing(node: Node) -> Iterator[tuple[str, Edit]]:
-        if pointwise(case, node):
-            yield "", passed_through([node])
-            run = [node]
-            while (following := only_input(run[-1])) is not None and entry_by_entry(case, following):
-                run.append(following)
-                yield f" with the {len(run) - 1} before it", passed_through(run)
+        for function in applied(case, node):
+            yield function.steps, passed_through(function.nodes)
 
-    for chain, where, edit in everywhere(case, passing):
+    for steps, where, edit in everywhere(case, passing):
         if gradients := case.gradients(edit):
             yield Story(
                 Fault.ACTIVATION_DERIVATIVE_MISSING,
                 gradients,
-                f"The derivative of {where}{chain} is missing: the gradient of its output was taken for that of its "
+                f"The derivative of {where}{steps} is missing: the gradient of its output was taken for that of its "
                 "input.",
                 "multiply by the function's derivative",
-                edit,
-            )
-
-
-def derivative_wrong(case: Case) -> Iterator[Story]:
-    r"""Another function's derivative, or the function's own at its output instead of its input."""
-
-    def wrong(node: Node) -> Iterator[tuple[str, Edit]]:
-        if pointwise(case, node):
-            z, h = case.graph.input(node), case.graph.value(node)
-            assert z is not None
-            assert h is not None
-            for formula, derivative in DERIVATIVES.items():
-                factor = derivative(z if "z" in formula else h)
-                if tells(factor):
-                    yield formula, derivative_of(node, factor)
-
-    for formula, where, edit in everywhere(case, wrong):
-        if gradients := case.gradients(edit):
-            yield Story(
-                Fault.ACTIVATION_DERIVATIVE_WRONG,
-                gradients,
-                f"The derivative of {where} was taken to be {formula}, which it is not.",
-                "multiply by the derivative of the function that the forward pass applies",
                 edit,
             )
 
@@ -91,20 +107,16 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
     r"""f′(h) with h = f(z), where f′(z) is meant; or f′'s formula in h, evaluated at z."""
 
     def wrong(node: Node) -> Iterator[tuple[str, Edit]]:
-        if not pointwise(case, node):
-            return
-        z, h = case.graph.input(node), case.graph.value(node)
-        assert z is not None
-        assert h is not None
-        for formula in ("h (1 − h)", "1 − h²"):
-            if case.graph.function(node) == {"h (1 − h)": "sigmoid", "1 − h²": "tanh"}[formula]:
-                yield formula.replace("h", "z"), derivative_of(node, DERIVATIVES[formula](z))
-        leaf = h.clone().requires_grad_()
-        with torch.enable_grad():
-            again = replayed(case, node, leaf)
-        if again is not None and again.requires_grad:
-            (factor,) = torch.autograd.grad(again.sum(), leaf)
-            yield "f′(h)", derivative_of(node, factor)
+        for function in applied(case, node):
+            for formula in ("h (1 − h)", "1 − h²"):
+                if torch.allclose(own_derivative(node, function), DERIVATIVES[formula](function.h), rtol=1e-6, atol=0):
+                    yield (
+                        formula.replace("h", "z") + function.steps,
+                        function.with_derivative(DERIVATIVES[formula](function.z)),
+                    )
+            again = case.graph.derivative_at(function.nodes[0], function.h) if len(function.nodes) == 1 else None
+            if again is not None:
+                yield "f′(h)", function.with_derivative(again)
 
     for formula, where, edit in everywhere(case, wrong):
         if gradients := case.gradients(edit):
@@ -118,43 +130,65 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
             )
 
 
-def replayed(case: Case, node: Node, tensor: Tensor) -> Tensor | None:
-    r"""The function that created a node, of another tensor."""
-    try:
-        return case.graph.replay(node, tensor)
-    except RuntimeError:
-        return None
+def own_derivative(node: Node, function: Applied) -> Tensor:
+    r"""f′(z), by the nodes themselves."""
+    gradient: Tensor = torch.ones_like(function.h)
+    for step in function.nodes:
+        gradient = next(g for g in as_tuple(applied_to(step, gradient)) if g is not None)
+    return gradient.expand(function.h.shape) if gradient.shape != function.h.shape else gradient
 
 
-def slope_wrong(case: Case) -> Iterator[Story]:
-    r"""A function of two slopes, with another slope on the one side: v = rest + s · side."""
+def applied_to(step: Any, gradient: Tensor) -> Any:
+    r"""What a node hands on, given a gradient."""
+    return step(gradient)
+
+
+def as_tuple(value: Tensor | tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    r"""What a node returns: a tensor if it has one input."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def derivative_wrong(case: Case) -> Iterator[Story]:
+    r"""Another function's derivative."""
+
+    def wrong(node: Node) -> Iterator[tuple[str, Edit]]:
+        for function in applied(case, node):
+            for formula, derivative in DERIVATIVES.items():
+                factor = derivative(function.z if "z" in formula else function.h)
+                if tells(factor):
+                    yield formula + function.steps, function.with_derivative(factor)
+
+    for formula, where, edit in everywhere(case, wrong):
+        if gradients := case.gradients(edit):
+            yield Story(
+                Fault.ACTIVATION_DERIVATIVE_WRONG,
+                gradients,
+                f"The derivative of {where} was taken to be {formula}, which it is not.",
+                "multiply by the derivative of the function that the forward pass applies",
+                edit,
+            )
+
+
+def derivative_at_another(case: Case) -> Iterator[Story]:
+    r"""A derivative's formula, evaluated at another layer's tensor of the same shape."""
     for node in case.graph.nodes:
-        if not pointwise(case, node) or case.graph.reach[node].isdisjoint(case.remaining):
+        function = pointwise(case, node)
+        if function is None or case.graph.reach[node].isdisjoint(case.remaining):
             continue
-        z = case.graph.input(node)
-        assert z is not None
-        for side, mask in (("negative", z < 0), ("positive", z > 0)):
-            without, unit = case.gradients(one_side(node, mask, 0.0)), case.gradients(one_side(node, mask, 1.0))
-            if without is None or unit is None:
+        for other, tensor in case.graph.tensors():
+            if tensor.shape != function.z.shape or tensor is function.z or tensor is function.h:
                 continue
-            for name in case.remaining:
-                rest, part, value = without[name], unit[name] - without[name], case.value(name)
-                s = case.share(name, part, value - rest) if value.shape == rest.shape else None
-                if s is None or not rest.any() or not case.fits(name, rest + s * part):
-                    continue
-                yield Story(
-                    Fault.ACTIVATION_DERIVATIVE_WRONG,
-                    {key: without[key] + s * (unit[key] - without[key]) for key in without},
-                    f"The derivative of {case.graph.where(node)} was taken to be {s:.6g} on the {side} side.",
-                    f"use the slope that the forward pass has on the {side} side",
-                    one_side(node, mask, s),
-                    free=1,
-                )
-
-
-def one_side(node: Node, mask: Tensor, slope: float) -> Edit:
-    r"""A node that applies a function, with this derivative where the mask is set."""
-    return handed_on(node, lambda given, right: torch.where(mask, slope * given, right))
+            for formula in list(DERIVATIVES)[:6]:
+                factor = DERIVATIVES[formula](tensor)
+                edit = function.with_derivative(factor)
+                if tells(factor) and (gradients := case.gradients(edit)):
+                    yield Story(
+                        Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR,
+                        gradients,
+                        f"The derivative of {case.graph.where(node)} was taken to be {formula}, evaluated at {other}.",
+                        "evaluate it at the function's own input or output",
+                        edit,
+                    )
 
 
 def derivative_extra(case: Case) -> Iterator[Story]:
@@ -162,8 +196,8 @@ def derivative_extra(case: Case) -> Iterator[Story]:
 
     def extra(node: Node) -> Iterator[tuple[str, Edit]]:
         value = case.graph.value(node)
-        if value is not None and node is not case.graph.nodes[0] and value.numel() > 1:
-            for formula, derivative in DERIVATIVES.items():
+        if value is not None and node is not case.graph.nodes[0] and value.numel() > 1 and value.ndim:
+            for formula, derivative in EXTRA.items():
                 factor = derivative(value)
                 if tells(factor):
                     yield formula, multiplied(node, factor)
@@ -183,15 +217,3 @@ def derivative_extra(case: Case) -> Iterator[Story]:
 def tells(factor: Tensor) -> bool:
     r"""Whether a factor is more than a constant: a mask that is 1 everywhere, or 0, stands for no derivative."""
     return bool((factor != factor.flatten()[0]).any())
-
-
-def only_input(node: Node) -> Node | None:
-    r"""The node before one that has a single input."""
-    edges = [following for following, _ in node.next_functions if following is not None]
-    return edges[0] if len(edges) == 1 else None
-
-
-def entry_by_entry(case: Case, node: Node) -> bool:
-    r"""Whether a node's output has the shape of its one input and nothing else goes into it, as in 1 / (1 + e^(−z))."""
-    value, before = case.graph.value(node), case.graph.input(node)
-    return value is not None and before is not None and value.shape == before.shape

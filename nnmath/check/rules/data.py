@@ -19,20 +19,19 @@ from nnmath.check.tolerance import gradients_of
 def broadcast_n_by_n(case: Case) -> Iterator[Story]:
     r"""(n,) for (n, 1), or the other way round: the difference of the two is (n, n)."""
     for name, tensor in data(case):
-        if tensor.ndim and tensor.shape[-1] == 1 and tensor.numel() > 1:
-            other, shape = tensor.squeeze(-1), "(n,)"
-        elif tensor.ndim == 1 and tensor.numel() > 1:
-            other, shape = tensor.unsqueeze(-1), "(n, 1)"
-        else:
+        if tensor.numel() < 2:
             continue
-        if gradients := rerun(case, {name: other}):
-            yield Story(
-                Fault.BROADCAST_N_BY_N,
-                gradients,
-                f"{name} was taken in shape {shape}, so that its difference to the output became every sample against "
-                "every other one, (n, n).",
-                f"give {name} the shape of the output",
-            )
+        others = [tensor.unsqueeze(-1)]  # also for a forward pass that squeezes it
+        others += [tensor.squeeze(-1)] if tensor.shape[-1] == 1 else []
+        for other in others:
+            if gradients := rerun(case, {name: other}):
+                yield Story(
+                    Fault.BROADCAST_N_BY_N,
+                    gradients,
+                    f"{name} met the output in another shape, (n,) against (n, 1), so that their difference became "
+                    "every sample against every other one, (n, n).",
+                    f"give {name} the shape of the output",
+                )
 
 
 def target_missing(case: Case) -> Iterator[Story]:
@@ -44,6 +43,18 @@ def target_missing(case: Case) -> Iterator[Story]:
                 {key: gradient for key, gradient in gradients.items() if gradient.any()},
                 f"This is the gradient for {name} = 0: the term with {name} is missing.",
                 f"subtract {name}",
+            )
+
+
+def target_turned(case: Case) -> Iterator[Story]:
+    r"""O + y instead of O − y."""
+    for name, tensor in data(case):
+        if gradients := rerun(case, {name: -tensor}):
+            yield Story(
+                Fault.SIGN,
+                gradients,
+                f"This is the gradient for −{name}: the sign of the term with {name} is wrong, the rest is right.",
+                f"turn the sign of {name}",
             )
 
 

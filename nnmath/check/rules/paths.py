@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.check.edits import Edit, derivative, handed_on, partly, passed_through, scaled_edges
+from nnmath.check.edits import Edit, partly, passed_along, scaled_edges
 from nnmath.check.faults import Fault
 from nnmath.check.story import Case, Story, everywhere
 
@@ -82,44 +82,61 @@ def upstream_ignored(case: Case) -> Iterator[Story]:
             )
 
 
-def jacobian_in_part(case: Case) -> Iterator[Story]:
-    r"""Softmax without its off-diagonal, log-softmax with one of its two terms, a layer norm with its mean constant."""
+def transposed_path(case: Case) -> Iterator[Story]:
+    r"""A square weight that is used twice, with the gradient of one use transposed."""
+    for leaf, name in case.graph.leaf_of.items():
+        shape = case.base[name].shape
+        if name not in case.remaining or len(shape) != 2 or shape[0] != shape[1]:
+            continue
+        for node in case.graph.nodes:
+            edges = [i for i, (after, _) in enumerate(node.next_functions) if after is leaf]
+            without = case.gradients(scaled_edges(node, edges, 0.0)) if edges else None
+            if without is not None:
+                yield Story(
+                    Fault.TRANSPOSE,
+                    {name: without[name] + (case.base[name] - without[name]).T},
+                    f"The part of the gradient that comes from {case.graph.where(node)} is transposed.",
+                    "exchange the two factors of that product, or transpose it before it is added",
+                )
 
-    def terms(node: Node) -> Iterator[tuple[str, Edit]]:
-        name, output = case.graph.function(node), case.graph.value(node)
-        if name == "softmax" and output is not None:
-            yield "only the diagonal p of its Jacobian", derivative(node, output)
-        elif name == "logsoftmax":
-            yield "without the softmax", passed_through([node])
-            yield "only the softmax, without the target", handed_on(node, lambda g, right: right - g)
-        elif name == "nativelayernorm":
-            yield "the variance taken for a constant", handed_on(node, lambda g, _: layer_norm(node, g, True, False))
-            yield "the mean taken for a constant", handed_on(node, lambda g, _: layer_norm(node, g, False, True))
-            yield "mean and variance constant", handed_on(node, lambda g, _: layer_norm(node, g, False, False))
 
-    for what, where, edit in everywhere(case, terms):
+def missing_factor(case: Case) -> Iterator[Story]:
+    r"""A factor of a product, or a divisor, left out: g for g·b or g/b."""
+
+    def factors(node: Node) -> Iterator[tuple[str, Edit]]:
+        if case.graph.function(node) in ("mul", "div"):
+            for i, (after, _) in enumerate(node.next_functions):
+                if after is not None and case.graph.reach.get(after):
+                    yield f"argument {i + 1}", passed_along(node, i)
+
+    for argument, where, edit in everywhere(case, factors):
         if gradients := case.gradients(edit):
             yield Story(
-                Fault.TARGET_TERM_MISSING if "target" in what else Fault.MISSING_PATH,
+                Fault.MISSING_FACTOR,
                 gradients,
-                f"A term of the Jacobian is missing: {where}, {what}.",
-                "softmax has ∂pᵢ/∂zⱼ = pᵢ (δᵢⱼ − pⱼ), with cross-entropy p − y is left; a normalization's mean and "
-                "variance depend on the input too",
+                f"What {argument} of {where} is multiplied with or divided by was left out of its gradient.",
+                "multiply by the other factor: the derivative of a b with respect to a is b",
                 edit,
             )
 
 
-def layer_norm(node: Node, g: Tensor, mean: bool, variance: bool) -> Tensor:
-    r"""∂/∂x of layer norm: (γg − mean(γg) − x̂ mean(γg x̂)) / s, with or without the terms of mean and variance."""
-    saved: dict[str, Tensor] = {
-        key: getattr(node, f"_saved_{key}") for key in ("input", "result1", "result2", "weight")
-    }
-    normalized = (saved["input"] - saved["result1"]) * saved["result2"]
-    g = g if saved["weight"] is None else g * saved["weight"]
-    dims = list(range(-len(node._saved_normalized_shape), 0))  # type: ignore[attr-defined]
-    result = g
-    if mean:
-        result = result - g.mean(dims, keepdim=True)
-    if variance:
-        result = result - normalized * (g * normalized).mean(dims, keepdim=True)
-    return result * saved["result2"]
+def tensor_missing(case: Case) -> Iterator[Story]:
+    r"""The whole gradient times or divided by a tensor of the forward pass, row by row or entry by entry."""
+    for name in case.remaining:
+        base = case.base[name]
+        for what, tensor in case.graph.tensors():
+            if tensor.numel() < 2 or not expands(tensor, base) or not tensor.all():
+                continue
+            for verb, gradient in (("multiplied", base / tensor), ("divided", base * tensor)):
+                yield Story(
+                    Fault.MISSING_FACTOR,
+                    {name: gradient},
+                    f"The gradient is the right one, not yet {verb} by {what}.",
+                    "look for this factor where the gradient is put together",
+                )
+
+
+def expands(tensor: Tensor, to: Tensor) -> bool:
+    r"""Whether a tensor broadcasts to the shape of another."""
+    padded = (1,) * (to.ndim - tensor.ndim) + tuple(tensor.shape)
+    return len(padded) == to.ndim and all(a in (1, b) for a, b in zip(padded, to.shape, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from nnmath.check.faults import Fault
@@ -30,8 +31,26 @@ def regularization(case: Case) -> Iterator[Story]:
                     if weight > 0
                     else f"The gradient without the {term} of the loss's penalty on the weights, λ = {-weight:.6g}.",
                     "leave the penalty to the optimizer, or add it to the loss" if weight > 0 else f"add {term}",
-                    free=1,
+                    free=int(weight > 0),  # the loss has the other λ
                 )
+
+
+def other_penalty(case: Case) -> Iterator[Story]:
+    r"""λθ where the loss has λ ‖θ‖₁, or λ sign θ where it has λ/2 ‖θ‖²: v = g + a θ + b sign θ."""
+    for name in case.remaining:
+        value, base, leaf = case.value(name), case.base[name], case.graph.leaves[name].detach()
+        if value.shape != base.shape or value.numel() < 4:
+            continue
+        terms = torch.stack([leaf.flatten(), leaf.sign().flatten()], dim=1)
+        a, b = torch.linalg.lstsq(terms, (value - base).flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
+        if a * b < 0:
+            yield Story(
+                Fault.REGULARIZATION,
+                {name: base + a * leaf + b * leaf.sign()},
+                f"The penalty of another loss: {a:.6g} θ and {b:.6g} sign θ added to the gradient.",
+                "‖θ‖₁ has the gradient sign θ, ½ ‖θ‖² has θ",
+                free=0 if abs(a + b) <= 1e-6 * abs(a) else 2,  # the same λ
+            )
 
 
 def fitted(case: Case, name: str, penalty: Tensor, c: float) -> float | None:

@@ -45,8 +45,8 @@ def clipped_to_a_value(case: Case) -> Iterator[Story]:
         if limit > 0 and 0 < int(cut.sum()) < cut.numel():
             yield Story(
                 Fault.CLIPPED,
-                {name: base.clamp(-limit, limit)},
-                f"{int(cut.sum())} of {cut.numel()} entries were cut off at ±{limit:.6g}.",
+                {key: gradient.clamp(-limit, limit) for key, gradient in case.base.items()},
+                f"Entries were cut off at ±{limit:.6g}.",
                 "compare the gradient from before the clipping",
                 free=1,
             )

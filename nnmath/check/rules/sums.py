@@ -1,8 +1,8 @@
-r"""Sums of which a part was lost: the last sample alone, the last use alone, a repeated index."""
+r"""Sums of which a part was lost: some samples, some uses of a weight, a repeated index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -11,66 +11,119 @@ from torch.autograd.graph import Node
 from nnmath.check.constants import sizes_in
 from nnmath.check.edits import Edit, handed_on, scaled_edges
 from nnmath.check.faults import Fault
+from nnmath.check.graph import Gradients
 from nnmath.check.story import Case, Story
 
+MOST_SAMPLES = 64
 
-def one_use(case: Case) -> Iterator[Story]:
-    r"""A weight that is used several times, with the gradient of its first or last use alone."""
+
+def one_pass_of_a_loop(case: Case) -> Iterator[Story]:
+    r"""A weight that a loop uses in each pass, with the gradient of the first or last pass alone."""
+
+    def in_a_loop(edges: list[tuple[Node, int]]) -> bool:
+        sites = {case.graph.site(node) for node, _ in edges}
+        calls = {id(case.graph.recorder.calls.get(node)) for node, _ in edges}
+        return len(edges) > 1 and len(sites) == 1 and len(calls) == len(edges)
+
+    yield from one_use(case, in_a_loop)
+
+
+def one_of_several_uses(case: Case) -> Iterator[Story]:
+    r"""A weight that is used in three places or more, with the gradient of one of them alone."""
+    yield from one_use(case, lambda edges: len(edges) > 2)
+
+
+def one_use(case: Case, chosen: Callable[[list[tuple[Node, int]]], bool]) -> Iterator[Story]:
+    r"""The gradients of the first and of the last use alone, of weights whose uses are of the chosen kind."""
+    keeping: dict[str, Gradients] = {"last": {}, "first": {}}
     for leaf, name in case.graph.leaf_of.items():
-        if name not in case.remaining:
-            continue
         edges = [
             (node, i) for node in case.graph.nodes for i, (after, _) in enumerate(node.next_functions) if after is leaf
         ]
-        if len(edges) < 3:
-            continue  # of two uses, one is missing: a missing path
-        for which, kept in (("last", edges[0]), ("first", edges[-1])):
+        for which, kept in (("last", edges[0]), ("first", edges[-1])) if edges and chosen(edges) else ():
             edit = Edit()
             for node in {node for node, _ in edges}:
                 lost = [i for other, i in edges if other is node and (node, i) != kept]
                 edit = edit + scaled_edges(node, lost, 0.0) if lost else edit
             if gradients := case.gradients(edit):
-                yield Story(
-                    Fault.OVERWRITTEN,
-                    {name: gradients[name]},
-                    f"{name} is used {len(edges)} times, but the gradient is that of the {which} use alone.",
-                    "add up the gradients of all uses: += instead of =",
-                )
+                keeping[which][name] = gradients[name]
+    for which, gradients in keeping.items():
+        if gradients:
+            yield Story(
+                Fault.OVERWRITTEN,
+                gradients,
+                f"Used several times, but this is the gradient of the {which} use alone.",
+                "add up the gradients of all uses: += instead of =",
+            )
 
 
-def one_sample(case: Case) -> Iterator[Story]:
-    r"""The sum over the samples, with the last or the first of them alone."""
+def some_samples(case: Case) -> Iterator[Story]:
+    r"""The sum over the samples without some of them: v = Σ t_s g_s, fitted, with every t_s 0 or 1."""
     sizes = [case.n] if case.n else list(sizes_in(case.comparison.inputs, case.comparison.gradients))
     leaves = set(case.graph.leaf_of)
     nodes = [node for node in case.graph.nodes if any(after in leaves for after, _ in node.next_functions)]
+    names = [name for name in case.remaining if case.value(name).shape == case.base[name].shape]
     for n in sizes:
-        if n < 2:
+        if not 2 <= n <= MOST_SAMPLES:
             continue
-        for which, index in (("last", n - 1), ("first", 0)):
-            edit = Edit(incoming={node: only(n, index) for node in nodes})
-            if gradients := case.gradients(edit):
-                yield Story(
-                    Fault.OVERWRITTEN,
-                    gradients,
-                    f"This is the gradient of the {which} of {n} samples alone.",
-                    "add up the gradients of all samples: += instead of =",
-                    edit,
-                )
+        parts = [case.gradients(only(nodes, n, s)) for s in range(n)]
+        for together in [names, *([name] for name in names if len(names) > 1)]:
+            wanted = torch.cat([case.value(name).flatten() for name in together] or [torch.empty(0)])
+            if len(wanted) < 3 or any(part is None for part in parts):
+                continue
+            columns = [torch.cat([part[name].flatten() for name in together]) for part in parts if part is not None]
+            for kept in keepings(torch.stack(columns, dim=1), wanted.to(columns[0])):
+                gradients = {
+                    name: torch.stack(
+                        [part[name] for part, keep in zip(parts, kept, strict=True) if part and keep]
+                    ).sum(0)
+                    for name in together
+                }
+                yield from told(gradients, kept, n)
 
 
-class only:
-    r"""A hook that keeps one sample's gradient: zero elsewhere along each dimension of that size, the first of them."""
+def keepings(parts: Tensor, wanted: Tensor) -> Iterator[list[bool]]:
+    r"""Which samples may have been kept: the first or last of them, or those that a fit says."""
+    n = parts.shape[1]
+    for k in sorted({1, n // 2, n - n // 2, n - 1}):
+        yield [s < k for s in range(n)]
+        yield [s >= n - k for s in range(n)]
+    if len(wanted) >= n + 2:
+        shares = torch.linalg.lstsq(parts, wanted[:, None], driver="gelsd").solution[:, 0]
+        kept = (shares > 0.5).tolist()
+        if any(kept) and not all(kept):
+            yield kept
 
-    def __init__(self, n: int, index: int) -> None:
-        self.n, self.index = n, index
 
-    def __call__(self, gradient: Tensor) -> Tensor:
-        if self.n not in gradient.shape:
+def told(gradients: Gradients, kept: list[bool], n: int) -> Iterator[Story]:
+    r"""The story that only these samples were added up."""
+    there = [s for s, keep in enumerate(kept) if keep]
+    few = len(there) <= n / 2
+    which = f"of {listed(there)} alone" if few else f"without {listed([s for s in range(n) if s not in there])}"
+    yield Story(
+        Fault.OVERWRITTEN if few else Fault.MISSING_PATH,
+        gradients,
+        f"This is the gradient of the {n} samples {which}, counted from 0.",
+        "add up the gradients of all samples: += instead of =, and a loop to the very end",
+    )
+
+
+def listed(samples: list[int]) -> str:
+    r"""Samples for a person."""
+    return ", ".join(map(str, samples[:6])) + (f" … {samples[-1]}" if len(samples) > 6 else "")
+
+
+def only(nodes: list[Node], n: int, sample: int) -> Edit:
+    r"""One sample's gradient at these nodes: zero elsewhere along the first dimension of that size."""
+
+    def hook(gradient: Tensor) -> Tensor:
+        if n not in gradient.shape:
             return gradient
-        dim = gradient.shape.index(self.n)
-        kept = torch.zeros_like(gradient)
-        kept.select(dim, self.index).copy_(gradient.select(dim, self.index))
+        dim, kept = gradient.shape.index(n), torch.zeros_like(gradient)
+        kept.select(dim, sample).copy_(gradient.select(dim, sample))
         return kept
+
+    return Edit(incoming=dict.fromkeys(nodes, hook))
 
 
 def repeated_index(case: Case) -> Iterator[Story]:
@@ -111,12 +164,11 @@ def rows_assigned(node: Node, index: Tensor, which: str) -> Edit:
     return handed_on(node, lambda given, right: assigned(given, right, index, which))
 
 
-def assigned(g: Tensor, old: Tensor, index: Tensor, which: str) -> Tensor:
+def assigned(g: Tensor, right: Tensor, index: Tensor, which: str) -> Tensor:
     r"""Rows of g written to where the index says, one after the other."""
     flat = index.reshape(-1)
-    rows = g.reshape(flat.numel(), *old.shape[1:])
-    result = torch.zeros_like(old)
-    order = range(flat.numel()) if which == "last" else reversed(range(flat.numel()))
-    for i in order:
+    rows = g.reshape(flat.numel(), *right.shape[1:])
+    result = torch.zeros_like(right)
+    for i in range(flat.numel()) if which == "last" else reversed(range(flat.numel())):
         result[flat[i]] = rows[i]
     return result

@@ -2,7 +2,7 @@ r"""A tensor that backward had saved, taken for another: an updated weight, a tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,30 +10,33 @@ from torch.autograd.graph import Node
 
 from nnmath.check.edits import Edit
 from nnmath.check.faults import Fault
-from nnmath.check.graph import Gradients
+from nnmath.check.graph import Gradients, Site
+from nnmath.check.rules.activations import pointwise
 from nnmath.check.story import Case, Story
 
 Saved = tuple[Node, str]
+r"""A node and the attribute in which it saved a tensor."""
+
+
+# --- weights from after their update ---------------------------------------------------------------------------------
 
 
 def updated_weights(case: Case) -> Iterator[Story]:
     r"""Case 2 with θ − η g: a layer's weight had been updated before the layer below it used it."""
     users = weights(case)
-    directions = [step for step in steps(case) if step.keys() & users.keys()]
-    for direction in directions:
-        for chosen in [[name] for name in users if name in direction] + [[name for name in users if name in direction]]:
-            saved = [(key, name) for name in chosen for key in users[name]]
-            if not saved:
-                continue
-            rates = [case.learning_rate] if case.learning_rate else fitted_rates(case, saved, direction)
+    for direction in directions(case):
+        names = [name for name in users if name in direction]
+        choices = [[name] for name in names] + ([names] if len(names) > 1 else [])
+        for chosen in choices:
+            rates = [case.learning_rate] if case.learning_rate else fitted_rates(case, users, chosen, direction)
             for rate in rates:
-                for names in dict.fromkeys((tuple(chosen), tuple(name for name in users if name in direction))):
-                    edit = updated(case, [(key, name) for name in names for key in users[name]], direction, rate)
+                for which in dict.fromkeys((tuple(chosen), tuple(names))):
+                    edit = updated(case, users, which, direction, rate)
                     if gradients := case.gradients(edit):
                         yield Story(
                             Fault.UPDATED_WEIGHTS,
                             gradients,
-                            f"Backward used {' and '.join(names)} from after the update θ − η g, with η = {rate:.6g}; "
+                            f"Backward used {' and '.join(which)} from after the update θ − η g, with η = {rate:.6g}; "
                             "the gradient belongs to the weights of the forward pass.",
                             "compute all gradients first, then update all parameters",
                             edit,
@@ -51,33 +54,31 @@ def weights(case: Case) -> dict[str, list[Saved]]:
     return users
 
 
-def steps(case: Case) -> list[Gradients]:
+def directions(case: Case) -> list[Gradients]:
     r"""What a weight may have been updated by: the user's own gradients, the right ones."""
     own = {name: value for name, value in case.comparison.values.items() if case.comparison.shaped(name)}
     return [own] if all(case.alike(name, own[name], case.base[name]) for name in own) else [own, case.base]
 
 
-def updated(case: Case, saved: list[tuple[Saved, str]], direction: Gradients, rate: float) -> Edit:
-    r"""Saved weights after a step of descent."""
+def updated(case: Case, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients, rate: float) -> Edit:
+    r"""These weights, wherever they are saved, after a step of descent."""
     return Edit(
         saved={
-            key: (as_saved(case.graph.saved[key], case.graph.leaves[name].detach() - rate * direction[name]))
-            for key, name in saved
+            key: as_saved(case.graph.saved[key], case.graph.leaves[name].detach() - rate * direction[name])
+            for name in names
+            for key in users[name]
         }
     )
 
 
-def fitted_rates(case: Case, saved: list[tuple[Saved, str]], direction: Gradients) -> list[float]:
-    r"""η, from the gradient nearest to the loss that depends on it: linear in it, for one weight."""
+def fitted_rates(case: Case, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients) -> list[float]:
+    r"""η, from a gradient that depends on it linearly, as the one of the layer below does."""
     small = 1e-3
-    moved = case.gradients(updated(case, saved, direction, small))
-    if moved is None:
-        return []
+    moved = case.gradients(updated(case, users, names, direction, small))
     rates: list[float] = []
-    for name in case.remaining:
-        slope = (moved[name] - case.base[name]) / small
-        value = case.value(name)
-        if value.shape != slope.shape or case.alike(name, moved[name], case.base[name]):
+    for name in case.remaining if moved is not None else ():
+        slope, value = (moved[name] - case.base[name]) / small, case.value(name)  # type: ignore[index]
+        if value.shape != slope.shape:
             continue
         rate = case.share(name, slope, value - case.base[name])
         if rate and rate > 0 and case.fits(name, case.base[name] + rate * slope):
@@ -85,73 +86,105 @@ def fitted_rates(case: Case, saved: list[tuple[Saved, str]], direction: Gradient
     return rates
 
 
+# --- any other tensor ------------------------------------------------------------------------------------------------
+
+
 def wrong_tensor(case: Case) -> Iterator[Story]:
     r"""A saved tensor's transpose, its mirror image, ones, or any other tensor of its shape."""
-    graph = case.graph
-    for (node, attribute), tensor in graph.saved.items():
-        if graph.reach[node].isdisjoint(case.remaining):
+    for key, tensor in saved(case):
+        for fault, what, other in replacements(case, key[0], tensor):
+            yield from taken_for(case, fault, what, {key: other})
+
+
+def wrong_tensor_each_time(case: Case) -> Iterator[Story]:
+    r"""The same in each pass of a loop: transposes, ones, or the tensors of another line, or of another pass."""
+    lines: dict[tuple[Site | None, str, str], list[Saved]] = {}
+    for key, _ in saved(case):
+        lines.setdefault((case.graph.site(key[0]), key[0].name(), key[1]), []).append(key)
+    values: dict[tuple[Site | None, str], list[tuple[str, Tensor]]] = {}
+    for node in case.graph.nodes:
+        if (value := case.graph.value(node)) is not None:
+            values.setdefault((case.graph.site(node), node.name()), []).append((case.graph.where(node), value))
+    for keys in lines.values():
+        tensors = [case.graph.saved[key] for key in keys]
+        if len(keys) < 2:
             continue
-        for fault, what, other in replacements(case, node, tensor):
-            edit = Edit(saved={(node, attribute): other})
-            if gradients := case.gradients(edit):
-                yield Story(
-                    fault,
-                    gradients,
-                    f"The backward pass of {graph.where(node)} took {what} for {called(case, tensor)}.",
-                    f"use {called(case, tensor)}, as the forward pass did",
-                    edit,
-                )
+        for fault, what, others in replacements_each_time(case, keys[0][0], tensors):
+            yield from taken_for(case, fault, what, dict(zip(keys, others, strict=True)))
+        own = [("those of other passes of the loop", tensors)]
+        for place, others in own + [(f"the values of {line[0][0]}", [t for _, t in line]) for line in values.values()]:
+            for shifted in shifts(others, tensors):
+                if any(a.shape != b.shape for a, b in zip(tensors, shifted, strict=True)):
+                    continue
+                yield from taken_for(case, wrong(case, keys[0][0]), place, dict(zip(keys, shifted, strict=True)))
 
 
-def replacements(case: Case, node: Node, tensor: Tensor) -> Iterator[tuple[Fault, str, Tensor]]:
-    r"""What may have been taken for a saved tensor."""
-    name = called(case, tensor)
-    pointwise = case.graph.function(node) not in (
-        "mm",
-        "addmm",
-        "bmm",
-        "baddbmm",
-        "mul",
-        "div",
-        "mv",
-        "dot",
-        "convolution",
-    )
-    wrong = Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR if pointwise else Fault.WRONG_TENSOR
-    if not pointwise:
+def shifts(others: list[Tensor], tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+    r"""A loop's tensors as they are, one pass earlier or later, and in reverse; the ends keep their own."""
+    n = len(tensors)
+    if len(others) == n:
+        yield others[::-1]
+    for offset in range(-1, 2 + max(0, len(others) - n)):
+        yield [others[k + offset] if 0 <= k + offset < len(others) else tensors[k] for k in range(n)]
+
+
+def replacements_each_time(case: Case, node: Node, tensors: list[Tensor]) -> Iterator[tuple[Fault, str, list[Tensor]]]:
+    r"""What may have been taken for the tensors that a line saved in each pass of a loop."""
+    options = [list(replacements(case, node, tensor, bare=True)) for tensor in tensors]
+    for same in zip(*options, strict=False):
+        yield same[0][0], same[0][1], [tensor for _, _, tensor in same]
+
+
+def taken_for(case: Case, fault: Fault, what: str, replaced: dict[Saved, Tensor]) -> Iterator[Story]:
+    r"""The story that these tensors were taken for the saved ones."""
+    edit, key = Edit(saved=replaced), next(iter(replaced))
+    if all(torch.equal(case.graph.saved[k], tensor) for k, tensor in replaced.items()):
+        return
+    if gradients := case.gradients(edit):
+        name = called(case, case.graph.saved[key])
+        each = ", each time" if len(replaced) > 1 else ""
+        yield Story(
+            fault,
+            gradients,
+            f"The backward pass of {case.graph.where(key[0])} took {what} for {name}{each}.",
+            f"use {name}, as the forward pass did",
+            edit,
+        )
+
+
+def saved(case: Case) -> Iterator[tuple[Saved, Tensor]]:
+    r"""The saved tensors that what remains to be explained depends on."""
+    for key, tensor in case.graph.saved.items():
+        if not case.graph.reach[key[0]].isdisjoint(case.remaining):
+            yield key, tensor
+
+
+def wrong(case: Case, node: Node) -> Fault:
+    r"""What to call another tensor in a node's derivative."""
+    return Fault.WRONG_TENSOR if pointwise(case, node) is None else Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
+
+
+def replacements(case: Case, node: Node, tensor: Tensor, bare: bool = False) -> Iterator[tuple[Fault, str, Tensor]]:
+    r"""What may have been taken for a saved tensor; ``bare`` without all the other tensors there are."""
+    name, fault = called(case, tensor), wrong(case, node)
+    if fault is Fault.WRONG_TENSOR:
         if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
             yield Fault.TRANSPOSE, f"the transpose of {name}", tensor.mT.contiguous()
         if case.graph.function(node) == "convolution" and tensor.ndim > 2:
             yield Fault.FLIP, f"the mirror image of {name}", tensor.flip(list(range(2, tensor.ndim)))
         if tensor.numel() > 1:
             yield Fault.MISSING_FACTOR, "1", torch.ones_like(tensor)
-    for other_name, other in candidates(case):
-        if other.shape == tensor.shape and not torch.equal(other, tensor):
-            yield wrong, other_name, other
-
-
-def candidates(case: Case) -> Iterator[tuple[str, Tensor]]:
-    r"""Every tensor that was around in the forward pass, with a name for a person."""
-    for name, tensor in case.graph.inputs.items():
-        if tensor.is_floating_point():
-            yield name, tensor.detach()
-            if tensor.ndim == 2:
-                yield f"the transpose of {name}", tensor.detach().T
-    for node in case.graph.nodes:
-        value = case.graph.value(node)
-        if value is not None:
-            yield f"the value of {case.graph.where(node)}", value
+    for other_name, other in () if bare else case.graph.tensors():
+        for view, text in ((other, ""), (other.mT, "the transpose of ")) if other.ndim == 2 else ((other, ""),):
+            if view.shape == tensor.shape:
+                yield fault, f"{text}{other_name}", view
 
 
 def called(case: Case, tensor: Tensor) -> str:
     r"""A tensor's name for a person."""
-    for name, leaf in case.graph.inputs.items():
-        if same_storage(tensor, leaf):
+    for name, other in case.graph.tensors():
+        if other.shape == tensor.shape and (same_storage(other, tensor) or torch.equal(other, tensor)):
             return name
-    for node in case.graph.nodes:
-        value = case.graph.value(node)
-        if value is not None and value.shape == tensor.shape and torch.equal(value, tensor):
-            return f"the value of {case.graph.where(node)}"
     return "the tensor that it had saved"
 
 
