@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nnmath.check import validation
-from nnmath.check.differences import sides
+from nnmath.check.differences import Sides, sides
 from nnmath.check.graph import Forward, Gradients, Graph, Promotion
 from nnmath.check.kinks import TINY, Moved
 from nnmath.check.report import Entry
 from nnmath.check.tolerance import Noise, bound, coarser, gradients_of, noise
 
-STEPS = (1e-4, 1e-7)
+STEPS = (1e-2, 1e-4, 1e-7)
 r"""Of the largest entry of a tensor: the steps of its difference quotients. A kink is one at both."""
 SINGLY = 32
 r"""Up to so many entries at a kink are moved one by one."""
@@ -148,7 +148,7 @@ def repair(comparison: Comparison, name: str) -> None:
         return
     loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
     for index in map(tuple, (~reference.isfinite()).nonzero().tolist()):
-        found = sides(loss, leaf, index, STEPS[0] * (float(leaf.abs().max()) or 1.0))
+        found = sides(loss, leaf, index, STEPS[1] * (float(leaf.abs().max()) or 1.0))
         value = comparison.values[name][index].item() if comparison.shaped(name) else math.nan
         middle = (found.left + found.right) / 2
         size = max(abs(found.left), abs(found.right))
@@ -189,7 +189,7 @@ def weigh(comparison: Comparison) -> None:
             comparison.notes[name] = "at a kink: a valid choice between the one-sided derivatives"
             comparison.wrong.remove(name)
     for name in list(comparison.wrong):
-        if comparison.shaped(name) and between_quotients(comparison, name):
+        if comparison.shaped(name) and between_quotients(comparison, name, measured.loss):
             comparison.notes[name] = "not autograd's value, but the one that difference quotients give"
             comparison.wrong.remove(name)
 
@@ -220,10 +220,37 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
             paths = torch.stack([(side[name] - below[name]).flatten() for side in above], dim=1)
             shares = in_unit_box(paths, (comparison.values[name] - below[name]).flatten())
             mixture = below[name] + (paths @ shares).view_as(below[name])
-            if float((comparison.values[name] - mixture).abs().max()) <= comparison.bounds[name]:
+            size = torch.stack([below[name].abs(), mixture.abs(), paths.abs().amax(1).view_as(mixture)])
+            limit = bound(size, comparison.dtype(name), measured.gradients[name])
+            if float((comparison.values[name] - mixture).abs().max()) <= limit:
                 found[name] = mixture
-        if len(found) == len(names) or sum(int(entries.sum()) for entries in doubtful.values()) > SINGLY:
-            break
+        if len(found) == len(names):
+            return found
+        if sum(int(entries.sum()) for entries in doubtful.values()) > SINGLY:
+            return found | each_its_own(comparison, [name for name in names if name not in found], doubtful, gradients)
+    return found
+
+
+def each_its_own(
+    comparison: Comparison,
+    names: list[str],
+    doubtful: Mapping[int, Tensor],
+    gradients: Callable[[Mapping[int, Tensor]], Gradients],
+) -> Gradients:
+    r"""Gradients that are right if rounding decides at random on which side of its kink each of many entries is."""
+    generator = torch.Generator().manual_seed(0)
+
+    def tossed(entries: Tensor) -> Tensor:
+        return torch.rand(entries.shape, generator=generator).to(entries.device) < 0.5
+
+    draws = [gradients({call: tossed(entries) for call, entries in doubtful.items()}) for _ in range(8)]
+    found = {}
+    for name in names:
+        together = torch.stack([draw[name] for draw in draws])
+        middle, value = together.mean(0), comparison.values[name]
+        spread = float((together - middle).abs().max())
+        if float((value - middle).abs().max()) <= bound(together, comparison.dtype(name), 2 * spread):
+            found[name] = value
     return found
 
 
@@ -238,6 +265,8 @@ def singly(doubtful: Mapping[int, Tensor]) -> Iterator[dict[int, Tensor]]:
 
 def in_unit_box(paths: Tensor, wanted: Tensor) -> Tensor:
     r"""Shares t in [0, 1] that minimise ‖paths t − wanted‖², by coordinate descent from the unbounded solution."""
+    if not bool(paths.isfinite().all()):
+        return torch.zeros_like(paths[0])
     shares = torch.linalg.lstsq(paths, wanted[:, None], driver="gelsd").solution[:, 0].clamp(0, 1)
     squares, products, target = (paths**2).sum(0), paths.T @ paths, paths.T @ wanted
     for _ in range(200):
@@ -250,9 +279,17 @@ def in_unit_box(paths: Tensor, wanted: Tensor) -> Tensor:
     return shares
 
 
-def between_quotients(comparison: Comparison, name: str) -> bool:
-    r"""Whether the entries that differ from autograd's are what difference quotients say, and autograd's are not."""
+def between_quotients(comparison: Comparison, name: str, noise: float) -> bool:
+    r"""Whether the entries that differ from autograd's are what difference quotients say, and autograd's are not.
+
+    Args:
+        comparison: where autograd and the user differ.
+        name: of the gradient.
+        noise: of the loss, which is the quotients' when it is divided by the step.
+    """
     value, reference, bound = comparison.values[name], comparison.reference[name], comparison.bounds[name]
+    if comparison.graph.stopped:
+        return False
     loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
     scale = float(leaf.abs().max()) or 1.0
     error = (value - reference).abs()
@@ -261,14 +298,17 @@ def between_quotients(comparison: Comparison, name: str) -> bool:
         index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), error.shape))
         if float(error[index]) <= bound:
             break
-        for step in STEPS:
-            found = sides(loss, leaf, index, step * scale)
-            kink = found.differ(bound)
-            right = found.contain(float(value[index]), bound)
-            near_kinks = bool(comparison.kinks)  # where they cancel, as in relu(x) − relu(−x), autograd is wrong
-            autograd_wrong = near_kinks and not found.contain(float(reference[index]), bound + 10 * found.error)
-            if not right or not (kink or autograd_wrong):
-                return False
+        quotients = [sides(loss, leaf, index, step * scale, noise) for step in STEPS]
+        telling = [found for found in quotients if found.error < float(error[index]) / 4]
+        v, r = float(value[index]), float(reference[index])
+        if not telling or not all(speaks_for(found, v, r, bound) for found in telling):
+            return False
         corrected[index] = value[index]
     comparison.reference[name] = corrected
     return True
+
+
+def speaks_for(found: Sides, value: float, autograds: float, bound: float) -> bool:
+    r"""Whether difference quotients allow a value, and there is a kink or they do not allow autograd's."""
+    autograd_wrong = not found.contain(autograds, bound + 10 * found.error)
+    return found.contain(value, bound) and (found.differ(bound) or autograd_wrong)

@@ -28,7 +28,7 @@ class Sides(NamedTuple):
         return abs(self.left - self.right) > 10 * (self.error + slack)
 
 
-def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], step: float) -> Sides:
+def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], step: float, noise: float = 0.0) -> Sides:
     r"""One-sided derivatives by Richardson's extrapolation: f′ ≈ (q(h) − 6 q(h/2) + 8 q(h/4)) / 3.
 
     Args:
@@ -36,6 +36,7 @@ def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], st
         tensor: float64; the entry is moved and put back.
         index: of the entry.
         step: h.
+        noise: by how much f may be off, if that is more than its last digits.
 
     Returns:
         For h < 0 and h > 0, with q(h) = (f(x + h) − f(x)) / h. The error is what the last extrapolation changed, and
@@ -58,7 +59,7 @@ def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], st
             q1, q2, q4 = quotients
             first, second = 2 * q2 - q1, 2 * q4 - q2
             results.append((4 * second - first) / 3)
-            errors.append(abs(results[-1] - second) + 64 * EPS * max(abs(here), abs(moved)) / step)
+            errors.append(abs(results[-1] - second) + 16 * max(noise, 4 * EPS * max(abs(here), abs(moved))) / step)
         tensor[index] = x
     error = max(errors)
     left, right = results

@@ -295,7 +295,7 @@ def by_quotients(function: Function, above: Outputs) -> dict[str, tuple[Tensor, 
         for index in (
             torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]
         ):
-            left, right, off = sides(loss, leaf, tuple(index), STEPS[0] * (scale or 1.0))
+            left, right, off = sides(loss, leaf, tuple(index), STEPS[1] * (scale or 1.0))
             quotient[tuple(index)] = (left + right) / 2
             error = max(error, off + abs(left - right) / 2)
         found[name] = (quotient, error + QUOTIENTS * float(quotient.abs().max() if quotient.numel() else 0))

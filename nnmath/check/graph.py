@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
@@ -95,19 +96,28 @@ class Promotion(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
+STOPPING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, Tensor.data.__get__)  # type: ignore[attr-defined]
+r"""What stops a gradient on purpose."""
+
+
 class Recorder(TorchFunctionMode):
-    r"""Notes for each node of the graph the call that created it and the value it has."""
+    r"""Notes for each node of the graph the call that created it and the value it has.
+
+    And, in ``stopped``, whether gradients were stopped on purpose, so that autograd's are no derivatives.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: dict[Node, Call] = {}
         self.values: dict[tuple[Node, int], tuple[Tensor, int]] = {}
+        self.stopped = False
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         args, kwargs = promoted(args, kwargs or {})
         result = function(*args, **kwargs)
+        self.stopped |= function in STOPPING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
         for tensor in tensors_in(result):
             node = tensor.grad_fn
             if node is not None and node not in self.calls:
@@ -180,6 +190,11 @@ class Graph:
             name: torch.zeros_like(leaf) if gradient is None else gradient.to(leaf.dtype)
             for (name, leaf), gradient in zip(self.leaves.items(), gradients, strict=True)
         }
+
+    @cached_property
+    def stopped(self) -> bool:
+        r"""Whether gradients are stopped on purpose, by detach, no_grad, or a Function with a backward of its own."""
+        return self.recorder.stopped or any(isinstance(node, BackwardCFunction) for node in self.nodes)
 
     @cached_property
     def nodes(self) -> list[Node]:

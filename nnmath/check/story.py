@@ -115,6 +115,13 @@ class Case:
         unit = part / size  # squares of small numbers would underflow
         return float((unit * whole).sum() / (unit * unit).sum()) / size
 
+    def shares(self, parts: list[Tensor], whole: Tensor) -> list[float] | None:
+        r"""The numbers t for which Σ t · part is closest to whole; None if they are not finite."""
+        matrix = torch.stack([part.flatten() for part in parts], dim=1)
+        if not bool(matrix.isfinite().all()):
+            return None
+        return torch.linalg.lstsq(matrix, whole.flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
+
     def named(self, name: str, c: float, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
         r"""The constants with a name that multiply a candidate to the user's gradient; c is the best of all numbers."""
         close = [constant for constant in self.constants() if abs(c - constant.value) <= 0.1 * abs(c)]

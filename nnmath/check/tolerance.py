@@ -57,13 +57,14 @@ class Jitter(Kinks):
 
     Args:
         size: a.
+        quantum: the smallest number, which underflow may take away or add.
         distances: of the inputs of the functions with a kink, without the jitter.
         generator: of r.
     """
 
-    def __init__(self, size: float, distances: list[Tensor], generator: Generator) -> None:
+    def __init__(self, size: float, quantum: float, distances: list[Tensor], generator: Generator) -> None:
         super().__init__()
-        self.size, self.distances, self.generator = size, distances, generator
+        self.size, self.quantum, self.distances, self.generator = size, quantum, distances, generator
         self.moved = [torch.zeros_like(distance) for distance in distances]
 
     def arguments(
@@ -78,7 +79,7 @@ class Jitter(Kinks):
         if tensor.dtype is not torch.float64:
             return tensor
         r = 2 * torch.rand(tensor.shape, generator=self.generator, dtype=tensor.dtype, device=tensor.device) - 1
-        return tensor * (1 + self.size * r)
+        return tensor * (1 + self.size * r) + self.quantum * r.sign() * (tensor != 0)
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
         distance = (tensor - threshold).detach()
@@ -100,6 +101,8 @@ class Noise(NamedTuple):
 
     gradients: dict[str, float]
     r"""name ↦ by how much an entry of its gradient may be off"""
+    loss: float
+    r"""by how much the loss may be off"""
     kinks: list[Tensor]
     r"""for each call of a function with a kink: by how much each entry of its input may be off"""
     distances: list[Tensor]
@@ -121,7 +124,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
     doubles = {name: doubled(tensor) for name, tensor in inputs.items()}
     distances = Distances()
     with torch.no_grad(), distances:
-        forward(**doubles)
+        losses = [forward(**doubles).item()]
     generator = Generator(next(iter(reference.values())).device).manual_seed(0)
     size = JITTER * torch.finfo(dtype).eps
     off = dict.fromkeys(reference, 0.0)
@@ -132,12 +135,15 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
             off[name] = max(off[name], largest((gradient - reference[name]).abs()))
 
     for _ in range(DRAWS):
-        jitter = Jitter(size, distances.seen, generator)
+        jitter = Jitter(size, quanta(dtype) / QUANTA, distances.seen, generator)
         rounding = saved_tensors_hooks(Tensor.detach, jitter.rounded)
-        widen(gradients_of(forward, doubles, list(reference), rounding, jitter))
+        loss, gradients = evaluated(forward, doubles, reference, rounding, jitter)
+        losses.append(loss)
+        widen(gradients)
         kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
     own = own_error(forward, inputs, reference)
-    return Noise({name: SAFETY * max(off[name], own[name]) for name in off}, kinks, distances.seen)
+    widest = {name: SAFETY * max(off[name], own[name]) for name in off}
+    return Noise(widest, SAFETY * (max(losses) - min(losses)), kinks, distances.seen)
 
 
 def own_error(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients) -> dict[str, float]:
@@ -153,6 +159,13 @@ def gradients_of(
     forward: Forward, inputs: Mapping[str, Tensor], names: Iterable[str], *modes: AbstractContextManager[Any]
 ) -> Gradients:
     r"""Gradients by autograd, in the inputs' types, of a forward pass within some context managers."""
+    return evaluated(forward, inputs, names, *modes)[1]
+
+
+def evaluated(
+    forward: Forward, inputs: Mapping[str, Tensor], names: Iterable[str], *modes: AbstractContextManager[Any]
+) -> tuple[float, Gradients]:
+    r"""The loss, and its gradients by autograd, of a forward pass within some context managers."""
     names = list(names)
     copies = {name: tensor.detach().clone() for name, tensor in inputs.items()}
     leaves = [copies[name].requires_grad_() for name in names]
@@ -162,9 +175,9 @@ def gradients_of(
                 stack.enter_context(mode)
             loss = forward(**copies)
         if not loss.requires_grad:
-            return {name: torch.zeros_like(copies[name]) for name in names}
+            return loss.item(), {name: torch.zeros_like(copies[name]) for name in names}
         gradients = torch.autograd.grad(loss, leaves, torch.ones_like(loss), allow_unused=True)
-    return {
+    return loss.item(), {
         name: torch.zeros_like(copies[name]) if gradient is None else gradient
         for name, gradient in zip(names, gradients, strict=True)
     }

@@ -148,7 +148,7 @@ class Draw:
         return (z > at).to(z.dtype) + self.kink * (z == at).to(z.dtype)
 
     def one_sided(self):
-        """Where kinks follow each other: ½ at each is ¼ at both, which need not lie between the one-sided derivatives."""
+        """Where kinks follow each other, ½ at each is ¼ at both, which may lie outside of the one-sided derivatives."""
         self.kink = float(round(self.kink))
         self.told.append(f"at a kink: {self.kink}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from nnmath.check.faults import Fault
@@ -41,8 +40,7 @@ def other_penalty(case: Case) -> Iterator[Story]:
         value, base, leaf = case.value(name), case.base[name], case.graph.leaves[name].detach()
         if value.shape != base.shape or value.numel() < 4:
             continue
-        terms = torch.stack([leaf.flatten(), leaf.sign().flatten()], dim=1)
-        a, b = torch.linalg.lstsq(terms, (value - base).flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
+        a, b = case.shares([leaf, leaf.sign()], value - base) or (0.0, 0.0)
         if a * b < 0:
             yield Story(
                 Fault.REGULARIZATION,

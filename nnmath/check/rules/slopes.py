@@ -46,7 +46,7 @@ def one_side(node: Node, mask: Tensor, slope: float) -> Edit:
 
 
 def polynomial_of_the_value(case: Case) -> Iterator[Story]:
-    r"""Another polynomial of h for the derivative, as h (1 + h): v = a + b h + c h², fitted to at least five entries."""
+    r"""Another polynomial of h for the derivative, as h (1 + h): v = a + b h + c h², fitted to five entries or more."""
     nodes = [node for node in case.graph.nodes if not case.graph.reach[node].isdisjoint(case.remaining)]
     for function in (function for node in nodes for function in applied(case, node)):
         h = function.h
@@ -59,8 +59,8 @@ def polynomial_of_the_value(case: Case) -> Iterator[Story]:
                 yield Story(
                     Fault.ACTIVATION_DERIVATIVE_WRONG,
                     gradients,
-                    f"The derivative of {case.graph.where(function.nodes[0])}{function.steps} was taken to be {a:g} + {b:g} h + "
-                    f"{c:g} h², h being its value.",
+                    f"The derivative of {case.graph.where(function.nodes[0])}{function.steps} was taken to be "
+                    f"{a:g} + {b:g} h + {c:g} h², h being its value.",
                     "multiply by the derivative of the function that the forward pass applies",
                     edit,
                 )
@@ -73,9 +73,8 @@ def coefficients(case: Case, powers: list[Gradients]) -> set[tuple[float, float,
     for together in [[name] for name in names] + [names[:k] for k in range(2, len(names) + 1)]:
         wanted = torch.cat([case.value(name).flatten() for name in together])
         if len(powers) == 3 and len(wanted) >= 5:
-            matrix = torch.stack([torch.cat([term[name].flatten() for name in together]) for term in powers], dim=1)
-            solution = torch.linalg.lstsq(matrix, wanted[:, None], driver="gelsd").solution[:, 0]
-            a, b, c = (2 * solution).round().div(2).tolist()
+            terms = [torch.cat([term[name].flatten() for name in together]) for term in powers]
+            a, b, c = (round(2 * share) / 2 for share in case.shares(terms, wanted) or (9.0, 9.0, 9.0))
             if max(abs(a), abs(b), abs(c)) <= 4:
                 found.add((a, b, c))
     return found

@@ -72,7 +72,7 @@ def some_samples(case: Case) -> Iterator[Story]:
             if len(wanted) < 3 or any(part is None for part in parts):
                 continue
             columns = [torch.cat([part[name].flatten() for name in together]) for part in parts if part is not None]
-            for kept in keepings(torch.stack(columns, dim=1), wanted.to(columns[0])):
+            for kept in keepings(case, columns, wanted):
                 gradients = {
                     name: torch.stack(
                         [part[name] for part, keep in zip(parts, kept, strict=True) if part and keep]
@@ -82,15 +82,14 @@ def some_samples(case: Case) -> Iterator[Story]:
                 yield from told(gradients, kept, n)
 
 
-def keepings(parts: Tensor, wanted: Tensor) -> Iterator[list[bool]]:
+def keepings(case: Case, parts: list[Tensor], wanted: Tensor) -> Iterator[list[bool]]:
     r"""Which samples may have been kept: the first or last of them, or those that a fit says."""
-    n = parts.shape[1]
+    n = len(parts)
     for k in sorted({1, n // 2, n - n // 2, n - 1}):
         yield [s < k for s in range(n)]
         yield [s >= n - k for s in range(n)]
     if len(wanted) >= n + 2:
-        shares = torch.linalg.lstsq(parts, wanted[:, None], driver="gelsd").solution[:, 0]
-        kept = (shares > 0.5).tolist()
+        kept = [share > 0.5 for share in case.shares(parts, wanted) or ()]
         if any(kept) and not all(kept):
             yield kept
 
