@@ -16,7 +16,7 @@ from nnmath.check.kinks import TINY, Moved
 from nnmath.check.report import Entry
 from nnmath.check.tolerance import Noise, bound, coarser, gradients_of, noise
 
-STEPS = (1e-2, 1e-4, 1e-7)
+STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
 r"""Of the largest entry of a tensor: the steps of its difference quotients. A kink is one at both."""
 SINGLY = 32
 r"""Up to so many entries at a kink are moved one by one."""
@@ -148,7 +148,7 @@ def repair(comparison: Comparison, name: str) -> None:
         return
     loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
     for index in map(tuple, (~reference.isfinite()).nonzero().tolist()):
-        found = sides(loss, leaf, index, STEPS[1] * (float(leaf.abs().max()) or 1.0))
+        found = sides(loss, leaf, index, STEPS[2] * (float(leaf.abs().max()) or 1.0))
         value = comparison.values[name][index].item() if comparison.shaped(name) else math.nan
         middle = (found.left + found.right) / 2
         size = max(abs(found.left), abs(found.right))

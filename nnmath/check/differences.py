@@ -59,7 +59,7 @@ def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], st
             q1, q2, q4 = quotients
             first, second = 2 * q2 - q1, 2 * q4 - q2
             results.append((4 * second - first) / 3)
-            errors.append(abs(results[-1] - second) + 16 * max(noise, 4 * EPS * max(abs(here), abs(moved))) / step)
+            errors.append(abs(results[-1] - second) + 4 * max(noise, 16 * EPS * max(abs(here), abs(moved))) / step)
         tensor[index] = x
     error = max(errors)
     left, right = results

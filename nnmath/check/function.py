@@ -169,7 +169,7 @@ def conduct(function: Function, above: Outputs, gradients: Mapping[str, Tensor |
     r"""What can be wrong with a backward whatever its numbers are."""
     names, findings = function.names, []
     versions, copies = [g._version for g in above], [g.clone() for g in above]
-    function.gradients(above)
+    function.again().gradients(above)
     if versions != [g._version for g in above] or not all(map(torch.equal, copies, above)):
         for g, copy in zip(above, copies, strict=True):
             g.copy_(copy)
@@ -181,21 +181,30 @@ def conduct(function: Function, above: Outputs, gradients: Mapping[str, Tensor |
                 "work on a copy: an operation without the underscore, or grad_output.clone()",
             )
         )
-    fresh = [function.again().gradients(copied(above)), function.gradients(copied(above))]
-    unequal = [name for name in names if any(not same(gradients[name], other[name]) for other in fresh)]
+    unequal = [name for name in names if not same(gradients[name], function.again().gradients(copied(above))[name])]
+    changed = changes_what_it_saved(function, copied(above))
+    if changed:
+        findings.append(
+            Finding(
+                Fault.NONDETERMINISTIC,
+                names,
+                "backward changes a tensor that forward saved, in place: a second pass would find another one.",
+                "work on a copy: an operation without the underscore",
+            )
+        )
     if unequal:
         findings.append(
             Finding(
                 Fault.NONDETERMINISTIC,
                 unequal,
-                "Two backward passes with the same numbers differ: a random number, or the first one changed what the "
-                "second one uses.",
-                "save what is drawn in forward, and change no saved tensor in place",
+                "Two passes with the same numbers differ: something is drawn at random, or left over from the first.",
+                "draw in forward and save what was drawn",
             )
         )
+    if unequal or changed:
         return findings
-    other = function.gradients(drawn(function.outputs, seed=1))
-    nothing = function.gradients(tuple(torch.zeros_like(g) for g in above))
+    other = function.again().gradients(drawn(function.outputs, seed=1))
+    nothing = function.again().gradients(tuple(torch.zeros_like(g) for g in above))
     ignored = [name for name in names if some(gradients[name]) and same(gradients[name], other[name])]
     added = [name for name in names if name not in ignored and some(nothing[name])]
     if ignored:
@@ -218,6 +227,17 @@ def conduct(function: Function, above: Outputs, gradients: Mapping[str, Tensor |
             )
         )
     return findings
+
+
+def changes_what_it_saved(function: Function, above: Outputs) -> bool:
+    r"""Whether a second backward through the same graph finds a saved tensor changed."""
+    once = function.again()
+    once.gradients(above)
+    try:
+        once.gradients(above)
+    except ValueError as error:  # that it cannot run twice is allowed, for what it saved may be gone
+        return "modified by an inplace operation" in str(error)
+    return False
 
 
 def reference(
@@ -295,7 +315,7 @@ def by_quotients(function: Function, above: Outputs) -> dict[str, tuple[Tensor, 
         for index in (
             torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]
         ):
-            left, right, off = sides(loss, leaf, tuple(index), STEPS[1] * (scale or 1.0))
+            left, right, off = sides(loss, leaf, tuple(index), STEPS[2] * (scale or 1.0))
             quotient[tuple(index)] = (left + right) / 2
             error = max(error, off + abs(left - right) / 2)
         found[name] = (quotient, error + QUOTIENTS * float(quotient.abs().max() if quotient.numel() else 0))

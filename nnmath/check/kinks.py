@@ -54,29 +54,40 @@ THRESHOLDS: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Iterator[Thres
 }
 r"""function ↦ where along its first argument it has a kink"""
 
+LARGEST = "max min amax amin aminmax argmax argmin cummax cummin max_pool1d max_pool2d max_pool3d"
+ORDERED = "sort argsort topk kthvalue median nanmedian unique searchsorted bucketize"
+SELECTING = frozenset(f"{LARGEST} adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d {ORDERED}".split())
+r"""Functions that pick entries by their order, which rounding must not change."""
+
 
 class Kinks(TorchFunctionMode):
     r"""Shows the input of every function with a kink to :meth:`at`, in the order in which they are called."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls = 0
+        self.calls = self.selections = 0
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name = function.__name__.removeprefix("__").removesuffix("__")
         args, kwargs = self.arguments(name, *promoted(args, kwargs or {}))
+        if not args and "input" in kwargs:
+            args = (kwargs.pop("input"),)
         thresholds = THRESHOLDS.get(name)
-        if thresholds and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+        found = list(thresholds(args, kwargs)) if thresholds and args else []
+        if found and isinstance(args[0], Tensor) and args[0].is_floating_point():
             tensor = args[0]
-            for threshold in thresholds(args, kwargs):
+            for threshold in found:
                 if isinstance(threshold, (int, float)) or (
                     isinstance(threshold, Tensor) and threshold.is_floating_point()
                 ):
                     tensor = self.at(self.calls, tensor, threshold)
                     self.calls += 1
             args = (tensor, *args[1:])
+        elif name in SELECTING and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+            args = (self.selected(self.selections, args[0]), *args[1:])
+            self.selections += 1
         return function(*args, **kwargs)
 
     def arguments(
@@ -89,16 +100,28 @@ class Kinks(TorchFunctionMode):
         r"""What the call gets in the place of the tensor that has a kink at the threshold."""
         return tensor
 
+    def selected(self, call: int, tensor: Tensor) -> Tensor:
+        r"""What the call gets in the place of the tensor from which it selects."""
+        return tensor
+
 
 class Distances(Kinks):
-    r"""Notes how far from its kink each entry is, in ``seen``: call ↦ tensor − threshold."""
+    r"""Notes how far from its kink each entry is, in ``seen``: call ↦ tensor − threshold.
+
+    And in ``chosen_from`` the tensors from which entries are selected.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Tensor] = []
+        self.chosen_from: list[Tensor] = []
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
         self.seen.append((tensor - threshold).detach())
+        return tensor
+
+    def selected(self, call: int, tensor: Tensor) -> Tensor:
+        self.chosen_from.append(tensor.detach().clone())
         return tensor
 
 

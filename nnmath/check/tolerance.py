@@ -58,14 +58,15 @@ class Jitter(Kinks):
     Args:
         size: a.
         quantum: the smallest number, which underflow may take away or add.
-        distances: of the inputs of the functions with a kink, without the jitter.
+        distances: of the inputs of the functions with a kink, noted without the jitter.
         generator: of r.
     """
 
-    def __init__(self, size: float, quantum: float, distances: list[Tensor], generator: Generator) -> None:
+    def __init__(self, size: float, quantum: float, distances: Distances, generator: Generator) -> None:
         super().__init__()
-        self.size, self.quantum, self.distances, self.generator = size, quantum, distances, generator
-        self.moved = [torch.zeros_like(distance) for distance in distances]
+        self.size, self.quantum, self.generator = size, quantum, generator
+        self.distances, self.chosen_from = distances.seen, distances.chosen_from
+        self.moved = [torch.zeros_like(distance) for distance in distances.seen]
 
     def arguments(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -88,6 +89,11 @@ class Jitter(Kinks):
         before = self.distances[call]
         self.moved[call] = (distance - before).abs()
         return tensor + torch.where(distance.sign() != before.sign(), before - distance, 0.0)
+
+    def selected(self, call: int, tensor: Tensor) -> Tensor:
+        if call >= len(self.chosen_from) or self.chosen_from[call].shape != tensor.shape:
+            return tensor
+        return self.chosen_from[call] + (tensor - tensor.detach())
 
 
 VIEWS = "view view_as reshape t transpose permute expand expand_as squeeze unsqueeze flatten select narrow chunk split"
@@ -135,7 +141,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
             off[name] = max(off[name], largest((gradient - reference[name]).abs()))
 
     for _ in range(DRAWS):
-        jitter = Jitter(size, quanta(dtype) / QUANTA, distances.seen, generator)
+        jitter = Jitter(size, quanta(dtype) / QUANTA, distances, generator)
         rounding = saved_tensors_hooks(Tensor.detach, jitter.rounded)
         loss, gradients = evaluated(forward, doubles, reference, rounding, jitter)
         losses.append(loss)

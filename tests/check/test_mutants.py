@@ -3,6 +3,7 @@
 import ast
 import copy
 import inspect
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,10 +17,20 @@ from nnmath.equations import ACTIVATIONS, Layer
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.MatMult, ast.Pow)
 BACKWARD = {
     backpropagation_module: (
-        "error_gradient delta weight_gradient bias_gradient input_gradient output_delta hidden_delta backward".split()
+        [
+            "error_gradient",
+            "delta",
+            "weight_gradient",
+            "bias_gradient",
+            "input_gradient",
+            "output_delta",
+            "hidden_delta",
+            "backward",
+        ]
     ),
-    activations_module: "sigmoid_slope tanh_slope relu_slope".split(),
+    activations_module: ["sigmoid_slope", "tanh_slope", "relu_slope"],
 }
+NAMED = {backpropagation_module: 22, activations_module: 33}
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
 
 
@@ -77,7 +88,7 @@ def problem(seed, sizes, hidden, last, reduction, n):
         return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
     inputs = {"x": draw(sizes[0], n), "target": draw(sizes[-1], n)}
-    for k, (n_in, n_out) in enumerate(zip(sizes, sizes[1:])):
+    for k, (n_in, n_out) in enumerate(pairwise(sizes)):
         inputs |= {f"weight_{k}": draw(n_out, n_in), f"bias_{k}": draw(n_out)}
     names = [hidden] * (len(sizes) - 2) + [last]
 
@@ -121,31 +132,20 @@ def outcome(module, code):
             gradients = by_hand(equations, slopes, inputs, names, reduction)
         except Exception:  # a mutant that does not even run is caught
             return "raises"
-        n = inputs["x"].shape[1]
-        try:
-            report = check_gradients(forward, inputs, gradients, n=n)
-        except ValueError as error:
-            assert "must be finite" in str(error)
-            return "raises"
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients.values()):
+            return "raises"  # as the check does
+        report = check_gradients(forward, inputs, gradients, n=inputs["x"].shape[1])
         if not report.passed:
             found = (found or set()) | {finding.fault for finding in report.findings}
     return found
 
 
-# What a mutant changes makes no difference for any network: each with the reason.
-EQUIVALENT = {
-    "h * 0": "",
-}
-
-
 @pytest.mark.parametrize("module", BACKWARD, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_every_mutant_is_caught(module):
+def test_every_mutant_is_caught_and_more_than_half_are_named(module):
     outcomes = {text: outcome(module, code) for text, code in mutants(module, BACKWARD[module])}
-    survivors = [text for text, found in outcomes.items() if found is None]
-    assert survivors == []
-    wrong = [found for found in outcomes.values() if found != "raises"]
-    named = [found for found in wrong if Fault.UNKNOWN not in found]
-    print(len(outcomes), len(wrong), len(named))
-    for text, found in outcomes.items():
-        if found != "raises":
-            print(text, sorted(found))
+    assert len(outcomes) > 40
+    assert [text for text, found in outcomes.items() if found is None] == []
+    reported = {text: found for text, found in outcomes.items() if found != "raises"}
+    named = [text for text, found in reported.items() if Fault.UNKNOWN not in found]
+    print(f"{len(outcomes)} mutants, {len(reported)} give a gradient, {len(named)} of them are named")
+    assert len(named) >= NAMED[module]

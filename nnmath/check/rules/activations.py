@@ -57,13 +57,24 @@ class Applied(NamedTuple):
         return derivative_of(self.nodes[0], factor) + passed_through(self.nodes[1:])
 
     @property
+    def derivative(self) -> Tensor:
+        r"""f′(z), by the nodes themselves."""
+        gradient: Any = torch.ones_like(self.h)
+        for node in self.nodes:
+            step: Any = node
+            handed_on = step(gradient)
+            several = handed_on if isinstance(handed_on, tuple) else (handed_on,)
+            gradient = next(g for g in several if g is not None)
+        return gradient
+
+    @property
     def steps(self) -> str:
         r"""For a person, how many nodes it is."""
         return f" (its last {len(self.nodes)} steps)" if len(self.nodes) > 1 else ""
 
 
 def applied(case: Case, node: Node) -> Iterator[Applied]:
-    r"""The functions that end at a node, the shortest first, and none that is mere algebra or layout."""
+    r"""The functions that end at a node, the shortest first, none of them mere algebra or layout."""
     h, run = case.graph.value(node), [node]
     while h is not None and len(run) <= LONGEST:
         before = [edge for edge in run[-1].next_functions if edge[0] is not None]
@@ -84,14 +95,27 @@ def pointwise(case: Case, node: Node) -> Applied | None:
     return None if function is None or several or len(function.nodes) > 1 else function
 
 
+def wherever_applied(
+    case: Case, mistakes: Callable[[Applied], Iterator[tuple[str, Edit]]]
+) -> Iterator[tuple[str, str, Edit]]:
+    r"""A mistake at each function, those of a single node first, as :func:`everywhere` has it."""
+    for longer in (False, True):
+
+        def at(node: Node, longer: bool = longer) -> Iterator[tuple[str, Edit]]:
+            for function in applied(case, node):
+                if longer is (len(function.nodes) > 1):
+                    yield from mistakes(function)
+
+        yield from everywhere(case, at)
+
+
 def derivative_missing(case: Case) -> Iterator[Story]:
     r"""δ = ∂E/∂h taken for ∂E/∂z."""
 
-    def passing(node: Node) -> Iterator[tuple[str, Edit]]:
-        for function in applied(case, node):
-            yield function.steps, passed_through(function.nodes)
+    def passing(function: Applied) -> Iterator[tuple[str, Edit]]:
+        yield function.steps, passed_through(function.nodes)
 
-    for steps, where, edit in everywhere(case, passing):
+    for steps, where, edit in wherever_applied(case, passing):
         if gradients := case.gradients(edit):
             yield Story(
                 Fault.ACTIVATION_DERIVATIVE_MISSING,
@@ -106,19 +130,16 @@ def derivative_missing(case: Case) -> Iterator[Story]:
 def derivative_at_the_output(case: Case) -> Iterator[Story]:
     r"""f′(h) with h = f(z), where f′(z) is meant; or f′'s formula in h, evaluated at z."""
 
-    def wrong(node: Node) -> Iterator[tuple[str, Edit]]:
-        for function in applied(case, node):
-            for formula in ("h (1 − h)", "1 − h²"):
-                if torch.allclose(own_derivative(node, function), DERIVATIVES[formula](function.h), rtol=1e-6, atol=0):
-                    yield (
-                        formula.replace("h", "z") + function.steps,
-                        function.with_derivative(DERIVATIVES[formula](function.z)),
-                    )
-            again = case.graph.derivative_at(function.nodes[0], function.h) if len(function.nodes) == 1 else None
-            if again is not None:
-                yield "f′(h)", function.with_derivative(again)
+    def wrong(function: Applied) -> Iterator[tuple[str, Edit]]:
+        for formula in ("h (1 − h)", "1 − h²"):
+            if torch.allclose(function.derivative, DERIVATIVES[formula](function.h), rtol=1e-6, atol=0):
+                at_z = function.with_derivative(DERIVATIVES[formula](function.z))
+                yield formula.replace("h", "z") + function.steps, at_z
+        at_h = case.graph.derivative_at(function.nodes[0], function.h) if len(function.nodes) == 1 else None
+        if at_h is not None:
+            yield "f′(h)", function.with_derivative(at_h)
 
-    for formula, where, edit in everywhere(case, wrong):
+    for formula, where, edit in wherever_applied(case, wrong):
         if gradients := case.gradients(edit):
             yield Story(
                 Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR,
@@ -130,35 +151,16 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
             )
 
 
-def own_derivative(node: Node, function: Applied) -> Tensor:
-    r"""f′(z), by the nodes themselves."""
-    gradient: Tensor = torch.ones_like(function.h)
-    for step in function.nodes:
-        gradient = next(g for g in as_tuple(applied_to(step, gradient)) if g is not None)
-    return gradient.expand(function.h.shape) if gradient.shape != function.h.shape else gradient
-
-
-def applied_to(step: Any, gradient: Tensor) -> Any:
-    r"""What a node hands on, given a gradient."""
-    return step(gradient)
-
-
-def as_tuple(value: Tensor | tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-    r"""What a node returns: a tensor if it has one input."""
-    return value if isinstance(value, tuple) else (value,)
-
-
 def derivative_wrong(case: Case) -> Iterator[Story]:
     r"""Another function's derivative."""
 
-    def wrong(node: Node) -> Iterator[tuple[str, Edit]]:
-        for function in applied(case, node):
-            for formula, derivative in DERIVATIVES.items():
-                factor = derivative(function.z if "z" in formula else function.h)
-                if tells(factor):
-                    yield formula + function.steps, function.with_derivative(factor)
+    def wrong(function: Applied) -> Iterator[tuple[str, Edit]]:
+        for formula, derivative in DERIVATIVES.items():
+            factor = derivative(function.z if "z" in formula else function.h)
+            if tells(factor):
+                yield formula + function.steps, function.with_derivative(factor)
 
-    for formula, where, edit in everywhere(case, wrong):
+    for formula, where, edit in wherever_applied(case, wrong):
         if gradients := case.gradients(edit):
             yield Story(
                 Fault.ACTIVATION_DERIVATIVE_WRONG,

@@ -1,0 +1,124 @@
+"""scripts/check_gradients.py as people run it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nnmath.catalogue import CATALOGUE
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "check_gradients.py"
+
+
+def run(tmp_path, *options):
+    command = [sys.executable, SCRIPT, *options]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture
+def template(tmp_path):
+    """The template, and a function that writes it to a file with something replaced in it."""
+    text = run(tmp_path, "--template").stdout
+
+    def write(old="", new=""):
+        assert old in text
+        (tmp_path / "mine.py").write_text(text.replace(old, new))
+        return "mine.py"
+
+    return write
+
+
+def test_every_equation_has_its_row(tmp_path):
+    process = run(tmp_path)
+    assert process.returncode == 0, process.stderr
+    lines = [line for line in process.stdout.splitlines() if line.endswith("│") and "right" in line]
+    assert [line.split()[1] for line in lines] == [row.id for row in CATALOGUE]
+    assert process.stdout.count("proved") == sum(row.gradients is not None for row in CATALOGUE)
+    assert "exact" in process.stdout
+    assert "ulp" in process.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_and_the_text_tab(tmp_path):
+    process = run(tmp_path, "--json", "--log", "--log_dir", "runs")
+    assert process.returncode == 0, process.stderr
+    rows = json.loads(process.stdout)
+    assert [row["id"] for row in rows] == [row.id for row in CATALOGUE]
+    assert all(row["passed"] for row in rows)
+    logged = EventAccumulator(str(tmp_path / "runs" / "check_gradients" / "version_0"))
+    logged.Reload()
+    (tag,) = logged.Tags()["tensors"]
+    text = logged.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+    assert text.count("| right |") == len(CATALOGUE)
+    assert "∂E/∂wₒ" in text
+
+
+def test_a_row_that_fails_is_an_exit_code(tmp_path):
+    """The script itself, with a mistake in the sigmoid's slope."""
+    program = (
+        "import runpy, sys; sys.argv = ['check_gradients.py', '--json']\n"
+        "import nnmath.equations as eq\n"
+        "import nnmath.catalogue as catalogue\n"
+        "eq.sigmoid_slope = lambda h: h * (1 + h)\n"
+        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    process = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert process.returncode == 1, process.stderr
+    failed = {row["id"]: row for row in json.loads(process.stdout) if not row["passed"]}
+    assert set(failed) == {"B2", "B4", "B5"}
+    assert all(row["proved"] is False for row in failed.values())
+
+
+def test_the_template_is_right(tmp_path, template):
+    process = run(tmp_path, "--file", template())
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("right") + process.stdout.count("exact") == 4
+
+
+def test_a_wrong_gradient_is_named(tmp_path, template):
+    file = template("delta_o @ weight_o * h * (1 - h)", "delta_o @ weight_o")
+    process = run(tmp_path, "--file", file)
+    assert process.returncode == 1
+    assert process.stdout.count("WRONG") == 2
+    assert "activation_derivative_missing in bias_i, weight_i" in process.stdout
+    assert "sigmoid in `h = torch.sigmoid(x @ weight_i.T + bias_i)` (mine.py:18)" in " ".join(process.stdout.split())
+    as_json = json.loads(run(tmp_path, "--file", file, "--json").stdout)
+    assert as_json["findings"][0]["fault"] == "activation_derivative_missing"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("gradients = backward(**inputs)", "", "mine.py must define gradients; --template prints a file"),
+        ("n = 8", "n = 1 / 0", "mine.py:38: ZeroDivisionError: division by zero"),
+        ("n = 8", "n = (", "mine.py:38: SyntaxError: '(' was never closed"),
+        ("n = 8", "n = 0", "n must be the batch size, at least 1, got 0"),
+        ("n = 8", "raise SystemExit(3)", "mine.py:38: SystemExit: 3"),
+        ("n = 8", "inputs['x'][0, 0] = torch.nan", "inputs['x'] must be finite, got nan at index (0, 0)"),
+        (").mean() / 2", ")", "forward must return a scalar loss, got shape (8, 1)"),
+        ("inputs = {", "inputs = 3\nother = {", "mine.py:38: TypeError"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_is_one_line(tmp_path, template, old, new, message):
+    process = run(tmp_path, "--file", template(old, new))
+    assert process.returncode == 2, process.stdout
+    assert message in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--file", "nowhere.py"), "--file: there is no file nowhere.py"),
+        (("--file", "."), "--file: there is no file ."),
+        (("--fyle", "x"), "fyle"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path, options, message):
+    process = run(tmp_path, *options)
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert process.stderr.count("\n") == 1
