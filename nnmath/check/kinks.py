@@ -61,11 +61,15 @@ r"""Functions that pick entries by their order, which rounding must not change."
 
 
 class Kinks(TorchFunctionMode):
-    r"""Shows the input of every function with a kink to :meth:`at`, in the order in which they are called."""
+    r"""Shows the input of every function with a kink to :meth:`at`, in the order in which they are called.
+
+    ``deciding`` is set while a function runs that compares numbers, and saves them to compare them again.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls = self.selections = 0
+        self.deciding = False
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -75,20 +79,21 @@ class Kinks(TorchFunctionMode):
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
         thresholds = THRESHOLDS.get(name)
-        found = list(thresholds(args, kwargs)) if thresholds and args else []
-        if found and isinstance(args[0], Tensor) and args[0].is_floating_point():
-            tensor = args[0]
-            for threshold in found:
-                if isinstance(threshold, (int, float)) or (
-                    isinstance(threshold, Tensor) and threshold.is_floating_point()
-                ):
-                    tensor = self.at(self.calls, tensor, threshold)
-                    self.calls += 1
-            args = (tensor, *args[1:])
-        elif name in SELECTING and args and isinstance(args[0], Tensor) and args[0].is_floating_point():
-            args = (self.selected(self.selections, args[0]), *args[1:])
+        if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
+            return function(*args, **kwargs)
+        tensor, found = args[0], list(thresholds(args, kwargs)) if thresholds else []
+        for threshold in found:
+            if not isinstance(threshold, Tensor) or threshold.is_floating_point():
+                tensor = self.at(self.calls, tensor, threshold)
+                self.calls += 1
+        if not found and name in SELECTING:
+            tensor = self.selected(self.selections, tensor)
             self.selections += 1
-        return function(*args, **kwargs)
+        self.deciding = bool(found) or name in SELECTING
+        try:
+            return function(tensor, *args[1:], **kwargs)
+        finally:
+            self.deciding = False
 
     def arguments(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -82,6 +82,15 @@ class Jitter(Kinks):
         r = 2 * torch.rand(tensor.shape, generator=self.generator, dtype=tensor.dtype, device=tensor.device) - 1
         return tensor * (1 + self.size * r) + self.quantum * r.sign() * (tensor != 0)
 
+    def packed(self, tensor: Tensor) -> tuple[Tensor, bool]:
+        r"""A tensor that is saved for backward, and whether it is saved to be compared with another."""
+        return tensor.detach(), self.deciding
+
+    def unpacked(self, packed: tuple[Tensor, bool]) -> Tensor:
+        r"""The saved tensor with the jitter, if that changes no decision."""
+        tensor, decides = packed
+        return tensor if decides else self.rounded(tensor)
+
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
         distance = (tensor - threshold).detach()
         if call >= len(self.distances) or self.distances[call].shape != distance.shape:
@@ -142,7 +151,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
 
     for _ in range(DRAWS):
         jitter = Jitter(size, quanta(dtype) / QUANTA, distances, generator)
-        rounding = saved_tensors_hooks(Tensor.detach, jitter.rounded)
+        rounding = saved_tensors_hooks(jitter.packed, jitter.unpacked)
         loss, gradients = evaluated(forward, doubles, reference, rounding, jitter)
         losses.append(loss)
         widen(gradients)
