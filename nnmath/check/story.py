@@ -87,16 +87,21 @@ class Case:
         except RuntimeError:
             return None
 
-    def fits(self, name: str, candidate: Tensor, value: Tensor | None = None) -> bool:
-        r"""Whether a candidate is the user's gradient to rounding, and explains what the reference does not."""
-        value = self.value(name) if value is None else value
+    def fits(self, name: str, candidate: Tensor, value: Tensor | None = None, part: float = 0.1) -> bool:
+        r"""Whether a candidate is the user's gradient to rounding, and explains what the reference does not.
+
+        What it leaves unexplained may at most be that part of what the reference does.
+        """
+        own = self.value(name)
+        value = own if value is None else value
         if value.shape != candidate.shape or not value.numel():
             return False
         reference, dtype = self.comparison.reference[name], self.comparison.dtype(name)
-        off = value if value.shape != reference.shape else value - reference
+        off = value - reference if value is own and own.shape == reference.shape else value
         noise = self.comparison.noise.get(name, 0.0) + quanta(dtype)
         bound = RTOL[dtype] * float(candidate.abs().max()) + noise
-        limit = min(bound, 1e-3 * float(off.abs().max()) + noise)
+        largest = float(off.abs().max())
+        limit = min(bound, 1e-3 * largest + noise, part * largest)
         return float((value - candidate).abs().max()) <= limit
 
     def alike(self, name: str, a: Tensor, b: Tensor) -> bool:
@@ -186,28 +191,24 @@ def constant_of(case: Case, story: Story, name: str) -> tuple[float | None, list
         return None, []
     if constants := case.named(name, c, candidate, value):
         return constants[0].value, constants
-    return (c, []) if bare and c != 0 and case.fits(name, c * candidate, value) else (None, [])
+    return (c, []) if bare and c != 0 and case.fits(name, c * candidate, value, part=0.02) else (None, [])
 
 
 def only_a_constant(case: Case, story: Story, names: list[str]) -> bool:
-    r"""Whether a story that claims more comes down to a constant here, so that nothing speaks for the rest of it."""
-    if story.fault in (None, Fault.CLIPPED) or story.given:
+    r"""Whether a story that claims more fits no better than a constant, so that nothing speaks for the rest of it."""
+    if story.fault in (None, Fault.CLIPPED, Fault.DETACHED) or story.given:
         return False
-    shares = [
-        case.share(name, case.base[name], story.gradients[name]) for name in names if same_shape(case, story, name)
-    ]
-    first = shares[0] if shares else None
-    return (
-        len(shares) == len(names)
-        and first is not None
-        and first != 0
-        and all(case.alike(name, first * case.base[name], story.gradients[name]) for name in names)
-    )
-
-
-def same_shape(case: Case, story: Story, name: str) -> bool:
-    r"""Whether a story leaves a gradient its shape."""
-    return case.base[name].shape == story.gradients[name].shape
+    c = None
+    for name in names:
+        base, told, value = case.base[name], story.gradients[name], case.value(name)
+        if base.shape != told.shape:
+            return False
+        c = (case.share(name, base, value) or 0.0) if c is None else c
+        by_constant = (value - c * base).abs().max()
+        by_story = (value - (case.share(name, told, value) or 0.0) * told).abs().max()
+        if float(by_constant) > 3 * float(by_story) + 1e-2 * case.comparison.bounds[name]:
+            return False
+    return True
 
 
 def contradictions(case: Case, story: Story) -> int:
