@@ -21,11 +21,18 @@ def test_import_nnmath_loads_nothing_heavy():
     assert not loaded("import nnmath") & HEAVY
 
 
-@pytest.mark.parametrize("module", ["equations", "network", "catalogue"])
+@pytest.mark.parametrize("module", ["equations", "network", "catalogue", "check"])
 def test_the_mathematics_needs_torch_alone(module):
     modules = loaded(f"import nnmath.{module}")
     assert "torch" in modules
     assert not modules & HEAVY
+
+
+def test_the_check_knows_nothing_of_the_article():
+    program = "import nnmath.check, sys; print(*sorted(name for name in sys.modules if name.startswith('nnmath')))"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "nnmath.check.rules.paths" in modules
+    assert all(name == "nnmath" or name.startswith("nnmath.check") for name in modules)
 
 
 def test_the_data_sets_need_no_torch():

@@ -29,10 +29,13 @@ def test_the_python_in_it_runs():
         exec(block, namespace)
     assert [tuple(gradient.weight.shape) for gradient in namespace["gradients"]] == [(4, 2), (1, 4)]
     assert namespace["network"][0].weight.grad is not None
+    (finding,) = namespace["report"].findings
+    assert (finding.fault, finding.names) == ("activation_derivative_missing", ["weight_i"])
 
 
 def test_every_script_and_every_module_is_on_the_map():
     modules = {path.name for path in (ROOT / "nnmath").glob("*.py")} - {"__init__.py"}
+    assert all(f"(nnmath/{folder})" in README for folder in ("equations", "check"))
     scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
     assert all(f"(nnmath/{name})" in README for name in modules)
     assert all(name in README for name in scripts)

@@ -51,10 +51,6 @@ def known(n: int | None, guesses: Mapping[int, str], learning_rate: float | None
     )
     yield Constant(Fault.FACTOR, -2, "−2 times the gradient", "turn the sign and halve it")
     yield Constant(Fault.FACTOR, -0.5, "−½ times the gradient", "turn the sign and double it")
-    sizes = {n: "the batch size"} if n is not None else dict(guesses)
-    for size, why in sizes.items():
-        if size > 1:
-            yield from _of_batch(size, why)
     if learning_rate is not None and learning_rate != 1:
         for sign in (1, -1):
             yield Constant(
@@ -63,6 +59,10 @@ def known(n: int | None, guesses: Mapping[int, str], learning_rate: float | None
                 f"{'−' if sign < 0 else ''}η times the gradient, η = {learning_rate:g} being the learning rate",
                 "leave the learning rate to the update",
             )
+    sizes = {n: "the batch size"} if n is not None else dict(guesses)
+    for size, why in sizes.items():
+        if size > 1:
+            yield from _of_batch(size, why)
 
 
 def _of_batch(n: int, why: str) -> Iterator[Constant]:
@@ -86,15 +86,22 @@ def _of_batch(n: int, why: str) -> Iterator[Constant]:
 
 
 def sizes_in(inputs: Mapping[str, Tensor], gradients: Mapping[str, object]) -> dict[int, str]:
-    r"""The sizes that may be the batch's: the first dimensions of the data, which are the inputs without a gradient."""
-    sizes: dict[int, list[str]] = {}
-    for name, tensor in inputs.items():
-        if name not in gradients and tensor.ndim:
-            sizes.setdefault(tensor.shape[0], []).append(name)
-    most = max((len(names) for names in sizes.values()), default=0)
-    return {
-        size: f"the first dimension of {' and '.join(names)}" for size, names in sizes.items() if len(names) == most
-    }
+    r"""The sizes that may be the batch's: what most of the data has for its first dimension, or for its last.
+
+    The data are the inputs without a gradient.
+    """
+    data = {name: tensor for name, tensor in inputs.items() if name not in gradients and tensor.ndim}
+    found: dict[int, str] = {}
+    for which, dim in (("first", 0), ("last", -1)):
+        sizes: dict[int, list[str]] = {}
+        for name, tensor in data.items():
+            sizes.setdefault(tensor.shape[dim], []).append(name)
+        most = max((len(names) for names in sizes.values()), default=0)
+        if dim == 0 or most > 1:
+            for size, names in sizes.items():
+                if len(names) == most:
+                    found.setdefault(size, f"the {which} dimension of {' and '.join(names)}")
+    return found
 
 
 def described(c: float, inputs: Mapping[str, Tensor]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 from torch import Tensor
 
@@ -78,6 +79,10 @@ def of_graph(
     return [with_heirs(finding, heirs) for finding in merged(findings)]
 
 
+MOST = 1000
+r"""Stories of one rule that are looked at."""
+
+
 def best(case: Case) -> Match | None:
     r"""The match that explains the most gradients, contradicts the fewest, and has the least that was fitted."""
     cases = [case]
@@ -86,7 +91,7 @@ def best(case: Case) -> Match | None:
     first: tuple[tuple[int, ...], Match] | None = None
     for each in cases:
         for rule in RULES if each.in_graph else LOCAL:
-            for story in rule(each):
+            for story in islice(rule(each), MOST):
                 for match in matches(each, story):
                     combined = match.constant != 1 and match.story.fault is not None
                     key = (-len(match.names), match.contradictions, match.free, int(combined))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -75,6 +76,19 @@ def passed_along(node: Node, edge: int) -> Edit:
         if given is None or right is None:
             return inputs
         return (*inputs[:edge], given.sum_to_size(right.shape), *inputs[edge + 1 :])
+
+    return Edit(outgoing={node: hook})
+
+
+def with_transpose(node: Node, edge: int) -> Edit:
+    r"""A node hands on along one edge what it would if the gradient that it is given were transposed."""
+    step: Any = node
+
+    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        given = outputs[0]
+        if given is None:
+            return inputs
+        return (*inputs[:edge], step(given.mT)[edge], *inputs[edge + 1 :])
 
     return Edit(outgoing={node: hook})
 

@@ -25,7 +25,7 @@ from nnmath.check.edits import Edit, Incoming
 Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
 
-NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+TORCH, HERE = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 
 
 class Site(NamedTuple):
@@ -137,10 +137,12 @@ class Recorder(TorchFunctionMode):
 
 
 def users_line() -> Site | None:
-    r"""The innermost line that is being executed outside torch and this package."""
+    r"""The innermost line that is being executed outside torch; None if it is of this package."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
         frame = frame.f_back
+    if frame.f_code.co_filename.startswith(HERE):
+        return None
     return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti)
 
 
@@ -259,6 +261,11 @@ class Graph:
         tensor, version = self.recorder.values.get((node, output), (None, 0))
         return None if tensor is None or tensor._version != version else tensor
 
+    def input(self, node: Node) -> Tensor | None:
+        r"""The value of the one input of a node that has one."""
+        edges = [(before, output) for before, output in node.next_functions if before is not None]
+        return self.value(*edges[0]) if len(edges) == 1 else None
+
     def function(self, node: Node) -> str:
         r"""The name of the function that created a node."""
         return node.name().rstrip("0123456789").removesuffix("Backward").lower()
@@ -269,7 +276,8 @@ class Graph:
 
     def where(self, node: Node) -> str:
         r"""A node for a person: its function, and the line it stands in."""
-        return f"{self.function(node)} in {self.site(node)}"
+        site = self.site(node)
+        return f"{self.function(node)} in {site}" if site else self.function(node)
 
     def derivative_at(self, node: Node, tensor: Tensor) -> Tensor | None:
         r"""The derivative of the function that created a node, at another tensor; None if it is not of one tensor."""

@@ -122,7 +122,9 @@ class Distances(Kinks):
         self.chosen_from: list[Tensor] = []
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
-        self.seen.append((tensor - threshold).detach())
+        distance = (tensor - threshold).detach()
+        moves = tensor.requires_grad or (isinstance(threshold, Tensor) and threshold.requires_grad)
+        self.seen.append(distance if moves else torch.full_like(distance, torch.inf))  # a comparison of data is no kink
         return tensor
 
     def selected(self, call: int, tensor: Tensor) -> Tensor:

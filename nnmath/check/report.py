@@ -111,7 +111,7 @@ class Report:
                 (finding.fault.value, "bold"), " in ", (", ".join(finding.names) or "the function", "bold")
             )
             yield Padding(Text(finding.explanation), (0, 0, 0, 4), expand=False)
-            yield Padding(Text(finding.fix, style="green"), (0, 0, 0, 4), expand=False)
+            yield Padding(Text(f"→ {finding.fix}", style="green"), (0, 0, 0, 4), expand=False)
 
 
 def finite(value: Any) -> Any:

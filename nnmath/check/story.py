@@ -77,8 +77,13 @@ class Case:
 
     def constants(self) -> list[Constant]:
         r"""The constants that have a name here."""
-        guesses = {} if self.n is not None else sizes_in(self.comparison.inputs, self.comparison.gradients)
-        return list(known(self.n, guesses, self.learning_rate))
+        return list(known(self.n, self.sizes(), self.learning_rate))
+
+    def sizes(self) -> dict[int, str]:
+        r"""The sizes that may be the batch's, and why: n if it is known."""
+        if self.n is not None:
+            return {self.n: "the batch size"}
+        return {**averaged_over(self.graph), **sizes_in(self.comparison.inputs, self.comparison.gradients)}
 
     def gradients(self, edit: Edit) -> Gradients | None:
         r"""The gradients with one more mistake; None if it cannot be made, for the shapes do not fit."""
@@ -133,6 +138,24 @@ class Case:
         return [constant for constant in close if self.fits(name, constant.value * candidate, value)]
 
 
+AVERAGES = frozenset(("mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"))
+
+
+def averaged_over(graph: Graph) -> dict[int, str]:
+    r"""The numbers that the forward pass averages over or divides by: each may be the batch's size."""
+    found: dict[int, str] = {}
+    for node in graph.nodes:
+        name, value, before = graph.function(node), graph.value(node), graph.input(node)
+        before = getattr(node, "_saved_self", None) if before is None else before
+        if before is not None and before.ndim and (name in AVERAGES or name.startswith("binarycrossentropy")):
+            for n in (before.numel() // (1 if value is None else max(1, value.numel())), before.shape[0]):
+                found.setdefault(n, f"what {graph.where(node)} averages over")
+        divisor = getattr(node, "_saved_other", None) if name == "div" else None
+        if isinstance(divisor, Tensor) and divisor.ndim == 0 and not divisor.requires_grad and divisor % 1 == 0:
+            found.setdefault(int(divisor), f"what {graph.where(node)} divides by")
+    return found
+
+
 @dataclass(frozen=True)
 class Match:
     r"""A story, and the gradients that it explains up to a constant."""
@@ -168,7 +191,7 @@ def matches(case: Case, story: Story) -> Iterator[Match]:
             groups.append((c, constants, [name]))
     for c, constants, names in groups:
         equations = sum(case.value(name).numel() for name in names)
-        if equations > 1 and only_a_constant(case, story, names):
+        if equations > 2 and only_a_constant(case, story, names):
             continue
         match = Match(story, names, c, constants, contradictions(case, story))
         if not match.free or equations >= match.free + 2:
@@ -227,7 +250,7 @@ r"""a node, the kind of mistake made there, and the mistake"""
 
 
 def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]]) -> Iterator[tuple[str, str, Edit]]:
-    r"""A mistake at each node, then at all that a line of the code created, then at all of the same function.
+    r"""A mistake at all nodes that a line of the code created, at all of the same function, then at each node.
 
     Args:
         case: its graph is walked.
@@ -237,22 +260,24 @@ def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]
         the kind, the place for a person, the mistake.
     """
     graph = case.graph
+    singles: list[tuple[str, str, Edit]] = []
     by_line: dict[tuple[Site | None, str, str], list[Single]] = {}
     by_function: dict[tuple[str, str], list[Single]] = {}
     for node in graph.nodes:
         if graph.reach[node].isdisjoint(case.remaining):
             continue
         for kind, edit in mistakes(node):
-            yield kind, graph.where(node), edit
+            singles.append((kind, graph.where(node), edit))
             by_line.setdefault((graph.site(node), node.name(), kind), []).append((node, kind, edit))
             by_function.setdefault((node.name(), kind), []).append((node, kind, edit))
-    sizes = {key: len(singles) for key, singles in by_line.items()}
-    for singles in by_line.values():
-        if len(singles) > 1:
-            yield singles[0][1], f"{graph.where(singles[0][0])}, each time", together(edit for _, _, edit in singles)
-    for (name, kind), singles in by_function.items():
-        if len(singles) > 1 and len(singles) not in [s for (_, n, k), s in sizes.items() if (n, k) == (name, kind)]:
-            yield kind, f"every {graph.function(singles[0][0])}", together(edit for _, _, edit in singles)
+    for line in by_line.values():
+        if len(line) > 1:
+            yield line[0][1], f"{graph.where(line[0][0])}, each time", together(edit for _, _, edit in line)
+    sizes = {(name, kind, len(line)) for (_, name, kind), line in by_line.items()}
+    for (name, kind), same in by_function.items():
+        if len(same) > 1 and (name, kind, len(same)) not in sizes:
+            yield kind, f"every {graph.function(same[0][0])}", together(edit for _, _, edit in same)
+    yield from singles
 
 
 def scaled(tensors: Mapping[str, Tensor], c: float) -> Gradients:

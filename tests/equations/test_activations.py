@@ -3,7 +3,6 @@ import pytest
 import sympy
 import torch
 from accuracy import ulps
-from symbols import Symbols, symbols
 
 from nnmath.equations import (
     ACTIVATIONS,
@@ -16,6 +15,7 @@ from nnmath.equations import (
     tanh_derivative,
     tanh_slope,
 )
+from nnmath.exact import Symbols, symbols
 
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
 DTYPES = [torch.float64, torch.float32]

@@ -9,13 +9,11 @@ import torch
 from accuracy import TOLERANCE, assert_close, relative_difference, ulps
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symbols import Sigma, symbols
 from torch import nn
 
 from nnmath.equations import (
     ACTIVATIONS,
     SIGMOID,
-    Activation,
     Layer,
     at_rest,
     backward,
@@ -33,6 +31,7 @@ from nnmath.equations import (
     weight_gradient,
     weighted_sum,
 )
+from nnmath.exact import SymbolsOfSigma, symbols
 
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
 SIGMOIDS = (SIGMOID, SIGMOID)
@@ -312,14 +311,18 @@ def worst_in_ulps(tensor, sums, size):
 class TestOnSymbols:
     """The very same code, fed symbols, minus sympy.diff of E: zero, not small."""
 
-    sigma = Activation(lambda z: z.each(Sigma), None, sigmoid_slope)
-
     @pytest.mark.parametrize("reduction", ["mean", "sum"])
-    @pytest.mark.parametrize("n", [1, 2])
-    def test_all_17_gradients(self, n, reduction):
-        x, target = symbols("x", 2, n), symbols("y", 1, n)
-        layers = [Layer(symbols("w_i", 4, 2), symbols("b_i", 4)), Layer(symbols("w_o", 1, 4), symbols("b_o", 1))]
-        activations = (self.sigma, self.sigma)
+    @pytest.mark.parametrize("n", [1, 2, 3])
+    @pytest.mark.parametrize(("sizes", "parameters"), [((2, 4, 1), 17), ((2, 3, 2, 1), 20)], ids=["2-4-1", "2-3-2-1"])
+    def test_every_gradient(self, sizes, parameters, n, reduction):
+        def draw(name, *shape):
+            return symbols(name, *shape, kind=SymbolsOfSigma)
+
+        x, target = draw("x", sizes[0], n), draw("y", sizes[-1], n)
+        layers = [
+            Layer(draw(f"w{k}", n_out, n_in), draw(f"b{k}", n_out)) for k, (n_in, n_out) in enumerate(pairwise(sizes))
+        ]
+        activations = [SIGMOID] * len(layers)
         values = forward(x, layers, activations)
         cost = error(values[-1], target, reduction).item()
         gradients = backward(values, layers, activations, target, reduction)
@@ -329,7 +332,7 @@ class TestOnSymbols:
             for tensor, gradient_tensor in zip(layer, by_hand, strict=True)
             for symbol, gradient in zip(tensor.flat, gradient_tensor.flat, strict=True)
         ]
-        assert differences == [0] * 17
+        assert differences == [0] * parameters
 
 
 class TestRefuses:

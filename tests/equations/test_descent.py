@@ -3,7 +3,6 @@ import pytest
 import sympy
 import torch
 from accuracy import assert_close
-from symbols import symbols
 
 from nnmath.equations import (
     accumulate,
@@ -14,6 +13,7 @@ from nnmath.equations import (
     half_mse_hessian,
     update,
 )
+from nnmath.exact import symbols
 
 X = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64)
 Y = torch.tensor([2.2, 4.9, 8.1, 10.8], dtype=torch.float64)

@@ -20,7 +20,8 @@ ALGEBRA = frozenset(("add", "sub", "rsub", "mul", "div", "neg", "reciprocal", "p
 LAYOUT = frozenset(
     ["view", "reshape", "t", "transpose", "permute", "clone", "expand", "tobase", "squeeze", "unsqueeze", "tocopy"]
 )
-SEVERAL_AT_ONCE = frozenset(["softmax", "logsoftmax", "nativelayernorm", "nativebatchnorm", "cumsum", "flip", "roll"])
+SEVERAL_AT_ONCE = frozenset(("softmax", "logsoftmax", "nativelayernorm", "nativebatchnorm"))
+LINEAR = frozenset(("cumsum", "flip", "roll"))
 
 DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
     "h (1 − h)": lambda h: h * (1 - h),
@@ -78,7 +79,7 @@ def applied(case: Case, node: Node) -> Iterator[Applied]:
     h, run = case.graph.value(node), [node]
     while h is not None and len(run) <= LONGEST:
         before = [edge for edge in run[-1].next_functions if edge[0] is not None]
-        if len(before) != 1:
+        if len(before) != 1 or case.graph.function(run[-1]) in LINEAR or by_a_tensor(run[-1]):
             return
         z = case.graph.value(*before[0])
         if z is not None and z.shape == h.shape and {case.graph.function(n) for n in run} - ALGEBRA - LAYOUT:
@@ -86,6 +87,12 @@ def applied(case: Case, node: Node) -> Iterator[Applied]:
         if before[0][0] in case.graph.leaf_of or before[0][0] is None:
             return
         run.append(before[0][0])
+
+
+def by_a_tensor(node: Node) -> bool:
+    r"""Whether a node multiplies or divides by more than one number, as a mask does."""
+    others = [getattr(node, f"_saved_{name}", None) for name in ("self", "other")]
+    return node.name() in ("MulBackward0", "DivBackward0") and any(o is not None and o.numel() > 1 for o in others)
 
 
 def pointwise(case: Case, node: Node) -> Applied | None:
@@ -135,6 +142,8 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
             if torch.allclose(function.derivative, DERIVATIVES[formula](function.h), rtol=1e-6, atol=0):
                 at_z = function.with_derivative(DERIVATIVES[formula](function.z))
                 yield formula.replace("h", "z") + function.steps, at_z
+                own = DERIVATIVES[{"h (1 − h)": "σ′(z)", "1 − h²": "tanh′(z)"}[formula]]
+                yield "f′(h)" + function.steps, function.with_derivative(own(function.h))
         at_h = case.graph.derivative_at(function.nodes[0], function.h) if len(function.nodes) == 1 else None
         if at_h is not None:
             yield "f′(h)", function.with_derivative(at_h)

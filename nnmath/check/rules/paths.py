@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.check.edits import Edit, partly, passed_along, scaled_edges
+from nnmath.check.edits import Edit, partly, passed_along, scaled_edges, with_transpose
 from nnmath.check.faults import Fault
 from nnmath.check.story import Case, Story, everywhere
 
@@ -116,6 +116,27 @@ def missing_factor(case: Case) -> Iterator[Story]:
                 gradients,
                 f"What {argument} of {where} is multiplied with or divided by was left out of its gradient.",
                 "multiply by the other factor: the derivative of a b with respect to a is b",
+                edit,
+            )
+
+
+def transposed_above(case: Case) -> Iterator[Story]:
+    r"""Square gradients of a product used as they are where their transpose is meant, as in dk = dsᵀ q for s = q kᵀ."""
+
+    def turned(node: Node) -> Iterator[tuple[str, Edit]]:
+        value = case.graph.value(node)
+        if case.graph.function(node) in ("mm", "bmm") and value is not None and value.shape[-1] == value.shape[-2]:
+            for i, (after, _) in enumerate(node.next_functions):
+                if after is not None and case.graph.reach.get(after):
+                    yield f"argument {i + 1}", with_transpose(node, i)
+
+    for argument, where, edit in everywhere(case, turned):
+        if gradients := case.gradients(edit):
+            yield Story(
+                Fault.TRANSPOSE,
+                gradients,
+                f"The gradient that arrives at {where} was transposed in the gradient of its {argument}.",
+                "for S = A B the gradients are dS Bᵀ and Aᵀ dS",
                 edit,
             )
 

@@ -14,10 +14,11 @@ def regularization(case: Case) -> Iterator[Story]:
     r"""G + λθ, the gradient of a penalty λ/2 ‖θ‖², or g + λ sign θ, that of λ ‖θ‖₁."""
     leaves = {name: leaf.detach() for name, leaf in case.graph.leaves.items()}
     signs = {name: leaf.sign() for name, leaf in leaves.items()}
+    signs = {name: sign for name, sign in signs.items() if sign.unique().numel() > 1}  # else a mere constant is added
     for term, penalties in (("λθ", leaves), ("λ sign θ", signs)):
         for c in [1.0, *(constant.value for constant in case.constants())]:
             seen: list[float] = []
-            for name in case.remaining:
+            for name in (name for name in case.remaining if name in penalties):
                 weight = fitted(case, name, penalties[name], c)
                 if weight is None or any(abs(weight - other) <= 1e-6 * abs(other) for other in seen):
                     continue
@@ -30,7 +31,7 @@ def regularization(case: Case) -> Iterator[Story]:
                     if weight > 0
                     else f"The gradient without the {term} of the loss's penalty on the weights, λ = {-weight:.6g}.",
                     "leave the penalty to the optimizer, or add it to the loss" if weight > 0 else f"add {term}",
-                    free=int(weight > 0),  # the loss has the other λ
+                    free=int(weight > 0 and not is_round(weight)),  # the loss has a λ < 0, and people write round ones
                 )
 
 
@@ -49,6 +50,11 @@ def other_penalty(case: Case) -> Iterator[Story]:
                 "‖θ‖₁ has the gradient sign θ, ½ ‖θ‖² has θ",
                 free=0 if abs(a + b) <= 1e-6 * abs(a) else 2,  # the same λ
             )
+
+
+def is_round(number: float) -> bool:
+    r"""Whether a number has no more than two digits."""
+    return abs(number - float(f"{number:.1e}")) <= 1e-6 * abs(number)
 
 
 def fitted(case: Case, name: str, penalty: Tensor, c: float) -> float | None:

@@ -22,6 +22,8 @@ def clipped_to_a_norm(case: Case) -> Iterator[Story]:
     if len(names) < len(case.base) or any(RTOL[case.comparison.dtype(name)] > 1e-3 for name in names):
         return
     for together in [names, *([name] for name in names if len(names) > 1)]:
+        if sum(case.value(name).numel() for name in together) < 4:
+            continue  # a few numbers have a round norm by chance
         norm = float(torch.cat([case.value(name).flatten() for name in together]).norm())
         before = float(torch.cat([case.base[name].flatten() for name in together]).norm())
         wanted = float(f"{norm:.2g}")

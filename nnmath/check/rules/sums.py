@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.check.constants import sizes_in
 from nnmath.check.edits import Edit, handed_on, scaled_edges
 from nnmath.check.faults import Fault
 from nnmath.check.graph import Gradients
@@ -59,11 +58,10 @@ def one_use(case: Case, chosen: Callable[[list[tuple[Node, int]]], bool]) -> Ite
 
 def some_samples(case: Case) -> Iterator[Story]:
     r"""The sum over the samples without some of them: v = Σ t_s g_s, fitted, with every t_s 0 or 1."""
-    sizes = [case.n] if case.n else list(sizes_in(case.comparison.inputs, case.comparison.gradients))
     leaves = set(case.graph.leaf_of)
     nodes = [node for node in case.graph.nodes if any(after in leaves for after, _ in node.next_functions)]
     names = [name for name in case.remaining if case.value(name).shape == case.base[name].shape]
-    for n in sizes:
+    for n in case.sizes():
         if not 2 <= n <= MOST_SAMPLES:
             continue
         parts = [case.gradients(only(nodes, n, s)) for s in range(n)]
@@ -98,11 +96,11 @@ def told(gradients: Gradients, kept: list[bool], n: int) -> Iterator[Story]:
     r"""The story that only these samples were added up."""
     there = [s for s, keep in enumerate(kept) if keep]
     few = len(there) <= n / 2
-    which = f"of {listed(there)} alone" if few else f"without {listed([s for s in range(n) if s not in there])}"
+    which = f"sample {listed(there)} alone" if few else f"all but {listed([s for s in range(n) if s not in there])}"
     yield Story(
         Fault.OVERWRITTEN if few else Fault.MISSING_PATH,
         gradients,
-        f"This is the gradient of the {n} samples {which}, counted from 0.",
+        f"Of the {n} samples, counted from 0, this is the gradient of {which}.",
         "add up the gradients of all samples: += instead of =, and a loop to the very end",
     )
 

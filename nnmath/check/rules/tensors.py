@@ -89,6 +89,21 @@ def fitted_rates(case: Case, users: dict[str, list[Saved]], names: Sequence[str]
 # --- any other tensor ------------------------------------------------------------------------------------------------
 
 
+def subtrahend_missing(case: Case) -> Iterator[Story]:
+    r"""O for O − y in the derivative of (O − y)², or of a loss that has a target of its own."""
+    for key, tensor in saved(case):
+        if key[1] == "_raw_saved_target":
+            yield from taken_for(case, Fault.TARGET_TERM_MISSING, "0", {key: torch.zeros_like(tensor)})
+            continue
+        for node in case.graph.nodes:
+            call, value = case.graph.recorder.calls.get(node), case.graph.value(node)
+            if case.graph.function(node) == "sub" and value is not None and call is not None and len(call.args) == 2:
+                minuend = call.args[0]
+                if isinstance(minuend, Tensor) and minuend.shape == tensor.shape and same_storage(value, tensor):
+                    what = "what is subtracted from for the difference, that is"
+                    yield from taken_for(case, Fault.TARGET_TERM_MISSING, what, {key: minuend.detach()})
+
+
 def wrong_tensor(case: Case) -> Iterator[Story]:
     r"""A saved tensor's transpose, its mirror image, ones, or any other tensor of its shape."""
     for key, tensor in saved(case):
@@ -105,27 +120,30 @@ def wrong_tensor_each_time(case: Case) -> Iterator[Story]:
     for node in case.graph.nodes:
         if (value := case.graph.value(node)) is not None:
             values.setdefault((case.graph.site(node), node.name()), []).append((case.graph.where(node), value))
-    for keys in lines.values():
-        tensors = [case.graph.saved[key] for key in keys]
-        if len(keys) < 2:
-            continue
-        for fault, what, others in replacements_each_time(case, keys[0][0], tensors):
-            yield from taken_for(case, fault, what, dict(zip(keys, others, strict=True)))
-        own = [("those of other passes of the loop", tensors)]
-        for place, others in own + [(f"the values of {line[0][0]}", [t for _, t in line]) for line in values.values()]:
-            for shifted in shifts(others, tensors):
-                if any(a.shape != b.shape for a, b in zip(tensors, shifted, strict=True)):
-                    continue
-                yield from taken_for(case, wrong(case, keys[0][0]), place, dict(zip(keys, shifted, strict=True)))
+    loops = {keys[0]: [case.graph.saved[key] for key in keys] for keys in lines.values() if len(keys) > 1}
+    keys_of = {keys[0]: keys for keys in lines.values()}
+    for first, tensors in loops.items():
+        for fault, what, others in replacements_each_time(case, first[0], tensors):
+            yield from taken_for(case, fault, what, dict(zip(keys_of[first], others, strict=True)))
+        place = "that of another pass of the loop"
+        for shifted in shifts(tensors, tensors):
+            yield from taken_for(case, wrong(case, first[0]), place, dict(zip(keys_of[first], shifted, strict=True)))
+    for first, tensors in loops.items():
+        for line in values.values():
+            for shifted in shifts([value for _, value in line], tensors):
+                what = f"the value of {line[0][0]}"
+                yield from taken_for(case, wrong(case, first[0]), what, dict(zip(keys_of[first], shifted, strict=True)))
 
 
 def shifts(others: list[Tensor], tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     r"""A loop's tensors as they are, one pass earlier or later, and in reverse; the ends keep their own."""
     n = len(tensors)
-    if len(others) == n:
-        yield others[::-1]
+    found = [others[::-1]] if len(others) == n else []
     for offset in range(-1, 2 + max(0, len(others) - n)):
-        yield [others[k + offset] if 0 <= k + offset < len(others) else tensors[k] for k in range(n)]
+        found.append([others[k + offset] if 0 <= k + offset < len(others) else tensors[k] for k in range(n)])
+    for shifted in found:
+        if all(a.shape == b.shape for a, b in zip(tensors, shifted, strict=True)):
+            yield shifted
 
 
 def replacements_each_time(case: Case, node: Node, tensors: list[Tensor]) -> Iterator[tuple[Fault, str, list[Tensor]]]:
@@ -143,6 +161,7 @@ def taken_for(case: Case, fault: Fault, what: str, replaced: dict[Saved, Tensor]
     if gradients := case.gradients(edit):
         name = called(case, case.graph.saved[key])
         each = ", each time" if len(replaced) > 1 else ""
+        what = "that of another pass of the loop" if what == name else what
         yield Story(
             fault,
             gradients,
