@@ -17,7 +17,7 @@ from nnmath.check.graph import Forward, Graph
 from nnmath.check.kinks import Moved
 from nnmath.check.rules import LOCAL, RULES
 from nnmath.check.rules.remainder import REMAINDERS
-from nnmath.check.story import Case, Match, matches
+from nnmath.check.story import Case, Match, matches, share
 
 Rebuild = Callable[[int], tuple[Forward, Mapping[str, Tensor], Mapping[str, Tensor | None]]]
 
@@ -136,7 +136,7 @@ def settled(case: Case, constants: list[Constant], names: list[str], rebuild: Re
     faults = {
         constant.fault
         for name in names
-        if name in again.values and (c := there.share(name, again.reference[name], again.values[name])) is not None
+        if name in again.values and (c := share(again.reference[name], again.values[name])) is not None
         for constant in there.named(name, c, again.reference[name])
     }
     return [constant for constant in constants if constant.fault in faults] or constants

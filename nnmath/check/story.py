@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -75,10 +76,12 @@ class Case:
         r"""The user's gradient in float64; zeros where it is missing."""
         return self.comparison.values.get(name, torch.zeros_like(self.comparison.reference[name]))
 
+    @cached_property
     def constants(self) -> list[Constant]:
         r"""The constants that have a name here."""
-        return list(known(self.n, self.sizes(), self.learning_rate))
+        return list(known(self.n, self.sizes, self.learning_rate))
 
+    @cached_property
     def sizes(self) -> dict[int, str]:
         r"""The sizes that may be the batch's, and why: n if it is known."""
         if self.n is not None:
@@ -117,25 +120,27 @@ class Case:
         noise = self.comparison.noise.get(name, 0.0)
         return not a.numel() or float((a - b).abs().max()) <= 10 * RTOL[self.comparison.dtype(name)] * size + noise
 
-    def share(self, name: str, part: Tensor, whole: Tensor) -> float | None:
-        r"""The number t for which t · part is closest to whole; None if part is 0."""
-        size = float(part.abs().max()) if part.numel() else 0.0
-        if not size:
-            return None
-        unit = part / size  # squares of small numbers would underflow
-        return float((unit * whole).sum() / (unit * unit).sum()) / size
-
-    def shares(self, parts: list[Tensor], whole: Tensor) -> list[float] | None:
-        r"""The numbers t for which Σ t · part is closest to whole; None if they are not finite."""
-        matrix = torch.stack([part.flatten() for part in parts], dim=1)
-        if not bool(matrix.isfinite().all()):
-            return None
-        return torch.linalg.lstsq(matrix, whole.flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
-
     def named(self, name: str, c: float, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
         r"""The constants with a name that multiply a candidate to the user's gradient; c is the best of all numbers."""
-        close = [constant for constant in self.constants() if abs(c - constant.value) <= 0.1 * abs(c)]
+        close = [constant for constant in self.constants if abs(c - constant.value) <= 0.1 * abs(c)]
         return [constant for constant in close if self.fits(name, constant.value * candidate, value)]
+
+
+def share(part: Tensor, whole: Tensor) -> float | None:
+    r"""The number t for which t · part is closest to whole; None if part is 0."""
+    size = float(part.abs().max()) if part.numel() else 0.0
+    if not size:
+        return None
+    unit = part / size  # squares of small numbers would underflow
+    return float((unit * whole).sum() / (unit * unit).sum()) / size
+
+
+def shares(parts: list[Tensor], whole: Tensor) -> list[float] | None:
+    r"""The numbers t for which Σ t · part is closest to whole; None if they are not finite."""
+    matrix = torch.stack([part.flatten() for part in parts], dim=1)
+    if not bool(matrix.isfinite().all()):
+        return None
+    return torch.linalg.lstsq(matrix, whole.flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
 
 
 AVERAGES = frozenset(("mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"))
@@ -209,7 +214,7 @@ def constant_of(case: Case, story: Story, name: str) -> tuple[float | None, list
     bare = story.fault is None
     if not bare and case.fits(name, candidate, value):
         return 1.0, []
-    c = case.share(name, candidate, value)
+    c = share(candidate, value)
     if c is None or (not bare and not story.given and case.alike(name, candidate, case.base[name])):
         return None, []
     if constants := case.named(name, c, candidate, value):
@@ -226,9 +231,9 @@ def only_a_constant(case: Case, story: Story, names: list[str]) -> bool:
         base, told, value = case.base[name], story.gradients[name], case.value(name)
         if base.shape != told.shape:
             return False
-        c = (case.share(name, base, value) or 0.0) if c is None else c
+        c = (share(base, value) or 0.0) if c is None else c
         by_constant = (value - c * base).abs().max()
-        by_story = (value - (case.share(name, told, value) or 0.0) * told).abs().max()
+        by_story = (value - (share(told, value) or 0.0) * told).abs().max()
         if float(by_constant) > 3 * float(by_story) + 1e-2 * case.comparison.bounds[name]:
             return False
     return True

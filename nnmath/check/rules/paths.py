@@ -10,7 +10,7 @@ from torch.autograd.graph import Node
 
 from nnmath.check.edits import Edit, partly, passed_along, scaled_edges, with_transpose
 from nnmath.check.faults import Fault
-from nnmath.check.story import Case, Story, everywhere
+from nnmath.check.story import Case, Story, everywhere, share
 
 
 def missing_path(case: Case) -> Iterator[Story]:
@@ -45,13 +45,13 @@ def scaled_path(case: Case, without: dict[str, Tensor], where: str, what: str, e
         path = case.base[name] - rest
         if value.shape != rest.shape or case.alike(name, path, case.base[name]) or not path.any():
             continue
-        t = case.share(name, path, value - rest)
+        t = share(path, value - rest)
         if t is None or any(abs(t - other) <= 1e-6 * abs(other) for other in seen) or abs(t) < 1e-6:
             continue
         if not case.fits(name, rest + t * path):
             continue
         seen.append(t)
-        close = [k for k in case.constants() if case.fits(name, rest + k.value * path)]
+        close = [k for k in case.constants if case.fits(name, rest + k.value * path)]
         t, fault = (close[0].value, close[0].fault) if close else (t, Fault.FACTOR)
         yield Story(
             fault,

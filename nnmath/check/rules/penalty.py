@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from nnmath.check.faults import Fault
-from nnmath.check.story import Case, Story
+from nnmath.check.story import Case, Story, share, shares
 
 
 def regularization(case: Case) -> Iterator[Story]:
@@ -16,7 +16,7 @@ def regularization(case: Case) -> Iterator[Story]:
     signs = {name: leaf.sign() for name, leaf in leaves.items()}
     signs = {name: sign for name, sign in signs.items() if sign.unique().numel() > 1}  # else a mere constant is added
     for term, penalties in (("λθ", leaves), ("λ sign θ", signs)):
-        for c in [1.0, *(constant.value for constant in case.constants())]:
+        for c in [1.0, *(constant.value for constant in case.constants)]:
             seen: list[float] = []
             for name in (name for name in case.remaining if name in penalties):
                 weight = fitted(case, name, penalties[name], c)
@@ -41,7 +41,7 @@ def other_penalty(case: Case) -> Iterator[Story]:
         value, base, leaf = case.value(name), case.base[name], case.graph.leaves[name].detach()
         if value.shape != base.shape or value.numel() < 4:
             continue
-        a, b = case.shares([leaf, leaf.sign()], value - base) or (0.0, 0.0)
+        a, b = shares([leaf, leaf.sign()], value - base) or (0.0, 0.0)
         if a * b < 0:
             yield Story(
                 Fault.REGULARIZATION,
@@ -62,5 +62,5 @@ def fitted(case: Case, name: str, penalty: Tensor, c: float) -> float | None:
     value, base = case.value(name), case.base[name]
     if value.shape != base.shape or value.numel() < 3:
         return None
-    weight = case.share(name, penalty, value / c - base)
+    weight = share(penalty, value / c - base)
     return weight if weight and case.fits(name, c * (base + weight * penalty)) else None

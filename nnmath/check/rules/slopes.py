@@ -12,7 +12,7 @@ from nnmath.check.edits import Edit, handed_on
 from nnmath.check.faults import Fault
 from nnmath.check.graph import Gradients
 from nnmath.check.rules.activations import applied, pointwise, tells
-from nnmath.check.story import Case, Story
+from nnmath.check.story import Case, Story, share, shares
 
 
 def slope_on_one_side(case: Case) -> Iterator[Story]:
@@ -27,7 +27,7 @@ def slope_on_one_side(case: Case) -> Iterator[Story]:
                 continue
             for name in case.remaining:
                 rest, part, value = without[name], unit[name] - without[name], case.value(name)
-                s = case.share(name, part, value - rest) if value.shape == rest.shape else None
+                s = share(part, value - rest) if value.shape == rest.shape else None
                 if s is None or not rest.any() or not case.fits(name, rest + s * part):
                     continue
                 yield Story(
@@ -74,7 +74,7 @@ def coefficients(case: Case, powers: list[Gradients]) -> set[tuple[float, float,
         wanted = torch.cat([case.value(name).flatten() for name in together])
         if len(powers) == 3 and len(wanted) >= 5:
             terms = [torch.cat([term[name].flatten() for name in together]) for term in powers]
-            a, b, c = (round(2 * share) / 2 for share in case.shares(terms, wanted) or (9.0, 9.0, 9.0))
+            a, b, c = (round(2 * t) / 2 for t in shares(terms, wanted) or (9.0, 9.0, 9.0))
             if max(abs(a), abs(b), abs(c)) <= 4:
                 found.add((a, b, c))
     return found

@@ -11,7 +11,7 @@ from torch.autograd.graph import Node
 from nnmath.check.edits import Edit, handed_on, scaled_edges
 from nnmath.check.faults import Fault
 from nnmath.check.graph import Gradients
-from nnmath.check.story import Case, Story
+from nnmath.check.story import Case, Story, shares
 
 MOST_SAMPLES = 64
 
@@ -61,7 +61,7 @@ def some_samples(case: Case) -> Iterator[Story]:
     leaves = set(case.graph.leaf_of)
     nodes = [node for node in case.graph.nodes if any(after in leaves for after, _ in node.next_functions)]
     names = [name for name in case.remaining if case.value(name).shape == case.base[name].shape]
-    for n in case.sizes():
+    for n in case.sizes:
         if not 2 <= n <= MOST_SAMPLES:
             continue
         parts = [case.gradients(only(nodes, n, s)) for s in range(n)]
@@ -70,7 +70,7 @@ def some_samples(case: Case) -> Iterator[Story]:
             if len(wanted) < 3 or any(part is None for part in parts):
                 continue
             columns = [torch.cat([part[name].flatten() for name in together]) for part in parts if part is not None]
-            for kept in keepings(case, columns, wanted):
+            for kept in keepings(columns, wanted):
                 gradients = {
                     name: torch.stack(
                         [part[name] for part, keep in zip(parts, kept, strict=True) if part and keep]
@@ -80,14 +80,14 @@ def some_samples(case: Case) -> Iterator[Story]:
                 yield from told(gradients, kept, n)
 
 
-def keepings(case: Case, parts: list[Tensor], wanted: Tensor) -> Iterator[list[bool]]:
+def keepings(parts: list[Tensor], wanted: Tensor) -> Iterator[list[bool]]:
     r"""Which samples may have been kept: the first or last of them, or those that a fit says."""
     n = len(parts)
     for k in sorted({1, n // 2, n - n // 2, n - 1}):
         yield [s < k for s in range(n)]
         yield [s >= n - k for s in range(n)]
     if len(wanted) >= n + 2:
-        kept = [share > 0.5 for share in case.shares(parts, wanted) or ()]
+        kept = [t > 0.5 for t in shares(parts, wanted) or ()]
         if any(kept) and not all(kept):
             yield kept
 

@@ -12,7 +12,7 @@ from nnmath.check.edits import Edit
 from nnmath.check.faults import Fault
 from nnmath.check.graph import Gradients, Site
 from nnmath.check.rules.activations import pointwise
-from nnmath.check.story import Case, Story
+from nnmath.check.story import Case, Story, share
 
 Saved = tuple[Node, str]
 r"""A node and the attribute in which it saved a tensor."""
@@ -80,7 +80,7 @@ def fitted_rates(case: Case, users: dict[str, list[Saved]], names: Sequence[str]
         slope, value = (moved[name] - case.base[name]) / small, case.value(name)  # type: ignore[index]
         if value.shape != slope.shape:
             continue
-        rate = case.share(name, slope, value - case.base[name])
+        rate = share(slope, value - case.base[name])
         if rate and rate > 0 and case.fits(name, case.base[name] + rate * slope):
             rates += [rate] if all(abs(rate - other) > 1e-6 * other for other in rates) else []
     return rates

@@ -1,0 +1,124 @@
+r"""What a Function's backward should return: by autograd, or by difference quotients where autograd cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnmath.check import validation
+from nnmath.check.call import Function, Outputs, contracted
+from nnmath.check.comparison import STEPS, Comparison, at_leaf, compare
+from nnmath.check.differences import sides
+from nnmath.check.graph import Graph, doubled
+from nnmath.check.tolerance import bound
+
+MOST_ENTRIES = 20_000
+r"""More than that are too many for difference quotients."""
+QUOTIENTS = 1e-6
+r"""How close difference quotients come, of the largest entry."""
+
+
+def reference(
+    function: Function, forward: Callable[..., Any] | None, above: Outputs, gradients: Mapping[str, Tensor | None]
+) -> tuple[Comparison, bool]:
+    r"""The comparison with autograd or, without forward, with difference quotients; and whether it has a real graph."""
+    tensors = {name: value.detach() for name, value in function.inputs.items() if isinstance(value, Tensor)}
+    if forward is not None:
+        return compare(contracted(function, forward, above), tensors, gradients), True
+    quotients = by_quotients(function, above)
+    own = plain(function.apply)
+    if own is not None:
+        try:
+            comparison = compare(contracted(function, own, above), tensors, gradients)
+        except (TypeError, ValueError):  # its forward is not for autograd: difference quotients will do
+            pass
+        else:
+            if agree(comparison, quotients):
+                return comparison, True
+    return with_quotients(tensors, gradients, quotients), False
+
+
+def agree(comparison: Comparison, quotients: dict[str, tuple[Tensor, float]]) -> bool:
+    r"""Whether autograd and difference quotients give the same."""
+    return all(
+        float((comparison.graph.gradients()[name] - value).abs().max()) <= error
+        for name, (value, error) in quotients.items()
+        if value.numel()
+    )
+
+
+def with_quotients(
+    tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], quotients: dict[str, tuple[Tensor, float]]
+) -> Comparison:
+    r"""The comparison with difference quotients; its graph is that of Σ q x, which has them for gradients."""
+
+    def linear(**inputs: Tensor) -> Tensor:
+        return torch.stack([(quotients[name][0] * inputs[name]).sum() for name in gradients]).sum()
+
+    graph = Graph(linear, tensors, list(gradients))
+    values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
+    comparison = Comparison(linear, tensors, gradients, values, graph.gradients(), graph, bounds={})
+    for name, (quotient, error) in quotients.items():
+        comparison.noise[name] = error
+        comparison.bounds[name] = bound(quotient, comparison.dtype(name), error)
+        value = values.get(name)
+        if value is not None and value.shape == quotient.shape:
+            comparison.notes[name] = "compared with difference quotients"
+    comparison.wrong = [name for name in gradients if not comparison.fits(name)]
+    return comparison
+
+
+def by_quotients(function: Function, above: Outputs) -> dict[str, tuple[Tensor, float]]:
+    r"""Name ↦ the gradient by difference quotients, and by how much it may be off.
+
+    At a kink it is the middle of the one-sided derivatives, off by half their difference.
+
+    Raises:
+        ValueError: an input has too many entries.
+    """
+    tensors = {name: value for name, value in function.inputs.items() if isinstance(value, Tensor)}
+    for name in function.names:
+        if tensors[name].numel() > MOST_ENTRIES:
+            raise ValueError(
+                f"inputs[{name!r}] has {tensors[name].numel()} entries, too many for difference quotients; pass forward"
+            )
+    contraction = contracted(function, function.apply, above)
+    doubles = {name: doubled(tensor) for name, tensor in tensors.items()}
+    found = {}
+    for name in function.names:
+        loss, leaf = at_leaf(contraction, doubles, name)
+        loss = guarded(loss)
+        quotient, error = torch.zeros_like(leaf), 0.0
+        scale = float(leaf.abs().max()) if leaf.numel() else 0.0
+        for index in (
+            torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]
+        ):
+            left, right, off = sides(loss, leaf, tuple(index), STEPS[2] * (scale or 1.0))
+            quotient[tuple(index)] = (left + right) / 2
+            error = max(error, off + abs(left - right) / 2)
+        found[name] = (quotient, error + QUOTIENTS * float(quotient.abs().max() if quotient.numel() else 0))
+    return found
+
+
+def guarded(loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    r"""What apply raises in float64 is one line."""
+    return lambda: validation.called("apply in float64", loss)
+
+
+def plain(apply: Callable[..., Any]) -> Callable[..., Any] | None:
+    r"""A Function's own forward as plain torch; None if apply is not a Function's."""
+    owner = getattr(apply, "__self__", None)
+    if not (isinstance(owner, type) and issubclass(owner, torch.autograd.Function)):
+        return None
+    separate = owner.setup_context is not torch.autograd.Function.setup_context
+    return lambda *args: owner.forward(*args) if separate else owner.forward(Context(), *args)
+
+
+class Context:
+    r"""Stands in for a Function's ctx where nothing is differentiated by it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
