@@ -28,7 +28,8 @@ def check_gradients(
     r"""Compares hand-written gradients with autograd's in float64, and says what is wrong with those that differ.
 
     Args:
-        forward: E, a scalar loss in plain torch, of the tensors of ``inputs`` by keyword.
+        forward: E, a scalar loss in plain torch, of the tensors of ``inputs`` by keyword. It is called many times, on
+            copies in float64 mostly: what it changes besides, as batch norm its running mean, it changes each time.
         inputs: name ↦ tensor, all that E depends on: parameters, data, whatever has a gradient. None is changed.
         gradients: name ↦ ∂E/∂(that input), written by hand, for some of the inputs; None for one that is missing.
         n: the batch size; it tells a forgotten 1/n from any other constant.

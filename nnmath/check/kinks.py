@@ -35,9 +35,7 @@ def _at_zero(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Threshol
 
 
 THRESHOLDS: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Iterator[Threshold]]] = {
-    **dict.fromkeys(
-        ("relu", "relu_", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute"), _at_zero
-    ),
+    **dict.fromkeys(("relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute"), _at_zero),
     **dict.fromkeys(
         ("maximum", "minimum", "fmax", "fmin", "max", "min"), lambda a, k: _tensors(_bounds(a, k, "other"))
     ),
@@ -74,10 +72,12 @@ class Kinks(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = function.__name__.removeprefix("__").removesuffix("__")
+        name = getattr(function, "__name__", "").removeprefix("__").removesuffix("__")
         args, kwargs = self.arguments(name, *promoted(args, kwargs or {}))
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
+        if kwargs.get("inplace"):
+            kwargs["inplace"] = False  # what it returns is the same
         thresholds = THRESHOLDS.get(name)
         if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
             return function(*args, **kwargs)
