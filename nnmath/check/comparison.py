@@ -3,7 +3,7 @@ r"""Hand-written gradients against the reference: which are right, and by how mu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +19,7 @@ from nnmath.check.tolerance import Noise, bound, coarser, gradients_of, noise
 STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
 r"""Of the largest entry of a tensor: the steps of its difference quotients. A kink is one at both."""
 SINGLY = 32
-r"""Up to so many entries at a kink are moved one by one."""
+r"""Up to so many entries at a kink, or groups of them, are moved one by one."""
 
 
 @dataclass
@@ -214,8 +214,10 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
 
     comparison.kinks = [moves({}), moves(doubtful)]
     below, found = gradients({}), {}
-    for choices in ([doubtful], [{call: entries} for call, entries in doubtful.items()], list(singly(doubtful))):
-        above = [gradients(choice) for choice in choices[:SINGLY]]
+    calls = [{call: entries} for call, entries in doubtful.items()]
+    together = [[doubtful], calls, alike(doubtful, measured.distances), singly(doubtful)]
+    for choices in (choices for choices in together if len(choices) <= SINGLY):
+        above = [gradients(choice) for choice in choices]
         for name in [name for name in names if name not in found]:
             paths = torch.stack([(side[name] - below[name]).flatten() for side in above], dim=1)
             shares = in_unit_box(paths, (comparison.values[name] - below[name]).flatten())
@@ -226,8 +228,8 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
                 found[name] = mixture
         if len(found) == len(names):
             return found
-        if sum(int(entries.sum()) for entries in doubtful.values()) > SINGLY:
-            return found | each_its_own(comparison, [name for name in names if name not in found], doubtful, gradients)
+    if len(together[-1]) > SINGLY:
+        found |= each_its_own(comparison, [name for name in names if name not in found], doubtful, gradients)
     return found
 
 
@@ -254,13 +256,24 @@ def each_its_own(
     return found
 
 
-def singly(doubtful: Mapping[int, Tensor]) -> Iterator[dict[int, Tensor]]:
-    r"""One entry at a time."""
+def alike(doubtful: Mapping[int, Tensor], distances: list[Tensor]) -> list[dict[int, Tensor]]:
+    r"""Those together that are equally far from their kink: rounding treats them alike."""
+    return [
+        {call: entries & (distances[call] == distance)}
+        for call, entries in doubtful.items()
+        for distance in distances[call][entries].unique()
+    ]
+
+
+def singly(doubtful: Mapping[int, Tensor]) -> list[dict[int, Tensor]]:
+    r"""Each entry for itself."""
+    found = []
     for call, entries in doubtful.items():
-        for index in entries.flatten().nonzero().flatten():
+        for index in entries.flatten().nonzero().flatten()[: SINGLY + 1]:
             one = torch.zeros_like(entries).flatten()
             one[index] = True
-            yield {call: one.view_as(entries)}
+            found.append({call: one.view_as(entries)})
+    return found
 
 
 def in_unit_box(paths: Tensor, wanted: Tensor) -> Tensor:
