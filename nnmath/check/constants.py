@@ -36,7 +36,7 @@ def known(n: int | None, guesses: Mapping[int, str], learning_rate: float | None
         guesses: otherwise the numbers that may be it, and why.
         learning_rate: η, if it is known.
     """
-    yield Constant(Fault.SIGN, -1, "−1 times the gradient", "turn the sign, usually output − target")
+    yield Constant(Fault.SIGN, -1, "−1 times the gradient", "turn the sign; a squared error gives output − target")
     yield Constant(
         Fault.FACTOR_2,
         2,
@@ -47,7 +47,7 @@ def known(n: int | None, guesses: Mapping[int, str], learning_rate: float | None
         Fault.FACTOR_HALF,
         0.5,
         "half the gradient",
-        "double it: the derivative of the square brings a 2 that is not there",
+        "double it: a 2 is missing, as the one that a square brings, or a ½ is too much",
     )
     yield Constant(Fault.FACTOR, -2, "−2 times the gradient", "turn the sign and halve it")
     yield Constant(Fault.FACTOR, -0.5, "−½ times the gradient", "turn the sign and double it")

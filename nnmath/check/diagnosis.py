@@ -80,7 +80,7 @@ def of_graph(
 
 
 MOST = 1000
-r"""Stories of one rule that are looked at."""
+r"""Stories of one rule that are looked at; fewer in a graph of more than 150 nodes."""
 
 
 def best(case: Case) -> Match | None:
@@ -89,9 +89,10 @@ def best(case: Case) -> Match | None:
     if case.edit != Edit():
         cases.append(dataclasses.replace(case, edit=Edit(), base=dict(case.comparison.reference)))
     first: tuple[tuple[int, ...], Match] | None = None
+    most = min(MOST, max(MOST // 5, 150 * MOST // max(1, len(case.graph.nodes))))
     for each in cases:
         for rule in RULES if each.in_graph else LOCAL:
-            for story in islice(rule(each), MOST):
+            for story in islice(rule(each), most):
                 for match in matches(each, story):
                     combined = match.constant != 1 and match.story.fault is not None
                     key = (-len(match.names), match.contradictions, match.free, int(combined))
@@ -119,8 +120,9 @@ def told(case: Case, match: Match, rebuild: Rebuild | None) -> list[Finding]:
         constants = settled(case, constants, names, rebuild)
     for constant in constants:
         others = " and ".join(other.fault.value for other in constants if other is not constant)
-        doubt = f" {others} would give the same here: check at another n, or pass rebuild." if others else ""
-        findings.append(Finding(constant.fault, names, f"This is {constant.meaning}.{doubt}", constant.fix))
+        doubt = f" {others} would give the same here: check at another n, or let rebuild= make it." if others else ""
+        besides = "This is" if story.fault is None else "Besides the above, it is"
+        findings.append(Finding(constant.fault, names, f"{besides} {constant.meaning}.{doubt}", constant.fix))
     return findings
 
 

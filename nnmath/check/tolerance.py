@@ -18,16 +18,16 @@ import torch
 from torch import Generator, Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from nnmath.check.graph import Forward, Gradients, doubled, each_tensor
+from nnmath.check.graph import Forward, Gradients, doubled, each_tensor, tensors_in
 from nnmath.check.kinks import Distances, Kinks, Threshold
 
 RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 r"""Of the largest entry of the reference."""
 DRAWS = 6
-JITTER = 1
-r"""In eps: how far each number is moved in a draw."""
-SAFETY = 4
-r"""A few draws stay below the largest that may happen."""
+JITTER = 0.5
+r"""In eps: how far each number is moved in a draw, as rounding to the nearest moves it."""
+SAFETY = {torch.float64: 8, torch.float32: 8, torch.float16: 2, torch.bfloat16: 2}
+r"""A few draws stay below the largest that may happen; the coarse types have more than enough by RTOL."""
 QUANTA = 64
 r"""Smallest numbers of the type: half of one may be lost in each of many terms."""
 
@@ -73,6 +73,8 @@ class Jitter(Kinks):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if name.endswith("_") or name in UNROUNDED:  # in place, or no arithmetic
             return args, kwargs
+        if not any(tensor.requires_grad for tensor in tensors_in((args, kwargs))):
+            return args, kwargs  # data alone: labels are compared, and cast to integers
         return each_tensor(self.rounded, args), each_tensor(self.rounded, kwargs)
 
     def rounded(self, tensor: Tensor) -> Tensor:
@@ -109,7 +111,8 @@ class Jitter(Kinks):
 
 VIEWS = "view view_as reshape t transpose permute expand expand_as squeeze unsqueeze flatten select narrow chunk split"
 OTHERS = "get getitem setitem set size dim unbind detach clone contiguous item tolist numel"
-UNROUNDED = frozenset(f"{VIEWS} {OTHERS}".split())
+DECISIONS = "eq ne gt ge lt le greater less isclose long int bool to round floor ceil trunc sign sgn"
+UNROUNDED = frozenset(f"{VIEWS} {OTHERS} {DECISIONS}".split())
 r"""What does no arithmetic."""
 
 
@@ -158,8 +161,8 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
         widen(gradients)
         kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
     own = own_error(forward, inputs, reference)
-    widest = {name: SAFETY * max(off[name], own[name]) for name in off}
-    return Noise(widest, SAFETY * (max(losses) - min(losses)), kinks, distances.seen)
+    widest = {name: SAFETY[dtype] * max(off[name], own[name]) for name in off}
+    return Noise(widest, SAFETY[dtype] * (max(losses) - min(losses)), kinks, distances.seen)
 
 
 def own_error(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients) -> dict[str, float]:

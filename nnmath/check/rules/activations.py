@@ -68,11 +68,6 @@ class Applied(NamedTuple):
             gradient = next(g for g in several if g is not None)
         return gradient
 
-    @property
-    def steps(self) -> str:
-        r"""For a person, how many nodes it is."""
-        return f" (its last {len(self.nodes)} steps)" if len(self.nodes) > 1 else ""
-
 
 def applied(case: Case, node: Node) -> Iterator[Applied]:
     r"""The functions that end at a node, the shortest first, none of them mere algebra or layout."""
@@ -105,30 +100,37 @@ def pointwise(case: Case, node: Node) -> Applied | None:
 def wherever_applied(
     case: Case, mistakes: Callable[[Applied], Iterator[tuple[str, Edit]]]
 ) -> Iterator[tuple[str, str, Edit]]:
-    r"""A mistake at each function, those of a single node first, as :func:`everywhere` has it."""
-    for longer in (False, True):
+    r"""A mistake at each function: those of a single node, then those written out in one line, then in several.
 
-        def at(node: Node, longer: bool = longer) -> Iterator[tuple[str, Edit]]:
+    Yields:
+        the kind, the function for a person, the mistake; as :func:`everywhere`.
+    """
+    for lines in (0, 1, 2):
+
+        def at(node: Node, lines: int = lines) -> Iterator[tuple[str, Edit]]:
             for function in applied(case, node):
-                if longer is (len(function.nodes) > 1):
-                    yield from mistakes(function)
+                sites = {(site.file, site.line) for site in map(case.graph.site, function.nodes) if site is not None}
+                if lines == (0 if len(function.nodes) == 1 else min(2, len(sites))):
+                    for kind, edit in mistakes(function):
+                        yield f"{kind}\n{len(function.nodes)}", edit
 
-        yield from everywhere(case, at)
+        for kind, where, edit in everywhere(case, at):
+            written_out = f"the function written out in {where.partition(' in ')[2] or 'several places'}"
+            yield kind.partition("\n")[0], written_out if lines else where, edit
 
 
 def derivative_missing(case: Case) -> Iterator[Story]:
     r"""δ = ∂E/∂h taken for ∂E/∂z."""
 
     def passing(function: Applied) -> Iterator[tuple[str, Edit]]:
-        yield function.steps, passed_through(function.nodes)
+        yield "", passed_through(function.nodes)
 
-    for steps, where, edit in wherever_applied(case, passing):
+    for _, where, edit in wherever_applied(case, passing):
         if gradients := case.gradients(edit):
             yield Story(
                 Fault.ACTIVATION_DERIVATIVE_MISSING,
                 gradients,
-                f"The derivative of {where}{steps} is missing: the gradient of its output was taken for that of its "
-                "input.",
+                f"The derivative of {where} is missing: the gradient of its output was taken for that of its input.",
                 "multiply by the function's derivative",
                 edit,
             )
@@ -141,9 +143,9 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
         for formula in ("h (1 − h)", "1 − h²"):
             if torch.allclose(function.derivative, DERIVATIVES[formula](function.h), rtol=1e-6, atol=0):
                 at_z = function.with_derivative(DERIVATIVES[formula](function.z))
-                yield formula.replace("h", "z") + function.steps, at_z
+                yield formula.replace("h", "z"), at_z
                 own = DERIVATIVES[{"h (1 − h)": "σ′(z)", "1 − h²": "tanh′(z)"}[formula]]
-                yield "f′(h)" + function.steps, function.with_derivative(own(function.h))
+                yield "f′(h)", function.with_derivative(own(function.h))
         at_h = case.graph.derivative_at(function.nodes[0], function.h) if len(function.nodes) == 1 else None
         if at_h is not None:
             yield "f′(h)", function.with_derivative(at_h)
@@ -166,8 +168,8 @@ def derivative_wrong(case: Case) -> Iterator[Story]:
     def wrong(function: Applied) -> Iterator[tuple[str, Edit]]:
         for formula, derivative in DERIVATIVES.items():
             factor = derivative(function.z if "z" in formula else function.h)
-            if tells(factor):
-                yield formula + function.steps, function.with_derivative(factor)
+            if tells(factor) and not (formula.startswith("1 for") and len(function.nodes) > 1):
+                yield formula, function.with_derivative(factor)
 
     for formula, where, edit in wherever_applied(case, wrong):
         if gradients := case.gradients(edit):

@@ -43,8 +43,7 @@ def flipped(case: Case) -> Iterator[Story]:
                         Fault.FLIP,
                         {name: candidate},
                         f"The entries stand in reverse order along dimension {listed(dims)}.",
-                        f"flip it along dimension {listed(dims)}; a convolution's kernel is not turned round in the "
-                        "gradient of the kernel, but is in the gradient of the input",
+                        f"flip it along dimension {listed(dims)}",
                     )
 
 

@@ -114,7 +114,7 @@ def missing_factor(case: Case) -> Iterator[Story]:
             yield Story(
                 Fault.MISSING_FACTOR,
                 gradients,
-                f"What {argument} of {where} is multiplied with or divided by was left out of its gradient.",
+                f"The factor or divisor that goes with {argument} of {where} was left out of its gradient.",
                 "multiply by the other factor: the derivative of a b with respect to a is b",
                 edit,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from nnmath.check.faults import Fault
@@ -29,7 +30,7 @@ def regularization(case: Case) -> Iterator[Story]:
                     f"The gradient plus {term} with λ = {weight:.6g}: a penalty on the weights that the loss does not "
                     "have."
                     if weight > 0
-                    else f"The gradient without the {term} of the loss's penalty on the weights, λ = {-weight:.6g}.",
+                    else f"Of the loss's penalty on the weights, {term} with λ = {-weight:.6g} is missing.",
                     "leave the penalty to the optimizer, or add it to the loss" if weight > 0 else f"add {term}",
                     free=int(weight > 0 and not is_round(weight)),  # the loss has a λ < 0, and people write round ones
                 )
@@ -60,7 +61,8 @@ def is_round(number: float) -> bool:
 def fitted(case: Case, name: str, penalty: Tensor, c: float) -> float | None:
     r"""λ, if the gradient is c (g + λθ) to rounding."""
     value, base = case.value(name), case.base[name]
-    if value.shape != base.shape or value.numel() < 3:
+    least = 5 if torch.equal(penalty, penalty.sign()) else 3  # of signs there are only a few patterns
+    if value.shape != base.shape or value.numel() < least:
         return None
     weight = share(penalty, value / c - base)
     return weight if weight and case.fits(name, c * (base + weight * penalty)) else None

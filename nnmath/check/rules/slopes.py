@@ -59,11 +59,17 @@ def polynomial_of_the_value(case: Case) -> Iterator[Story]:
                 yield Story(
                     Fault.ACTIVATION_DERIVATIVE_WRONG,
                     gradients,
-                    f"The derivative of {case.graph.where(function.nodes[0])}{function.steps} was taken to be "
-                    f"{a:g} + {b:g} h + {c:g} h², h being its value.",
+                    f"The derivative of {case.graph.where(function.nodes[0])} was taken to be "
+                    f"{spelled(a, b, c)}, h being its value.",
                     "multiply by the derivative of the function that the forward pass applies",
                     edit,
                 )
+
+
+def spelled(a: float, b: float, c: float) -> str:
+    r"""A + b h + c h² as people write it."""
+    terms = [f"{factor:+g}{power}" for factor, power in ((a, ""), (b, " h"), (c, " h²")) if factor]
+    return " ".join(terms).replace("+1 h", "+h").replace("-1 h", "-h").removeprefix("+").replace("-", "−")
 
 
 def coefficients(case: Case, powers: list[Gradients]) -> set[tuple[float, float, float]]:
