@@ -2,6 +2,7 @@ r"""Checks every equation of the article, or gradients of yours: python scripts/
 
 from __future__ import annotations
 
+import contextlib
 import json
 import runpy
 import sys
@@ -108,8 +109,10 @@ def executed(name: str) -> dict[str, Any]:
     r"""What a file defines; an error in it is one line, which names the file's line."""
     if not Path(name).is_file():
         stop(f"--file: there is no file {name}; --template prints one to start from", code=2)
+    sys.path.insert(0, str(Path(name).parent))  # as Python does
     try:
-        return runpy.run_path(name)
+        with contextlib.redirect_stdout(sys.stderr):
+            return runpy.run_path(name)
     except (Exception, SystemExit) as error:  # whatever a file of the user's raises
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
         line = getattr(error, "lineno", None) or (lines or [None])[-1]

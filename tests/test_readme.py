@@ -31,6 +31,7 @@ def test_the_python_in_it_runs():
     assert namespace["network"][0].weight.grad is not None
     (finding,) = namespace["report"].findings
     assert (finding.fault, finding.names) == ("activation_derivative_missing", ["weight_i"])
+    assert all(line in README for line in str(namespace["report"]).splitlines()[:7])  # the table, figure by figure
 
 
 def test_every_script_and_every_module_is_on_the_map():

@@ -31,9 +31,10 @@ class Function:
             for name, value in inputs.items()
         }
         with torch.enable_grad():
-            self.outputs = outputs(
-                "apply", validation.called("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
-            )
+            result = validation.called("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
+        self.outputs = outputs("apply", result)
+        for output in self.outputs:
+            validation.finite("the output of apply", output.detach())
 
     def again(self) -> Function:
         r"""The same call once more."""
@@ -50,7 +51,11 @@ class Function:
             returned = self.returned(above)
             return self.engine(above) if returned is None else returned
 
-        return validation.called("the backward of apply", backward)
+        gradients: dict[str, Tensor | None] = validation.called("the backward of apply", backward)
+        for name, g in gradients.items():
+            if g is not None:
+                validation.finite(f"the gradient of {name} that backward returned", g)
+        return gradients
 
     def engine(self, above: Outputs) -> dict[str, Tensor | None]:
         r"""The gradients as autograd's engine hands them on."""
@@ -74,6 +79,9 @@ class Function:
         result = result if isinstance(result, tuple) else (result,)
         if len(result) < len(self.inputs):
             raise ValueError(f"it returned {len(result)} gradients for {len(self.inputs)} arguments")
+        for name, g in zip(self.inputs, result, strict=False):
+            if g is not None and not (isinstance(g, Tensor) and g.is_floating_point()):
+                raise TypeError(f"it returned {getattr(g, 'dtype', type(g).__name__)} for {name}, not a gradient")
         return {name: g for name, g in zip(self.inputs, result, strict=False) if name in self.names}
 
 
@@ -125,6 +133,8 @@ def given(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
         TypeError: no tensor.
         ValueError: another number of them, another shape, not finite.
     """
+    if not isinstance(cotangent, (Tensor, Sequence)):
+        raise TypeError(f"cotangent must be a tensor, or one for each output, got {type(cotangent).__name__}")
     above = (cotangent,) if isinstance(cotangent, Tensor) else tuple(cotangent)
     if len(above) != len(outputs):
         raise ValueError(f"cotangent must be one tensor for each of the {len(outputs)} outputs, got {len(above)}")

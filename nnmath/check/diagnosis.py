@@ -3,7 +3,7 @@ r"""Why a gradient is wrong: the story that explains the most, then the one that
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from torch import Tensor
@@ -17,7 +17,7 @@ from nnmath.check.graph import Forward, Graph
 from nnmath.check.kinks import Moved
 from nnmath.check.rules import LOCAL, RULES
 from nnmath.check.rules.remainder import REMAINDERS
-from nnmath.check.story import Case, Match, matches, share
+from nnmath.check.story import Case, Match, Story, matches, share
 
 Rebuild = Callable[[int], tuple[Forward, Mapping[str, Tensor], Mapping[str, Tensor | None]]]
 
@@ -68,12 +68,15 @@ def of_graph(
     heirs = inherited(case)
     case.remaining = [name for name in remaining if name not in heirs]
     findings: list[Finding] = []
+    severed = [name for name in case.remaining if not comparison.reference[name].any() and case.value(name).any()]
+    case.remaining = [name for name in case.remaining if name not in severed]
     while case.remaining and (match := best(case)):
         findings += told(case, match, rebuild)
         case.remaining = [name for name in case.remaining if name not in match.names]
         if match.story.edit is not None:
             edit = case.edit + (match.story.edit if match.constant == 1 else times(match.story.edit, match.constant))
             case = dataclasses.replace(case, edit=edit, base=case.graph.gradients(edit))
+    findings += [severed_from_the_loss(severed)] if severed else []
     for name in case.remaining:
         findings.append(next(finding for rule in REMAINDERS if (finding := rule(case, name)) is not None))
     return [with_heirs(finding, heirs) for finding in merged(findings)]
@@ -81,6 +84,16 @@ def of_graph(
 
 MOST = 1000
 r"""Stories of one rule that are looked at; fewer in a graph of more than 150 nodes."""
+
+
+def severed_from_the_loss(names: list[str]) -> Finding:
+    r"""Inputs that the loss does not depend on, as autograd sees it."""
+    return Finding(
+        Fault.UNKNOWN,
+        names,
+        f"For autograd the loss that forward returns does not depend on {' and '.join(names)}: the gradient is 0.",
+        "does forward use its argument of that name, and does it reach the loss without detach, no_grad or item()?",
+    )
 
 
 def best(case: Case) -> Match | None:
@@ -92,7 +105,7 @@ def best(case: Case) -> Match | None:
     most = min(MOST, max(MOST // 5, 150 * MOST // max(1, len(case.graph.nodes))))
     for each in cases:
         for rule in RULES if each.in_graph else LOCAL:
-            for story in islice(rule(each), most):
+            for story in told_by(rule, each, most):
                 for match in matches(each, story):
                     combined = match.constant != 1 and match.story.fault is not None
                     key = (-len(match.names), match.contradictions, match.free, int(combined))
@@ -101,6 +114,14 @@ def best(case: Case) -> Match | None:
                     if (key[0] == -len(case.remaining) and not any(key[1:])) or everything(case, match):
                         return match
     return first[1] if first else None
+
+
+def told_by(rule: Callable[[Case], Iterator[Story]], case: Case, most: int) -> Iterator[Story]:
+    r"""A rule's stories; one that cannot deal with this graph, of complex numbers say, has no more of them."""
+    try:
+        yield from islice(rule(case), most)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        return
 
 
 def everything(case: Case, match: Match) -> bool:
@@ -133,14 +154,19 @@ def settled(case: Case, constants: list[Constant], names: list[str], rebuild: Re
         ValueError: rebuild raises, or returns what cannot be checked.
     """
     n = 2 * (case.n or len(names)) + 3
-    again = validation.called(f"rebuild({n})", lambda: compare(*rebuild(n)))
+    problem = validation.called(f"rebuild({n})", lambda: tuple(rebuild(n)))
+    if len(problem) != 3:
+        raise ValueError(f"rebuild({n}) must return (forward, inputs, gradients), got {len(problem)} items")
+    forward, inputs, gradients = problem
+    validation.tensors(inputs=inputs, gradients=gradients)
+    validation.names(inputs, gradients)
+    again = compare(forward, inputs, gradients)
     there = Case(again, n, case.learning_rate, names, base=again.reference)
-    faults = {
-        constant.fault
-        for name in names
-        if name in again.values and (c := share(again.reference[name], again.values[name])) is not None
-        for constant in there.named(name, c, again.reference[name])
-    }
+    faults = set()
+    for name in (name for name in names if name in gradients and again.shaped(name)):
+        c = share(again.reference[name], again.values[name])
+        if c is not None:
+            faults |= {constant.fault for constant in there.named(name, c, again.reference[name])}
     return [constant for constant in constants if constant.fault in faults] or constants
 
 

@@ -69,6 +69,8 @@ def check_function(
         validation.function("forward", forward, "inputs -> output")
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs must map names to arguments, got {type(inputs).__name__}")
+    if isinstance(apply, type) and issubclass(apply, torch.autograd.Function):
+        raise TypeError(f"apply must be the Function's apply, got {apply.__name__}: give {apply.__name__}.apply")
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
     validation.tensors(inputs=tensors)
     names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]

@@ -3,7 +3,7 @@ r"""What a Function's backward should return: by autograd, or by difference quot
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,40 +41,51 @@ def reference(
     return with_quotients(tensors, gradients, quotients), False
 
 
-def agree(comparison: Comparison, quotients: dict[str, tuple[Tensor, float]]) -> bool:
-    r"""Whether autograd and difference quotients give the same."""
-    return all(
-        float((comparison.graph.gradients()[name] - value).abs().max()) <= error
-        for name, (value, error) in quotients.items()
-        if value.numel()
-    )
+def agree(comparison: Comparison, quotients: dict[str, Quotients]) -> bool:
+    r"""Whether autograd's gradient lies between the one-sided difference quotients everywhere."""
+    return all(found.allow(comparison.graph.gradients()[name]) for name, found in quotients.items())
 
 
 def with_quotients(
-    tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], quotients: dict[str, tuple[Tensor, float]]
+    tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], quotients: dict[str, Quotients]
 ) -> Comparison:
     r"""The comparison with difference quotients; its graph is that of Σ q x, which has them for gradients."""
+    values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
+    reference = {name: found.nearest(values.get(name)) for name, found in quotients.items()}
 
     def linear(**inputs: Tensor) -> Tensor:
-        return torch.stack([(quotients[name][0] * inputs[name]).sum() for name in gradients]).sum()
+        return torch.stack([(reference[name] * inputs[name]).sum() for name in gradients]).sum()
 
     graph = Graph(linear, tensors, list(gradients))
-    values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
     comparison = Comparison(linear, tensors, gradients, values, graph.gradients(), graph, bounds={})
-    for name, (quotient, error) in quotients.items():
-        comparison.noise[name] = error
-        comparison.bounds[name] = bound(quotient, comparison.dtype(name), error)
-        value = values.get(name)
-        if value is not None and value.shape == quotient.shape:
+    for name, found in quotients.items():
+        comparison.noise[name] = found.error
+        comparison.bounds[name] = bound(reference[name], comparison.dtype(name), found.error)
+        if comparison.shaped(name):
             comparison.notes[name] = "compared with difference quotients"
     comparison.wrong = [name for name in gradients if not comparison.fits(name)]
     return comparison
 
 
-def by_quotients(function: Function, above: Outputs) -> dict[str, tuple[Tensor, float]]:
-    r"""Name ↦ the gradient by difference quotients, and by how much it may be off.
+class Quotients(NamedTuple):
+    r"""The gradient from the left and from the right, entry by entry, and by how much it may be off."""
 
-    At a kink it is the middle of the one-sided derivatives, off by half their difference.
+    left: Tensor
+    right: Tensor
+    error: float
+
+    def allow(self, gradient: Tensor) -> bool:
+        r"""Whether a gradient lies between the two everywhere."""
+        return bool(((gradient - self.nearest(gradient)).abs() <= self.error).all())
+
+    def nearest(self, gradient: Tensor | None) -> Tensor:
+        r"""What lies between the two and is nearest to a gradient; the middle if there is none of this shape."""
+        low, high = torch.minimum(self.left, self.right), torch.maximum(self.left, self.right)
+        return (low + high) / 2 if gradient is None or gradient.shape != low.shape else gradient.clamp(low, high)
+
+
+def by_quotients(function: Function, above: Outputs) -> dict[str, Quotients]:
+    r"""Name ↦ the gradient by difference quotients.
 
     Raises:
         ValueError: an input has too many entries.
@@ -91,15 +102,19 @@ def by_quotients(function: Function, above: Outputs) -> dict[str, tuple[Tensor, 
     for name in function.names:
         loss, leaf = at_leaf(contraction, doubles, name)
         loss = guarded(loss)
-        quotient, error = torch.zeros_like(leaf), 0.0
+        left, right, error = torch.zeros_like(leaf), torch.zeros_like(leaf), 0.0
         scale = float(leaf.abs().max()) if leaf.numel() else 0.0
         for index in (
             torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]
         ):
-            left, right, off = sides(loss, leaf, tuple(index), STEPS[2] * (scale or 1.0))
-            quotient[tuple(index)] = (left + right) / 2
-            error = max(error, off + abs(left - right) / 2)
-        found[name] = (quotient, error + QUOTIENTS * float(quotient.abs().max() if quotient.numel() else 0))
+            found_there = sides(loss, leaf, tuple(index), STEPS[2] * (scale or 1.0))
+            left[tuple(index)], right[tuple(index)] = found_there.left, found_there.right
+            error = max(error, found_there.error)
+        size = float(torch.maximum(left.abs(), right.abs()).max()) if leaf.numel() else 0.0
+        smooth = (left - right).abs() <= QUOTIENTS * size + 10 * error
+        middle = (left + right) / 2
+        left, right = torch.where(smooth, middle, left), torch.where(smooth, middle, right)
+        found[name] = Quotients(left, right, error + QUOTIENTS * size)
     return found
 
 

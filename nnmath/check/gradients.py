@@ -62,20 +62,22 @@ def check_gradients(
     validation.tensors(inputs=inputs, gradients=gradients)
     validation.names(inputs, gradients)
     validation.options(n, learning_rate, rebuild)
-    comparison = compare(forward, inputs, gradients)
-    if wavering := differing(comparison):
-        return Report(comparison.entries(), [wavering])
-    if not comparison.wrong:
-        return Report(comparison.entries())
-    return Report(comparison.entries(), diagnose(comparison, n, learning_rate, rebuild))
+    with torch.random.fork_rng():
+        comparison = compare(forward, inputs, gradients)
+        if wavering := differing(comparison):
+            comparison.wrong = list(gradients)
+            return Report(comparison.entries(), [wavering])
+        if not comparison.wrong:
+            return Report(comparison.entries())
+        return Report(comparison.entries(), diagnose(comparison, n, learning_rate, rebuild))
 
 
 def differing(comparison: Comparison) -> Finding | None:
     r"""Whether the loss differs from one evaluation to the next, so that nothing can be said of its gradient."""
     copies = {name: doubled(tensor) for name, tensor in comparison.inputs.items()}
     with torch.no_grad(), Promotion():
-        again = comparison.forward(**copies)
-    if torch.equal(again.reshape(()), comparison.graph.loss.detach().reshape(())):
+        again = validation.called("forward", lambda: comparison.forward(**copies))
+    if torch.allclose(again.reshape(()), comparison.graph.loss.detach().reshape(()), rtol=1e-9, atol=0):
         return None
     return Finding(
         Fault.NONDETERMINISTIC,

@@ -74,10 +74,12 @@ def each_tensor(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def promoted(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def promoted(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     r"""The arguments, float64 throughout if one of them is: a float32 tensor of the user's meets our float64 inputs."""
     dtypes = {tensor.dtype for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()}
-    if len(dtypes) < 2 or torch.float64 not in dtypes:
+    if len(dtypes) < 2 or torch.float64 not in dtypes or in_place(function, kwargs):
         return args, kwargs
 
     def double(tensor: Tensor) -> Tensor:
@@ -86,14 +88,30 @@ def promoted(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, 
     return each_tensor(double, args), each_tensor(double, kwargs)
 
 
+def in_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+    r"""Whether a function writes to one of its arguments, so that a copy must not take its place."""
+    name = getattr(function, "__name__", "")
+    plain = name.endswith("_") and not name.endswith("__")
+    return plain or name == "__setitem__" or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
+
+
+def lifted(function: Callable[..., Any], kwargs: Mapping[str, Any], result: Any) -> Any:
+    r"""A new tensor of the default type as float64, for what is written to it is."""
+    made = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
+    return result.double() if made and isinstance(result, Tensor) and result.is_floating_point() else result
+
+
+FACTORIES = frozenset(("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor"))
+
+
 class Promotion(TorchFunctionMode):
     r"""Evaluates in float64 what meets a float64 tensor."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = promoted(args, kwargs or {})
-        return function(*args, **kwargs)
+        args, kwargs = promoted(function, args, kwargs or {})
+        return lifted(function, kwargs, function(*args, **kwargs))
 
 
 STOPPING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, Tensor.data.__get__)  # type: ignore[attr-defined]
@@ -115,8 +133,8 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = promoted(args, kwargs or {})
-        result = function(*args, **kwargs)
+        args, kwargs = promoted(function, args, kwargs or {})
+        result = lifted(function, kwargs, function(*args, **kwargs))
         self.stopped |= function in STOPPING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
         for tensor in tensors_in(result):
             node = tensor.grad_fn

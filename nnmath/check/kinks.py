@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from nnmath.check.graph import promoted
+from nnmath.check.graph import in_place, lifted, promoted
 
 Threshold = float | Tensor
 TINY = 1e-200
@@ -72,15 +72,16 @@ class Kinks(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        kwargs = kwargs or {}
+        if in_place(function, kwargs):
+            return function(*args, **kwargs)
         name = getattr(function, "__name__", "").removeprefix("__").removesuffix("__")
-        args, kwargs = self.arguments(name, *promoted(args, kwargs or {}))
+        args, kwargs = self.arguments(name, *promoted(function, args, kwargs))
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
-        if kwargs.get("inplace"):
-            kwargs["inplace"] = False  # what it returns is the same
         thresholds = THRESHOLDS.get(name)
         if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
-            return function(*args, **kwargs)
+            return lifted(function, kwargs, function(*args, **kwargs))
         tensor, found = args[0], list(thresholds(args, kwargs)) if thresholds else []
         for threshold in found:
             if not isinstance(threshold, Tensor) or threshold.is_floating_point():

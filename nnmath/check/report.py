@@ -90,18 +90,29 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
+        wrong = sum(not entry.passed for entry in self.entries.values())
+        verdict = "all right" if self.passed else f"{wrong} of {len(self.entries)} wrong" if wrong else "not right"
+        yield Text(f"gradients: {verdict}", style="bold green" if self.passed else "bold red")
         table = Table(box=box.SIMPLE if console.is_terminal else box.ASCII2)
-        table.add_column("gradient")
+        table.add_column("gradient", no_wrap=True)
         table.add_column("")
-        for heading in ("relative", "ulps", "cosine", "ratio", "worst at", "by hand", "reference"):
-            table.add_column(heading, justify="right")
+        headings = ["relative", "ratio", "worst at", "by hand", "reference"]
+        headings[1:1] = ["ulps", "cosine"] if console.width >= 100 else []
+        for heading in headings:
+            table.add_column(heading, justify="right", no_wrap=True)
         for name, entry in self.entries.items():
-            verdict = "exact" if entry.exact else "right" if entry.passed else "WRONG"
-            numbers = [f"{entry.relative:.1e}", f"{entry.ulps:.3g}", f"{entry.cosine:.6f}", f"{entry.ratio:.6g}"]
-            index = ", ".join(map(str, entry.worst_index))
-            numbers += [f"[{index}]", f"{entry.manual:.6g}", f"{entry.reference:.6g}"]
-            cells = [Text(text if text not in ("nan", "[]") else "") for text in numbers]
-            table.add_row(Text(name), Text(verdict, style="green" if entry.passed else "bold red"), *cells)
+            outcome = "exact" if entry.exact else "right" if entry.passed else "WRONG"
+            numbers = {
+                "relative": f"{entry.relative:.1e}",
+                "ulps": f"{entry.ulps:.3g}",
+                "cosine": f"{entry.cosine:.6f}",
+                "ratio": f"{entry.ratio:.6g}",
+                "worst at": f"[{', '.join(map(str, entry.worst_index))}]",
+                "by hand": f"{entry.manual:.6g}",
+                "reference": f"{entry.reference:.6g}",
+            }
+            cells = [Text("" if numbers[heading] in ("nan", "[]") else numbers[heading]) for heading in headings]
+            table.add_row(Text(name), Text(outcome, style="green" if entry.passed else "bold red"), *cells)
         yield table
         for name, entry in self.entries.items():
             if entry.note:

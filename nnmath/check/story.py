@@ -139,7 +139,7 @@ def share(part: Tensor, whole: Tensor) -> float | None:
 def shares(parts: list[Tensor], whole: Tensor) -> list[float] | None:
     r"""The numbers t for which Σ t · part is closest to whole; None if they are not finite."""
     matrix = torch.stack([part.flatten() for part in parts], dim=1)
-    if not bool(matrix.isfinite().all()):
+    if not bool(matrix.isfinite().all()) or not bool(whole.isfinite().all()):
         return None
     return torch.linalg.lstsq(matrix, whole.flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
 

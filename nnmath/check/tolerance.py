@@ -71,11 +71,14 @@ class Jitter(Kinks):
     def arguments(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if name.endswith("_") or name in UNROUNDED:  # in place, or no arithmetic
-            return args, kwargs
-        if not any(tensor.requires_grad for tensor in tensors_in((args, kwargs))):
-            return args, kwargs  # data alone: labels are compared, and cast to integers
-        return each_tensor(self.rounded, args), each_tensor(self.rounded, kwargs)
+        if name in UNROUNDED or not any(tensor.requires_grad for tensor in tensors_in((args, kwargs))):
+            return args, kwargs  # no arithmetic, or of data alone: labels are compared, and cast to integers
+        rounded = self.rounded if name in SUMS else self.rounded_results
+        return each_tensor(rounded, args), each_tensor(rounded, kwargs)
+
+    def rounded_results(self, tensor: Tensor) -> Tensor:
+        r"""The tensor with the jitter if it has been computed; inputs are exact."""
+        return tensor if tensor.is_leaf else self.rounded(tensor)
 
     def rounded(self, tensor: Tensor) -> Tensor:
         r"""The tensor with the jitter."""
@@ -112,8 +115,15 @@ class Jitter(Kinks):
 VIEWS = "view view_as reshape t transpose permute expand expand_as squeeze unsqueeze flatten select narrow chunk split"
 OTHERS = "get getitem setitem set size dim unbind detach clone contiguous item tolist numel"
 DECISIONS = "eq ne gt ge lt le greater less isclose long int bool to round floor ceil trunc sign sgn"
-UNROUNDED = frozenset(f"{VIEWS} {OTHERS} {DECISIONS}".split())
-r"""What does no arithmetic."""
+LOSSES = "hinge_embedding_loss margin_ranking_loss triplet_margin_loss multi_margin_loss cosine_embedding_loss"
+UNROUNDED = frozenset(f"{VIEWS} {OTHERS} {DECISIONS} {LOSSES}".split())
+r"""What does no arithmetic, or has a kink that is not seen from outside."""
+PRODUCTS = "matmul mm bmm mv dot addmm addmv baddbmm linear bilinear einsum conv1d conv2d conv3d"
+REDUCTIONS = (
+    "sum mean var std cumsum norm vector_norm logsumexp softmax log_softmax layer_norm batch_norm cross_entropy"
+)
+SUMS = frozenset(f"{PRODUCTS} conv_transpose1d conv_transpose2d scaled_dot_product_attention {REDUCTIONS}".split())
+r"""What rounds inside, in the order of its terms."""
 
 
 class Noise(NamedTuple):
@@ -161,7 +171,9 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
         widen(gradients)
         kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
     own = own_error(forward, inputs, reference)
-    widest = {name: SAFETY[dtype] * max(off[name], own[name]) for name in off}
+    widest = {  # a run of its own that is off by far more than the draws has crossed a kink, or a limit of its range
+        name: SAFETY[dtype] * max(off[name], min(own[name], 4 * off[name])) for name in off
+    }
     return Noise(widest, SAFETY[dtype] * (max(losses) - min(losses)), kinks, distances.seen)
 
 

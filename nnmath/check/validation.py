@@ -33,6 +33,8 @@ def tensors(**mappings: object) -> None:
                 raise TypeError(f"{item} must be a tensor, got {type(tensor).__name__}")
             if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
                 raise ValueError(f"{item} must be a dense tensor of real numbers, got {tensor.layout}, {tensor.dtype}")
+            if tensor.is_floating_point():
+                floating(item, tensor, ValueError)
             devices.setdefault(str(tensor.device), item)
             finite(item, tensor)
     if "meta" in devices:
@@ -48,9 +50,10 @@ def finite(item: str, tensor: Tensor) -> None:
     Raises:
         ValueError: with the first such entry and its index.
     """
-    if tensor.is_floating_point() and tensor.device.type != "meta" and not (wrong := ~tensor.isfinite()).any():
+    if not tensor.is_floating_point() or tensor.device.type == "meta":
         return
-    if tensor.is_floating_point() and tensor.device.type != "meta":
+    wrong = ~tensor.isfinite()
+    if bool(wrong.any()):
         index = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(f"{item} must be finite, got {float(tensor[index])} at index {index}")
 

@@ -84,7 +84,7 @@ class Averages(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = promoted(args, kwargs or {})
+        args, kwargs = promoted(function, args, kwargs or {})
         result = function(*args, **kwargs)
         name = function.__name__
         if name not in ("var", "std", "mean") or not isinstance(result, Tensor):
