@@ -44,9 +44,10 @@ def check_function(
         A report, as :func:`~nnmath.check.check_gradients` does.
 
     Raises:
-        TypeError: apply or forward is no function, inputs no mapping, the output no tensor.
-        ValueError: an input is not finite, or on another device; apply, its backward or forward raises; without
-            forward, an input is too large for difference quotients.
+        TypeError: apply or forward is no function, inputs no mapping, the output or cotangent no tensor.
+        ValueError: an input, the output, the cotangent or a gradient is not finite; a tensor is on another device;
+            cotangent has not the output's shape; apply, its backward or forward raises; without forward, an input is
+            too large for difference quotients.
 
     Source: https://docs.pytorch.org/docs/stable/notes/extending.html (extending torch.autograd).
 
@@ -77,7 +78,15 @@ def check_function(
     names = [name for name in names if tensors[name].requires_grad] or names
     if not names:
         raise ValueError("inputs must have at least one floating point tensor to differentiate with respect to")
-    function = Function(apply, dict(inputs), names)
+    with torch.random.fork_rng():
+        return checked(Function(apply, dict(inputs), names), forward, cotangent)
+
+
+def checked(
+    function: Function, forward: Callable[..., Any] | None, cotangent: Tensor | Sequence[Tensor] | None
+) -> Report:
+    r"""What is to be said of a Function."""
+    names = function.names
     above = given(cotangent, function.outputs) if cotangent is not None else drawn(function.outputs, seed=0)
     gradients = function.gradients(copied(above))
     findings = conduct(function, above, gradients)

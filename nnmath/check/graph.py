@@ -194,7 +194,7 @@ class Graph:
             return {name: torch.zeros_like(leaf) for name, leaf in self.leaves.items()}
         edit = edit or Edit()
         if edit.saved:
-            self.saved  # noqa: B018 - hooks on the saved tensors, from the first edit that needs them
+            _ = self.saved  # hooks on the saved tensors, from the first edit that needs them
         self.replaced = edit.saved
         handles = [node.register_hook(hook) for node, hook in edit.outgoing.items()]
         handles += [node.register_prehook(each(hook)) for node, hook in edit.incoming.items()]

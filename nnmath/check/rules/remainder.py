@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from nnmath.check.faults import Fault, Finding
 from nnmath.check.story import Case
@@ -79,9 +80,9 @@ def unknown(case: Case, name: str) -> Finding:
     )
 
 
-def first(wrong: object) -> list[int]:
+def first(wrong: Tensor) -> list[int]:
     r"""The first index of a mask."""
-    return wrong.nonzero()[0].tolist()  # type: ignore[attr-defined]
+    return wrong.nonzero()[0].tolist()
 
 
 REMAINDERS: tuple[Callable[[Case, str], Finding | None], ...] = (partial, localized, small_relative, unknown)

@@ -3,6 +3,7 @@ r"""Sums of which a part was lost: some samples, some uses of a weight, a repeat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -144,13 +145,13 @@ def repeated_index(case: Case) -> Iterator[Story]:
 
 def index_of(node: Node) -> Tensor | None:
     r"""The index along the first dimension, of a node that takes rows."""
-    name = node.name()
+    name, saved = node.name(), cast(Any, node)
     if name.startswith("IndexSelectBackward") and getattr(node, "_saved_dim", 1) == 0:
-        return node._saved_index  # type: ignore[attr-defined]
+        return saved._saved_index
     if name.startswith("EmbeddingBackward"):
-        return node._saved_indices  # type: ignore[attr-defined]
+        return saved._saved_indices
     if name.startswith("IndexBackward"):
-        indices = node._saved_indices  # type: ignore[attr-defined]
+        indices = saved._saved_indices
         if len(indices) == 1 and indices[0] is not None and indices[0].dtype is torch.int64:
             return indices[0]
     return None

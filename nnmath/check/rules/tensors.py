@@ -74,10 +74,10 @@ def updated(case: Case, users: dict[str, list[Saved]], names: Sequence[str], dir
 def fitted_rates(case: Case, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients) -> list[float]:
     r"""η, from a gradient that depends on it linearly, as the one of the layer below does."""
     small = 1e-3
-    moved = case.gradients(updated(case, users, names, direction, small))
+    moved = case.gradients(updated(case, users, names, direction, small)) or {}
     rates: list[float] = []
-    for name in case.remaining if moved is not None else ():
-        slope, value = (moved[name] - case.base[name]) / small, case.value(name)  # type: ignore[index]
+    for name in (name for name in case.remaining if name in moved):
+        slope, value = (moved[name] - case.base[name]) / small, case.value(name)
         if value.shape != slope.shape:
             continue
         rate = share(slope, value - case.base[name])
