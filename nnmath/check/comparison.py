@@ -286,18 +286,31 @@ def singly(doubtful: Mapping[int, Tensor]) -> list[dict[int, Tensor]]:
 
 
 def in_unit_box(paths: Tensor, wanted: Tensor) -> Tensor:
-    r"""Shares t in [0, 1] that minimise ‖paths t − wanted‖², by coordinate descent from the unbounded solution."""
+    r"""Shares t in [0, 1] that minimise ‖paths t − wanted‖², by the active-set method of Stark and Parker (BVLS).
+
+    The shares that are not at a bound take the step that is best for them, as far as the first bound; a share that
+    wants to leave its bound becomes free again.
+    """
+    shares = torch.full_like(paths[0], 0.5)
     if not bool(paths.isfinite().all()):
-        return torch.zeros_like(paths[0])
-    shares = torch.linalg.lstsq(paths, wanted[:, None], driver="gelsd").solution[:, 0].clamp(0, 1)
-    squares, products, target = (paths**2).sum(0), paths.T @ paths, paths.T @ wanted
-    for _ in range(200):
-        before = shares.clone()
-        for k in squares.nonzero().flatten().tolist():
-            step = (target[k] - products[k] @ shares) / squares[k]
-            shares[k] = (shares[k] + step).clamp(0, 1)
-        if torch.equal(before, shares):
+        return shares
+    free = torch.ones_like(shares, dtype=torch.bool)
+    for _ in range(10 * len(shares)):
+        residual = wanted - paths @ shares
+        step = torch.zeros_like(shares)
+        if bool(free.any()):
+            step[free] = torch.linalg.lstsq(paths[:, free], residual[:, None], driver="gelsd").solution[:, 0]
+        room = torch.where(step > 0, 1 - shares, shares) / step.abs().clamp(min=1e-300)
+        reach = min(1.0, float(room[free].min())) if bool(free.any()) else 1.0
+        shares = (shares + reach * step).clamp(0, 1)
+        if reach < 1:
+            free &= room > reach
+            continue
+        pull = paths.T @ (wanted - paths @ shares)
+        leaving = ~free & torch.where(shares > 0.5, pull < 0, pull > 0)
+        if not bool(leaving.any()) or float((wanted - paths @ shares).norm()) <= 1e-13 * float(wanted.norm()):
             break
+        free[torch.where(leaving, pull.abs(), -1.0).argmax()] = True
     return shares
 
 

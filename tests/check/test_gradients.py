@@ -174,6 +174,24 @@ class TestKinks:
         assert "x" in str(report)
         assert not check_gradients(loss, {"x": self.X}, {"x": torch.tensor([1.0, 3.0, 1.0, 1.0]).double()}).passed
 
+    @pytest.mark.parametrize("seed", range(6))
+    def test_an_error_of_0_under_l1_whose_signs_are_a_matter_of_rounding(self, seed):
+        """Each entry's sign may be −1, 0 or 1, and the paths to x are nearly parallel."""
+        generator = torch.Generator().manual_seed(seed)
+        x, gain = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((4, 3), (3,)))
+
+        def normalized(x, gain):
+            c = x - x.mean(1, keepdim=True)
+            return gain * c / (c.pow(2).mean(1, keepdim=True) + 1e-5).sqrt()
+
+        signs = torch.randint(-1, 2, (4, 3), generator=generator).double()
+        leaf = x.clone().requires_grad_()
+        (right,) = torch.autograd.grad((normalized(leaf, gain) * signs).sum(), leaf)
+        inputs = {"x": x, "gain": gain, "y": normalized(x, gain)}
+        loss = lambda x, gain, y: (normalized(x, gain) - y).abs().sum()  # noqa: E731 - short
+        assert check_gradients(loss, inputs, {"x": right}).passed
+        assert not check_gradients(loss, inputs, {"x": right + 5}).passed
+
     def test_the_largest_of_several(self):
         x = torch.tensor([1.0, 3.0, 3.0], dtype=torch.float64)
         for slope in ([0, 1, 0], [0, 0, 1], [0, 0.5, 0.5]):
