@@ -233,7 +233,7 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
             return found
     if len(together[-1]) > SINGLY:
         left = [name for name in names if name not in found]
-        found |= each_its_own(comparison, left, doubtful, measured.distances, gradients)
+        found |= each_its_own(comparison, left, doubtful, measured.kinks, gradients)
     return found
 
 
@@ -241,18 +241,18 @@ def each_its_own(
     comparison: Comparison,
     names: list[str],
     doubtful: Mapping[int, Tensor],
-    distances: list[Tensor],
+    rounding: list[Tensor],
     gradients: Callable[[Mapping[int, Tensor]], Gradients],
 ) -> Gradients:
     r"""Gradients that are right if rounding decides at random on which side of its kink each of many entries is."""
     generator = torch.Generator().manual_seed(0)
 
     def tossed(call: int) -> Tensor:
-        return (torch.rand(doubtful[call].shape, generator=generator).to(distances[call].device) < 0.5) & (
-            distances[call] != 0
+        return (torch.rand(doubtful[call].shape, generator=generator).to(rounding[call].device) < 0.5) & (
+            rounding[call] > 0
         )
 
-    if not any(bool((distances[call][entries] != 0).any()) for call, entries in doubtful.items()):
+    if not any(bool((rounding[call][entries] > 0).any()) for call, entries in doubtful.items()):
         return {}
     draws = [gradients({call: tossed(call) for call in doubtful}) for _ in range(16)]
     found = {}
