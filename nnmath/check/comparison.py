@@ -19,8 +19,10 @@ from nnmath.check.tolerance import Noise, bound, coarser, gradients_of, noise
 
 STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
 r"""Of the largest entry of a tensor: the steps of its difference quotients. A kink is one at all that tell."""
-SINGLY = 32
-r"""Up to so many entries at a kink, or groups of them, are moved one by one."""
+SINGLY = 256
+r"""Up to so many entries at a kink, or groups of them, are moved one by one, in small gradients."""
+NUMBERS = 2_000_000
+r"""Up to so many numbers are kept for that, at least those of 32 entries."""
 
 
 @dataclass
@@ -219,7 +221,8 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
     below, found = gradients({}), {}
     calls = [{call: entries} for call, entries in doubtful.items()]
     together = [[doubtful], calls, alike(doubtful, measured.distances), singly(doubtful)]
-    for choices in (choices for choices in together if len(choices) <= SINGLY):
+    most = min(SINGLY, max(32, NUMBERS // max(1, sum(comparison.values[name].numel() for name in names))))
+    for choices in (choices for choices in together if len(choices) <= most):
         above = [gradients(choice) for choice in choices]
         for name in [name for name in names if name not in found]:
             paths = torch.stack([(side[name] - below[name]).flatten() for side in above], dim=1)
@@ -231,7 +234,7 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
                 found[name] = mixture
         if len(found) == len(names):
             return found
-    if len(together[-1]) > SINGLY:
+    if len(together[-1]) > most:
         left = [name for name in names if name not in found]
         found |= each_its_own(comparison, left, doubtful, measured.kinks, gradients)
     return found
@@ -254,13 +257,13 @@ def each_its_own(
 
     if not any(bool((rounding[call][entries] > 0).any()) for call, entries in doubtful.items()):
         return {}
-    draws = [gradients({call: tossed(call) for call in doubtful}) for _ in range(16)]
+    draws = [gradients({call: tossed(call) for call in doubtful}) for _ in range(32)]
     found = {}
     for name in names:
         together = torch.stack([draw[name] for draw in draws])
         middle, value = together.mean(0), comparison.values[name]
         spread = (together - middle).abs().amax(0)
-        if bool(((value - middle).abs() <= bound(together, comparison.dtype(name)) + 2 * spread).all()):
+        if bool(((value - middle).abs() <= bound(together, comparison.dtype(name)) + 3 * spread).all()):
             found[name] = value
     return found
 
