@@ -172,7 +172,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
         kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
     own = own_error(forward, inputs, reference)
     widest = {  # a run of its own that is off by far more than the draws has crossed a kink, or a limit of its range
-        name: SAFETY[dtype] * max(off[name], min(own[name], 4 * off[name])) for name in off
+        name: SAFETY[dtype] * max(off[name], min(own[name], 16 * off[name])) for name in off
     }
     return Noise(widest, SAFETY[dtype] * (max(losses) - min(losses)), kinks, distances.seen)
 
