@@ -26,7 +26,7 @@ r"""Of the largest entry of the reference."""
 DRAWS = 6
 JITTER = 0.5
 r"""In eps: how far each number is moved in a draw, as rounding to the nearest moves it."""
-SAFETY = {torch.float64: 8, torch.float32: 8, torch.float16: 4, torch.bfloat16: 4}
+SAFETY = 8
 r"""A few draws stay below the largest that may happen."""
 QUANTA = 64
 r"""Smallest numbers of the type: half of one may be lost in each of many terms."""
@@ -172,9 +172,9 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
         kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
     own = own_error(forward, inputs, reference)
     widest = {  # a run of its own that is off by far more than the draws has crossed a kink, or a limit of its range
-        name: SAFETY[dtype] * max(off[name], min(own[name], 16 * off[name])) for name in off
+        name: SAFETY * max(off[name], min(own[name], 16 * off[name])) for name in off
     }
-    return Noise(widest, SAFETY[dtype] * (max(losses) - min(losses)), kinks, distances.seen)
+    return Noise(widest, SAFETY * (max(losses) - min(losses)), kinks, distances.seen)
 
 
 def own_error(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients) -> dict[str, float]:

@@ -75,7 +75,8 @@ def test_a_row_that_fails_is_an_exit_code(tmp_path):
 def test_the_template_is_right(tmp_path, template):
     process = run(tmp_path, "--file", template())
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count("right") + process.stdout.count("exact") == 4
+    assert process.stdout.count("| right |") + process.stdout.count("| exact |") == 4
+    assert process.stdout.startswith("gradients: all right\n")
 
 
 def test_a_wrong_gradient_is_named(tmp_path, template):
