@@ -19,7 +19,7 @@ from nnmath.check.tolerance import Noise, bound, coarser, gradients_of, noise
 
 STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
 r"""Of the largest entry of a tensor: the steps of its difference quotients. A kink is one at all that tell."""
-SINGLY = 256
+SINGLY = 1024
 r"""Up to so many entries at a kink, or groups of them, are moved one by one, in small gradients."""
 NUMBERS = 2_000_000
 r"""Up to so many numbers are kept for that, at least those of 32 entries."""

@@ -256,17 +256,54 @@ def backward(
 # --- update ----------------------------------------------------------------------------------------------------------
 
 
+def descend(
+    layers: Sequence[Layer],
+    velocities: Sequence[Layer],
+    gradients: Sequence[Layer],
+    learning_rate: float | Tensor,
+    momentum: float | Tensor = 0.0,
+) -> tuple[list[Layer], list[Layer]]:
+    r"""Update of all parameters at once: v ← m v + g, then θ ← θ − η v.
+
+    Args:
+        layers: w and b of each layer, θ.
+        velocities: v of each; before the first update 0, from :func:`at_rest`.
+        gradients: g of each, from :func:`backward`.
+        learning_rate: η ≥ 0; of a stack of networks, of shape (...), each network's own.
+        momentum: m in [0, 1), likewise.
+
+    Returns:
+        The new layers and the new velocities.
+
+    Source: article, "Backpropagation" (B3, B6).
+    """
+    velocities = [
+        Layer(*(accumulate(v, g, of_stack(momentum, v)) for v, g in zip(velocity, gradient, strict=True)))
+        for velocity, gradient in zip(velocities, gradients, strict=True)
+    ]
+    layers = [
+        Layer(*(update(theta, v, of_stack(learning_rate, v)) for theta, v in zip(layer, velocity, strict=True)))
+        for layer, velocity in zip(layers, velocities, strict=True)
+    ]
+    return layers, velocities
+
+
+def of_stack(rate: float | Tensor, theta: Tensor) -> float | Tensor:
+    r"""A rate of each network, shape (...), so that it meets the network's own weights (..., out, in) or biases."""
+    return rate[(..., *[None] * (theta.ndim - rate.ndim))] if isinstance(rate, Tensor) else rate
+
+
 def training_step(
     x: Tensor,
     target: Tensor,
     layers: Sequence[Layer],
     velocities: Sequence[Layer],
     activations: Sequence[Activation],
-    learning_rate: float,
-    momentum: float = 0.0,
+    learning_rate: float | Tensor,
+    momentum: float | Tensor = 0.0,
     reduction: Reduction = "mean",
 ) -> tuple[list[Layer], list[Layer]]:
-    r"""One update of all parameters at once: forward, Case 1, Case 2, then v ← m v + g and θ ← θ − η v.
+    r"""One step of training: forward, Case 1, Case 2, then the update of all parameters at once.
 
     Both cases use the weights from before the update; to update the output layer first and then let Case 2 see its new
     weight is the classic mistake.
@@ -277,8 +314,8 @@ def training_step(
         layers: w and b of each layer.
         velocities: v of each layer's w and b; before the first update 0, from :func:`at_rest`.
         activations: the activation of each layer.
-        learning_rate: η ≥ 0, constant or from cosine_annealing; one number for all parameters.
-        momentum: m in [0, 1).
+        learning_rate: η ≥ 0, constant or from cosine_annealing; of a stack, of shape (...), each network's own.
+        momentum: m in [0, 1), likewise.
         reduction: "mean" or "sum".
 
     Returns:
@@ -287,15 +324,7 @@ def training_step(
     Source: article, "Backpropagation" (B3, B6, B7).
     """
     gradients = backward(forward(x, layers, activations), layers, activations, target, reduction)
-    velocities = [
-        Layer(*(accumulate(v, g, momentum) for v, g in zip(velocity, gradient, strict=True)))
-        for velocity, gradient in zip(velocities, gradients, strict=True)
-    ]
-    layers = [
-        Layer(*(update(theta, v, learning_rate) for theta, v in zip(layer, velocity, strict=True)))
-        for layer, velocity in zip(layers, velocities, strict=True)
-    ]
-    return layers, velocities
+    return descend(layers, velocities, gradients, learning_rate, momentum)
 
 
 def at_rest(layers: Sequence[Layer]) -> list[Layer]:
