@@ -9,12 +9,12 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from nnmath.network import Backward, HalfMSELoss, Network
+from nnmath.progress import epochs_progress
 from nnmath.training import Batch
 
 
@@ -126,13 +126,7 @@ class EpochProgress(ProgressBar):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if self.enabled:
-            columns = (
-                "epoch {task.completed:.0f}/{task.total:.0f}",
-                BarColumn(),
-                TimeRemainingColumn(),
-                "{task.description}",
-            )
-            self.bar = Progress(*columns, transient=True, console=Console(stderr=True))
+            self.bar = epochs_progress()
             self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
             self.bar.start()
 

@@ -88,16 +88,20 @@ class DataModule(L.LightningDataModule):
         scale = {"x_mean": self.x_mean.tolist(), "x_std": self.x_std.tolist()}
         return scale | {"y_mean": self.y_mean, "y_std": self.y_std}
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def batches(self) -> Batches:
+        r"""The batches of training rows."""
         if self.batch_size is None or self.batch_size >= len(self.train):
-            return whole_batches(self.train, len(self.train))
-        return whole_batches(self.train, self.batch_size, self.seed)
+            return Batches(len(self.train), len(self.train))
+        return Batches(len(self.train), self.batch_size, self.seed)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return whole_batches(self.train, self.batches())
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return whole_batches(self.val, len(self.val))
+        return whole_batches(self.val, Batches(len(self.val), len(self.val)))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return whole_batches(self.test, len(self.test))
+        return whole_batches(self.test, Batches(len(self.test), len(self.test)))
 
 
 def standard(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -116,6 +120,6 @@ def standard(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[n
     return mean, std
 
 
-def whole_batches(rows: TensorDataset, batch_size: int, seed: int | None = None) -> DataLoader[Any]:
+def whole_batches(rows: TensorDataset, batches: Batches) -> DataLoader[Any]:
     r"""Loader that takes each batch out of the tensors at once, not row by row."""
-    return DataLoader(rows, sampler=Batches(len(rows), batch_size, seed), batch_size=None)
+    return DataLoader(rows, sampler=batches, batch_size=None)

@@ -6,7 +6,7 @@ import torch
 from runs import fit, scalars
 from torch.nn.utils import get_total_norm
 
-from nnmath import callbacks
+from nnmath import progress
 from nnmath.callbacks import EpochProgress, GradientAgreement, GradientNorm, agreement, gradients
 from nnmath.data import DataModule
 from nnmath.datasets import moons
@@ -75,7 +75,7 @@ class TestEpochProgress:
         monkeypatch.setenv("TERM", "xterm")
         terminal = self.Terminal()
         monkeypatch.setattr(sys, "stderr", terminal)
-        monkeypatch.setattr(callbacks, "Console", lambda stderr: _console(terminal))
+        monkeypatch.setattr(progress, "Console", lambda stderr: _console(terminal))
         self.fit(tmp_path)
         assert "epoch 4/4" in terminal.getvalue()
         assert "val 0." in terminal.getvalue()

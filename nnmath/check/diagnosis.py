@@ -71,11 +71,14 @@ def of_graph(
     severed = [name for name in case.remaining if not comparison.reference[name].any() and case.value(name).any()]
     case.remaining = [name for name in case.remaining if name not in severed]
     while case.remaining and (match := best(case)):
-        findings += told(case, match, rebuild)
-        case.remaining = [name for name in case.remaining if name not in match.names]
+        names = match.names
+        case.remaining = [name for name in case.remaining if name not in names]
         if match.story.edit is not None:
             edit = case.edit + (match.story.edit if match.constant == 1 else times(match.story.edit, match.constant))
             case = dataclasses.replace(case, edit=edit, base=case.graph.gradients(edit))
+            names = names + [name for name in case.remaining if case.fits(name, case.base[name])]  # once it is known
+            case.remaining = [name for name in case.remaining if name not in names]
+        findings += told(case, dataclasses.replace(match, names=names), rebuild)
     findings += [severed_from_the_loss(severed)] if severed else []
     for name in case.remaining:
         findings.append(next(finding for rule in REMAINDERS if (finding := rule(case, name)) is not None))

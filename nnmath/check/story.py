@@ -257,7 +257,7 @@ r"""a node, the kind of mistake made there, and the mistake"""
 
 
 def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]]) -> Iterator[tuple[str, str, Edit]]:
-    r"""A mistake at all nodes that a line of the code created, at all of the same function, then at each node.
+    r"""A mistake at all nodes that a line of the code created, at each node, then at all of the same function.
 
     Args:
         case: its graph is walked.
@@ -280,11 +280,11 @@ def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]
     for line in by_line.values():
         if len(line) > 1:
             yield line[0][1], f"{graph.where(line[0][0])}, each time", together(edit for _, _, edit in line)
+    yield from singles
     sizes = {(name, kind, len(line)) for (_, name, kind), line in by_line.items()}
     for (name, kind), same in by_function.items():
         if len(same) > 1 and (name, kind, len(same)) not in sizes:
             yield kind, f"every {graph.function(same[0][0])}", together(edit for _, _, edit in same)
-    yield from singles
 
 
 def scaled(tensors: Mapping[str, Tensor], c: float) -> Gradients:

@@ -120,7 +120,8 @@ UNROUNDED = frozenset(f"{VIEWS} {OTHERS} {DECISIONS} {LOSSES}".split())
 r"""What does no arithmetic, or has a kink that is not seen from outside."""
 PRODUCTS = "matmul mm bmm mv dot addmm addmv baddbmm linear bilinear einsum conv1d conv2d conv3d"
 REDUCTIONS = (
-    "sum mean var std cumsum norm vector_norm logsumexp softmax log_softmax layer_norm batch_norm cross_entropy"
+    "sum mean var std cumsum norm vector_norm normalize cosine_similarity pairwise_distance logsumexp softmax "
+    "log_softmax layer_norm batch_norm cross_entropy"
 )
 SUMS = frozenset(f"{PRODUCTS} conv_transpose1d conv_transpose2d scaled_dot_product_attention {REDUCTIONS}".split())
 r"""What rounds inside, in the order of its terms."""

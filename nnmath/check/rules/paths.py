@@ -56,7 +56,7 @@ def scaled_path(case: Case, without: dict[str, Tensor], where: str, what: str, e
         yield Story(
             fault,
             {key: without[key] + t * (case.base[key] - without[key]) for key in without},
-            f"Along one path, {what} of {where}, the gradient was multiplied by {t:.6g}"
+            f"Along one path, through {where}, the gradient of {what} was multiplied by {t:.6g}"
             + (f": {close[0].meaning}." if close else "."),
             close[0].fix if close else "look for this constant where the path begins",
             partly(edit, t),
