@@ -1731,6 +1731,10 @@ def greater(a, b, c):
 
 x = torch.tensor([1.0, 4.0, -2.0, 4.0, 4.0], dtype=torch.float64)
 add("greatest of five, three tie", greatest, {"x": x}, {"x": torch.tensor([0.0, 1, 0, 0, 0], dtype=torch.float64)})
+tied = torch.tensor([0.0, 1, 0, 1, 1], dtype=torch.float64)
+every = {Fault.UNKNOWN, Fault.PARTIAL, Fault.FACTOR}
+add("greatest of five, each that ties gets all", greatest, {"x": x}, {"x": tied}, "x", every)
+add("greatest of five, none that ties gets any", greatest, {"x": x}, {"x": 0 * tied}, "x", {Fault.DETACHED})
 a, b, c = draw(6), draw(6), draw(6)
 b[:3] = a[:3]
 data = {"a": a, "b": b, "c": c}
@@ -1773,3 +1777,44 @@ add(
     "unused",
     {Fault.UNKNOWN},
 )
+
+
+# --- a gated recurrent unit -------------------------------------------------------------------------------------------
+
+draw = draws(93)
+
+
+def gru(x, Wz, Wr, Wc, Uz, Ur, Uc, out):
+    h = torch.zeros(x.shape[1], len(Uz), dtype=x.dtype)
+    for x_t in x:
+        z, r = torch.sigmoid(x_t @ Wz + h @ Uz), torch.sigmoid(x_t @ Wr + h @ Ur)
+        c = torch.tanh(x_t @ Wc + (r * h) @ Uc)
+        h = (1 - z) * h + z * c
+    return ((h @ out) ** 2).mean()
+
+
+def gru_gradients(x, Wz, Wr, Wc, Uz, Ur, Uc, out, sign=1.0):
+    h, tape = torch.zeros(x.shape[1], len(Uz), dtype=x.dtype), []
+    for x_t in x:
+        z, r = torch.sigmoid(x_t @ Wz + h @ Uz), torch.sigmoid(x_t @ Wr + h @ Ur)
+        c = torch.tanh(x_t @ Wc + (r * h) @ Uc)
+        tape.append((x_t, h, z, r, c))
+        h = (1 - z) * h + z * c
+    d_out = 2 * (h @ out) / x.shape[1]
+    g = dict.fromkeys(("Wz", "Wr", "Wc", "Uz", "Ur", "Uc"), 0.0) | {"out": h.T @ d_out}
+    dh = d_out[:, None] * out
+    for x_t, h, z, r, c in reversed(tape):
+        dz, dc = sign * dh * (c - h) * z * (1 - z), dh * z * (1 - c * c)
+        drh = dc @ Uc.T
+        dr = drh * h * r * (1 - r)
+        for gate, d, seen in (("z", dz, h), ("r", dr, h), ("c", dc, r * h)):
+            g[f"W{gate}"] = g[f"W{gate}"] + x_t.T @ d
+            g[f"U{gate}"] = g[f"U{gate}"] + seen.T @ d
+        dh = dh * (1 - z) + drh * r + dz @ Uz.T + dr @ Ur.T
+    return g
+
+
+GRU = {"x": draw(3, 4, 2), **{f"W{gate}": draw(2, 3) for gate in "zrc"}, **{f"U{gate}": draw(3, 3) for gate in "zrc"}}
+GRU |= {"out": draw(3)}
+add("gru", gru, GRU, gru_gradients(**GRU), n=4)
+add("gru, sign of dz", gru, GRU, gru_gradients(**GRU, sign=-1.0), "Wz Wr Wc Uz Ur Uc", {Fault.SIGN}, n=4)
