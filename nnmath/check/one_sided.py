@@ -67,7 +67,13 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
     calls = [{call: entries} for call, entries in doubtful.items()]
     single, corners = singly(doubtful), {}
     most = min(SINGLY, max(32, NUMBERS // max(1, sum(comparison.values[name].numel() for name in names))))
-    for choices in ([doubtful], calls, alike(doubtful, measured.distances), single):
+    many = len(single) > most
+    for choices in (
+        [doubtful],
+        calls,
+        alike(doubtful, measured.distances),
+        at_random(doubtful, most) if many else single,
+    ):
         if len(choices) > most:
             continue
         sides = [gradients(choice) for choice in choices]
@@ -78,7 +84,7 @@ def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
         if len(found) == len(names):
             return found
     left = [name for name in names if name not in found]
-    if len(single) > most:
+    if many:
         return found | each_its_own(comparison, left, doubtful, measured.kinks, gradients)
     if len(doubtful) > 1:
         for name in left:
@@ -147,6 +153,16 @@ def singly(doubtful: Mapping[int, Tensor]) -> list[dict[int, Tensor]]:
             one[index] = True
             found.append({call: one.view_as(entries)})
     return found
+
+
+def at_random(doubtful: Mapping[int, Tensor], groups: int) -> list[dict[int, Tensor]]:
+    r"""So many groups of entries that are too many to look at one by one."""
+    generator = torch.Generator().manual_seed(0)
+    group = {
+        call: torch.randint(groups, entries.shape, generator=generator).to(entries.device)
+        for call, entries in doubtful.items()
+    }
+    return [{call: entries & (group[call] == i) for call, entries in doubtful.items()} for i in range(groups)]
 
 
 def in_unit_box(paths: Tensor, wanted: Tensor, enough: float) -> Tensor:
