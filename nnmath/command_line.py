@@ -54,6 +54,19 @@ def stop(message: object, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def run_folder(log_dir: str, name: str) -> Path:
+    r"""A new folder for a run, log_dir/name/version_k with the next free k, or one line and exit code 1."""
+    parent, k = Path(log_dir, name), 0
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while (parent / f"version_{k}").exists():
+            k += 1
+        (parent / f"version_{k}").mkdir()
+    except OSError as error:
+        stop(f"log_dir: nothing can be written to {parent}: {error.strerror}", code=1)
+    return parent / f"version_{k}"
+
+
 @contextmanager
 def usage(errors: type[Exception] = ValueError) -> Iterator[None]:
     r"""An error of this kind within is about what the user asked for: it becomes one line, and exit code 2."""

@@ -109,7 +109,7 @@ def download(folder: str | os.PathLike[str] | None = None) -> Path:
     """
     from sklearn.datasets import fetch_file
 
-    return Path(fetch_file(URL, folder=folder, sha256=SHA256, n_retries=1, delay=0))
+    return Path(fetch_file(URL, folder=folder, sha256=SHA256, n_retries=0))
 
 
 def read(path: str | os.PathLike[str]) -> Data:

@@ -2,7 +2,7 @@ r"""How fast the hand-written gradients are, side by side with torch's: python s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import PositiveInt
@@ -13,18 +13,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def benchmark(rounds: PositiveInt = 15, steps: PositiveInt = 200, epochs: PositiveInt = 200) -> None:
-    r"""Measures, interleaved and as the median of several rounds, on one thread of the CPU.
+def benchmark(
+    rounds: PositiveInt = 15,
+    steps: PositiveInt = 200,
+    epochs: PositiveInt = 200,
+    networks: PositiveInt = 1000,
+    most: PositiveInt = 100_000,
+) -> None:
+    r"""Measures, interleaved and as the median of several rounds, on the CPU: stacks on all cores, the rest on one.
 
     Args:
         rounds: how often each competitor is measured, in turn
         steps: training steps a measurement of the steps takes
         epochs: epochs a measurement of the Lightning runs takes, a third as often
+        networks: networks of the stack that is compared
+        most: networks of the largest stack that is measured
     """
     import logging
     import warnings
 
     import torch
+
+    stacks = stacks_by(networks, steps)
+    seconds = medians({name: run for name, (run, _) in stacks.items()}, max(1, rounds // 3))
+    per_update = {name: seconds[name] / work for name, (_, work) in stacks.items()}
+    show(f"an epoch of a network, 2-4-1 on 266 rows, float32, of {networks} in a stack", "µs", 1e6, per_update)
+    sizes_of_stacks(most, max(1, rounds // 5))
 
     torch.set_num_threads(1)
     show("a step of 2-4-1 on 266 rows, float32", "µs", 1e6 / steps, medians(steps_by(steps), rounds))
@@ -46,7 +60,7 @@ def show(what: str, unit: str, scale: float, seconds: dict[str, float]) -> None:
     Console().print(table)
 
 
-def medians(competitors: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def medians(competitors: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     r"""Median seconds of a call of each, after a call to warm up, measured in turn."""
     from statistics import median
     from time import perf_counter
@@ -59,6 +73,116 @@ def medians(competitors: dict[str, Callable[[], None]], rounds: int) -> dict[str
             if round_:
                 seconds[name].append(perf_counter() - start)
     return {name: median(measured) for name, measured in seconds.items()}
+
+
+def stacks_by(networks: int, steps: int) -> dict[str, tuple[Callable[[], object], int]]:
+    r"""Ways to train many networks: name ↦ one round of it, and how many epochs of a network that is."""
+    import importlib.util
+    import shutil
+
+    import numpy as np
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    from nnmath.ensemble import initial, train
+
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 266, generator=generator), torch.randint(2, (1, 266), generator=generator).float()
+    stack, rates = initial((2, 4, 1), range(networks)), torch.linspace(0.01, 1, networks)
+    epochs = max(3, steps // 4)
+    threads = torch.get_num_threads()
+
+    def by_numpy() -> None:
+        (w_i, b_i), (w_o, b_o) = [(weight[0].numpy().T, bias[0].numpy()) for weight, bias in stack]
+        rows, target, eta = x.numpy().T.copy(), y.numpy().T.copy(), np.float32(0.01)
+        for _ in range(steps):
+            h = 1 / (1 + np.exp(-(rows @ w_i + b_i)))
+            output = 1 / (1 + np.exp(-(h @ w_o + b_o)))
+            delta_o = (output - target) * output * (1 - output)
+            delta_i = delta_o @ w_o.T * h * (1 - h)
+            w_o, b_o = w_o - eta * (h.T @ delta_o), b_o - eta * delta_o.sum(0)
+            w_i, b_i = w_i - eta * (rows.T @ delta_i), b_i - eta * delta_i.sum(0)
+
+    def by_autograd() -> None:
+        torch.set_num_threads(1)
+        network = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+        rows, target = x.mT.contiguous(), y.mT.contiguous()
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (F.mse_loss(network(rows), target) / 2).backward()
+            optimizer.step()
+        torch.set_num_threads(threads)
+
+    def by_stack(compile: bool) -> Callable[[], object]:
+        return lambda: train(stack, x, y, epochs=epochs, learning_rate=rates, momentum=0.9, compile=compile)
+
+    competitors: dict[str, tuple[Callable[[], object], int]] = {
+        "the notebook's procedure in NumPy, a network at a time": (by_numpy, steps),
+        "autograd and torch's SGD, a network at a time": (by_autograd, steps),
+        "the stack": (by_stack(compile=False), networks * epochs),
+    }
+    if shutil.which("g++"):
+        competitors["the stack, torch.compile"] = by_stack(compile=True), networks * epochs
+    if importlib.util.find_spec("jax"):
+        competitors["jax.vmap and lax.scan"] = by_jax(stack, x, y, rates, epochs), networks * epochs
+    return competitors
+
+
+def by_jax(stack: Any, x: Tensor, y: Tensor, rates: Tensor, epochs: int) -> Callable[[], object]:
+    r"""The same training by JAX, jitted: vmap over the networks, scan over the epochs."""
+    import jax
+    import jax.numpy as jnp
+
+    rows, target = jnp.asarray(x.numpy().T), jnp.asarray(y.numpy().T)
+
+    def loss(parameters: Any) -> Any:
+        (w_i, b_i), (w_o, b_o) = parameters
+        h = jax.nn.sigmoid(rows @ w_i.T + b_i)
+        return ((jax.nn.sigmoid(h @ w_o.T + b_o) - target) ** 2).mean() / 2
+
+    def trained(parameters: Any, eta: Any) -> Any:
+        def step(state: Any, _: Any) -> Any:
+            theta, v = state
+            v = jax.tree.map(lambda v, g: 0.9 * v + g, v, jax.grad(loss)(theta))
+            return (jax.tree.map(lambda theta, v: theta - eta * v, theta, v), v), None
+
+        return jax.lax.scan(step, (parameters, jax.tree.map(jnp.zeros_like, parameters)), length=epochs)[0][0]
+
+    run = jax.jit(jax.vmap(trained))
+    parameters = [(jnp.asarray(weight.numpy()), jnp.asarray(bias.numpy())) for weight, bias in stack]
+    eta = jnp.asarray(rates.numpy())
+    return lambda: jax.block_until_ready(run(parameters, eta))
+
+
+def sizes_of_stacks(most: int, rounds: int) -> None:
+    r"""A table of what a network costs in stacks of 100, 1,000 and so on, and of the memory that they take."""
+    import resource
+    import sys
+
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from nnmath.ensemble import initial, train
+
+    x, y = torch.randn(2, 266), torch.randint(2, (1, 266)).float()
+    sizes = [10**k for k in range(2, 9) if 10**k <= most]
+    epochs = {m: max(2, 200_000 // m) for m in sizes}
+    stacks = {m: initial((2, 4, 1), range(m)) for m in sizes}
+
+    def run(m: int) -> Callable[[], object]:
+        return lambda: train(stacks[m], x, y, epochs=epochs[m], learning_rate=0.1, momentum=0.9)
+
+    seconds = medians({str(m): run(m) for m in sizes}, rounds)
+    table = Table("networks in a stack", "µs an epoch of a network", "ratio")
+    each = {m: 1e6 * seconds[str(m)] / (m * epochs[m]) for m in sizes}
+    for m in sizes:
+        table.add_row(f"{m:,}", f"{each[m]:.3g}", f"{each[m] / each[sizes[0]]:.2f}")
+    Console().print(table)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    print(f"peak memory of the process so far, torch included: {peak:.0f} MiB")
 
 
 def steps_by(steps: int) -> dict[str, Callable[[], None]]:

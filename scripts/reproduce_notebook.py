@@ -1,0 +1,237 @@
+r"""Reproduces the author's notebook, and does what it could not afford: python scripts/reproduce_notebook.py --help."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse.typing import PositiveInt
+
+from nnmath.command_line import Parser, run_folder, stop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from nnmath.ensemble import Trained
+    from nnmath.notebook import Data
+
+
+def reproduce(
+    csv: str | None = None, epochs: PositiveInt = 8000, repeats: PositiveInt = 10, log_dir: str = "lightning_logs"
+) -> None:
+    r"""Published against reproduced; then all 90 rates × 8,000 epochs; then what the article's advice gives.
+
+    Args:
+        csv: a copy of haberman.csv; it is downloaded if not given
+        epochs: epochs of the run of all 90 learning rates
+        repeats: repetitions of the nine-fold cross-validation
+        log_dir: folder for the run
+    """
+    data = read(csv)
+    from rich.console import Console
+
+    from nnmath.advice import NOTEBOOKS, advice, cross_validated, same_split
+    from nnmath.ensemble import Interrupted
+    from nnmath.notebook import EPOCHS_RATE, RATES, final, trained
+
+    run = run_folder(log_dir, "notebook")
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    begun = time.perf_counter()
+    try:
+        every = trained(data.train, RATES, epochs, range(epochs + 1), validation=data.val, progress=True)
+        taken = time.perf_counter() - begun
+        console.print(sweep_table(every, data), epochs_table(every, RATES.index(EPOCHS_RATE)))
+        console.print(final_table(final(data)))
+        print(f"all {len(RATES)} rates × {epochs} epochs in one run: {taken:.0f} s; {optimum(every)}")
+        log(run, every)
+        here = [same_split(data, recipe) for recipe in (NOTEBOOKS, *advice())]
+        console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", here))
+        found = cross_validated(data, [NOTEBOOKS, *advice()], repeats, progress=True)
+    except Interrupted as interrupted:
+        stop(f"interrupted after {interrupted.trained.done} epochs of a training", code=1)
+    except KeyboardInterrupt:
+        stop("interrupted", code=1)
+    console.print(scores_table(f"nine-fold cross-validation, {repeats} times", found, found[0]))
+    print(verdict(found))
+    print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
+
+
+def read(csv: str | None) -> Data:
+    r"""The data, from the user's copy or by download; one line if they cannot be had."""
+    from nnmath.notebook import download
+    from nnmath.notebook import read as read_csv
+
+    try:
+        return read_csv(csv if csv is not None else download())
+    except ValueError as error:
+        stop(error, code=2)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error
+        stop(f"haberman.csv cannot be downloaded ({reason}): name a copy of yours with --csv", code=1)
+
+
+def sweep_table(every: Trained, data: Data) -> Table:
+    r"""The sweep over the learning rates, one epoch each; to 50 digits, too."""
+    from rich.table import Table
+
+    from nnmath.notebook import PUBLISHED_SWEEP, RATES, one_epoch_to_50_digits
+
+    table = Table(
+        "η",
+        "published",
+        "reproduced",
+        "digits",
+        "to 50 digits",
+        title="validation error after one epoch",
+        caption="digits: how many of the published ones are the same; in which order sums are added decides the last",
+    )
+    truths = one_epoch_to_50_digits(data, list(PUBLISHED_SWEEP))
+    for (rate, published), truth in zip(PUBLISHED_SWEEP.items(), truths, strict=True):
+        value = float(cost(every)[1, RATES.index(rate)])
+        of_them = f"{same_digits(repr(value), published)} of {len(published) - 2}"
+        table.add_row(f"{rate:.2f}", published, repr(value), of_them, f"{digits(truth, 20)}…")
+    return table
+
+
+def digits(number: Any, n: int) -> str:
+    r"""A number of mpmath, cut after so many digits."""
+    import mpmath
+
+    with mpmath.workdps(50):
+        return str(mpmath.nstr(number, n))
+
+
+def same_digits(a: str, b: str) -> int:
+    r"""How many digits behind the point two numbers of the interval (0, 1) have in common, once they are rounded to it.
+
+    >>> same_digits("0.14255298550365708", "0.1425529855036571"), same_digits("0.125", "0.126")
+    (16, 2)
+    """
+    places = max(len(a), len(b)) - 2
+    for n in range(places, 0, -1):
+        if round(float(a), n) == round(float(b), n):
+            return min(n, len(b) - 2)
+    return 0
+
+
+def epochs_table(every: Trained, k: int) -> Table:
+    r"""The 22 numbers of epochs, at the one learning rate of theirs."""
+    from rich.table import Table
+
+    from nnmath.notebook import PUBLISHED_EPOCHS
+
+    table = Table("epochs", "published", "reproduced", "", title="validation error at η = 0.1")
+    for epochs, published in PUBLISHED_EPOCHS.items():
+        if epochs <= every.done:
+            value = float(cost(every)[epochs, k])
+            same = round(value, 8) == float(published)
+            table.add_row(f"{epochs}", published, f"{value:.8f}", "same" if same else off(value, published))
+    return table
+
+
+def final_table(final: dict[str, float]) -> Table:
+    r"""The network that the notebook ends with."""
+    from rich.table import Table
+
+    from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, PUBLISHED_FINAL
+
+    table = Table(
+        "error", "published", "reproduced", "", title=f"the final network: η = {FINAL_RATE}, {FINAL_EPOCHS} epochs"
+    )
+    for name, published in PUBLISHED_FINAL.items():
+        same = round(final[name], len(published) - 2) == float(published)
+        table.add_row(name, published, f"{final[name]:.8f}", "same" if same else off(final[name], published))
+    return table
+
+
+def off(value: float, published: str) -> str:
+    r"""By how much two numbers differ, for a person."""
+    return f"off by {abs(value - float(published)):.1e}"
+
+
+def cost(every: Trained) -> Any:
+    r"""The validation errors, shape (epochs + 1, rates)."""
+    assert every.val_cost is not None  # the validation rows were given
+    return every.val_cost
+
+
+def optimum(every: Trained) -> str:
+    r"""Where the least validation error of the whole grid is, and where the notebook looked."""
+    from nnmath.notebook import RATES
+
+    costs = cost(every)
+    epochs, k = divmod(int(costs.argmin()), len(RATES))
+    first = int(costs[1].argmin())
+    return (
+        f"least validation error {float(costs[epochs, k]):.6f} at η = {RATES[k]:.2f} after {epochs} epochs; "
+        f"after one epoch, where the notebook looked, {float(costs[1, first]):.6f} at η = {RATES[first]:.2f}"
+    )
+
+
+def log(run: Path, every: Trained) -> None:
+    r"""Writes the heat map and the curve over η to TensorBoard."""
+    import numpy as np
+    from torch.utils.tensorboard import SummaryWriter
+
+    from nnmath.figures import curve_over_rates, heat_map
+    from nnmath.notebook import RATES
+
+    rates, costs = np.array(RATES), cost(every).numpy()
+    epochs = np.unique(np.geomspace(1, every.done, 120).round().astype(int))
+    chosen = [k for k in (1, 10, 100, 1000, every.done) if k <= every.done]
+    label = "validation error"
+    try:
+        with SummaryWriter(str(run)) as writer:
+            writer.add_figure("notebook/heat_map", heat_map(rates, epochs, costs[epochs], label))
+            curves = {f"{k} epochs": costs[k] for k in dict.fromkeys(chosen)}
+            writer.add_figure("notebook/error_over_learning_rate", curve_over_rates(rates, curves, label))
+            for k, value in enumerate(costs[1]):  # the step is 100 η
+                writer.add_scalar("notebook/error_over_100_eta_after_one_epoch", value, global_step=k)
+            for t in epochs:
+                writer.add_scalar("notebook/error_at_eta_0.1", costs[t, 10], global_step=int(t))
+    except OSError as error:
+        stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
+
+
+def scores_table(title: str, found: list[Any], majority: Any = None) -> Table:
+    r"""Scores, mean ± standard deviation, and the gain over the majority class with its standard error."""
+    from rich.table import Table
+
+    table = Table("", "error 1/(2n) Σ (O − y)²", "accuracy", *(["gain"] if majority else []), title=title)
+    for each in found:
+        cells = [f"{values.mean():.4f} ± {values.std():.4f}" for values in (each.mse, each.accuracy)]
+        if majority:
+            gain, uncertain = each.gain(majority)
+            cells.append(f"{gain:+.4f} ± {uncertain:.4f}" if each is not majority else "")
+        table.add_row(each.name, *cells)
+    return table
+
+
+def verdict(found: list[Any]) -> str:
+    r"""Whether anything beats the majority class, in plain words."""
+    majority, prior, *recipes = found
+    best = max(recipes, key=lambda each: float(each.accuracy.mean()))
+    gain, uncertain = best.gain(majority)
+    sure = gain > 2 * uncertain and math.isfinite(uncertain)
+    told = f"the most accurate, {best.name}, gains {gain:+.2%} over the majority class, standard error {uncertain:.2%}"
+    error = min(recipes, key=lambda each: float(each.mse.mean()))
+    also = f"the least error, {error.name}, is {float(error.mse.mean()):.4f} against {float(prior.mse.mean()):.4f}"
+    return (
+        f"{told}: {'that is more than chance' if sure else 'nothing here beats it beyond chance'}\n"
+        f"{also} for who knows the share of survivors alone"
+    )
+
+
+def main() -> None:
+    parser = Parser("Reproduces the author's notebook, then does what it could not afford.")
+    parser.add_function_arguments(reproduce, as_group=False)
+    reproduce(**parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+r"""Trains a grid of learning rates, momenta, seeds and epochs in one go: python scripts/sweep.py --help."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
+
+from nnmath.command_line import Parser, run_folder, stop, usage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Activation = Literal["sigmoid", "tanh", "relu", "identity"]
+Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
+SHOWN = 5
+HPARAMS = 500
+
+
+def sweep(
+    dataset: str = "breast_cancer",
+    features: list[str] | None = None,
+    target: str | None = None,
+    samples: PositiveInt = 400,
+    noise: NonNegativeFloat = 0.1,
+    split: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.6, 0.2, 0.2),
+    batch_size: PositiveInt | None = None,
+    neurons: PositiveInt | list[PositiveInt] = 4,
+    hidden: Activation = "sigmoid",
+    output: Activation = "sigmoid",
+    learning_rate: tuple[PositiveFloat, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+    momentum: tuple[Momentum, ...] = (0.0, 0.9),  # type: ignore[valid-type]  # a type made at run time
+    seeds: PositiveInt = 10,
+    seed: Seed = 0,  # type: ignore[valid-type]  # likewise
+    epochs: tuple[PositiveInt, ...] = (10, 30, 100, 300, 1000),
+    schedule: Literal["constant", "cosine"] = "constant",
+    eta_min: NonNegativeFloat = 0.0,
+    precision: Literal["32-true", "64-true"] = "32-true",
+    compile: bool = False,
+    log_dir: str = "lightning_logs",
+) -> None:
+    r"""Trains every combination in one stack of networks, by the equations alone.
+
+    Args:
+        dataset: breast_cancer, xor, moons, circles, spirals, gaussians or a .csv file
+        features: columns to learn from, as '[a, b]'; for breast_cancer and .csv
+        target: column to predict; for .csv
+        samples: how many samples to draw; for xor to gaussians
+        noise: how much noise to add to them
+        split: shares of training, validation and test rows
+        batch_size: rows of a batch; all of them if not given
+        neurons: neurons of the hidden layers, as 4 or '[8, 8]'; '[]' for no such layer
+        hidden: activation of the hidden layers: sigmoid, tanh, relu or identity
+        output: activation of the last layer, likewise
+        learning_rate: learning rates η, as '[0.1, 0.3]'
+        momentum: momenta m, likewise
+        seeds: how many seeds; each is what it is to train.py, of the weights, the split, the batches and the noise
+        seed: the first of them
+        epochs: numbers of epochs, as '[100, 1000]'
+        schedule: constant, or cosine as in train.py
+        eta_min: η that the cosine ends at
+        precision: of the arithmetic: 32-true or 64-true
+        compile: whether torch.compile may help, which takes some seconds first
+        log_dir: folder for the runs
+    """
+    options = dict(locals())
+    layers = [neurons] if isinstance(neurons, int) else list(neurons)
+    with usage(MemoryError), usage():
+        for name in ("learning_rate", "momentum", "epochs"):
+            if not options[name] or len(set(options[name])) < len(options[name]):
+                raise ValueError(f"{name} must be a list of different values, at least one, got {options[name]}")
+        if schedule == "cosine" and eta_min > min(learning_rate):
+            raise ValueError(f"eta_min must not exceed a learning rate, got {eta_min=}, {min(learning_rate)=}")
+        if seed + seeds > 2**32:
+            raise ValueError(f"seed + seeds must be at most 2³², got {seed=}, {seeds=}")
+        from nnmath.datasets import load
+
+        table = load(dataset, features, target, samples, noise, seed)
+        if table.classes is None and output != "identity":
+            raise ValueError(f"target {table.target!r} is a number, not one of two classes: add --output identity")
+
+    import torch
+
+    from nnmath.data import DataModule
+    from nnmath.sweep import Grid, Shape, summary
+    from nnmath.sweep import sweep as trained_on
+
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+
+    def data(seed: int) -> DataModule:
+        return DataModule(load(dataset, features, target, samples, noise, seed), batch_size, split, seed, dtype)
+
+    grid = Grid(learning_rate, momentum, range(seed, seed + seeds), epochs, schedule, eta_min)
+    shape = Shape(layers, hidden, output)
+    with usage(RuntimeError), usage():
+        data(seed)
+    sizes = "-".join(map(str, [len(table.features), *layers, 1]))
+    print(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(epochs)} epochs", flush=True)
+    run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
+    with usage(RuntimeError), usage():
+        rows, interrupted = trained_on(grid, data, shape, compile, progress=True)
+    best = summary(rows)
+    try:
+        (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
+        rows.to_csv(run / "results.csv", index=False, lineterminator="\n")
+        (run / "results.json").write_text(json.dumps(finite(rows), indent=1) + "\n")
+        log(run, rows, best, schedule)
+    except OSError as error:
+        stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
+    show(best)
+    if not interrupted:
+        print(on_test_rows(grid, best, data, shape, table.classes is not None))
+    print(f"results: {run / 'results.csv'}")
+    print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
+    if interrupted:
+        reached = f"epoch {rows.epochs.max()}"
+        stop(f"interrupted: the results are those until {reached}, of {len(rows)} rows", code=1)
+
+
+def finite(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    r"""The rows for JSON, which has neither nan nor inf: they become null."""
+    import math
+
+    records: list[dict[str, Any]] = rows.to_dict("records")
+    return [
+        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()}
+        for record in records
+    ]
+
+
+def show(best: pd.DataFrame) -> None:
+    r"""The best configurations as a table."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("η", "momentum", "epochs", "validation loss", "± over seeds", "diverged")
+    for row in best.head(SHOWN).itertuples():
+        numbers = f"{row.learning_rate:g}", f"{row.momentum:g}", f"{row.epochs}"
+        spread = "" if row.spread != row.spread else f"{row.spread:.4f}"
+        table.add_row(*numbers, f"{row.val_loss:.4f}", spread, f"{row.diverged} of {row.seeds}" if row.diverged else "")
+    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    worst = best[best.diverged > 0]
+    if len(worst):
+        print(f"{len(worst)} of {len(best)} configurations diverged, the smallest η at {worst.learning_rate.min():g}")
+
+
+def on_test_rows(grid: Any, best: pd.DataFrame, data: Any, shape: Any, classes: bool) -> str:
+    r"""What the best configuration gives on the test rows, which had no part in finding it."""
+    import torch
+
+    from nnmath.equations import ACTIVATIONS, error, forward
+    from nnmath.sweep import networks
+
+    first = best.iloc[0]
+    found = networks(grid, float(first.learning_rate), float(first.momentum), int(first.epochs), data, shape)
+    activations = [ACTIVATIONS[shape.hidden]] * len(shape.neurons) + [ACTIVATIONS[shape.output]]
+    losses, hits = [], []
+    for seed, layers in zip(grid.seeds, found, strict=True):
+        x, y = (rows.mT for rows in data(seed).test.tensors)
+        output = forward(x, layers, activations)[-1]
+        losses.append(float(error(output, y)))
+        hits.append(float(((output > 0.5) == (y > 0.5)).double().mean()))
+    loss, accuracy = (torch.tensor(values, dtype=torch.float64) for values in (losses, hits))
+
+    def spread(values: torch.Tensor) -> str:
+        return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(values) > 1 else "")
+
+    told = f"η = {first.learning_rate:g}, momentum {first.momentum:g}, {int(first.epochs)} epochs"
+    text = f"best: {told}; on the test rows: loss {spread(loss)}"
+    return text + (f", accuracy {spread(accuracy)}" if classes else "")
+
+
+def log(run: Path, rows: pd.DataFrame, best: pd.DataFrame, schedule: str) -> None:
+    r"""Writes the sweep to TensorBoard: figures and curves over η, and each configuration in the HParams tab."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    from nnmath.figures import curve_over_rates, heat_map
+
+    with SummaryWriter(str(run)) as writer:
+        for momentum, part in best.groupby("momentum"):
+            grid = part.pivot(index="learning_rate", columns="epochs", values="val_loss")
+            costs = grid.to_numpy().T
+            figure = heat_map(grid.index.to_numpy(), grid.columns.to_numpy(), costs, "validation loss, mean over seeds")
+            writer.add_figure(f"validation_loss/momentum_{momentum:g}", figure)
+            curves = {f"{epochs} epochs": cost for epochs, cost in zip(grid.columns, costs, strict=True)}
+            figure = curve_over_rates(grid.index.to_numpy(), curves, "validation loss, mean over seeds")
+            writer.add_figure(f"validation_loss_over_learning_rate/momentum_{momentum:g}", figure)
+            for epochs, cost in zip(grid.columns, costs, strict=True):
+                for k, value in enumerate(cost):  # the step is the rate's place in the list
+                    tag = f"validation_loss_over_learning_rate/momentum_{momentum:g}_epochs_{epochs}"
+                    writer.add_scalar(tag, value, global_step=k)
+        for row in best.head(HPARAMS).itertuples():
+            chosen = {"learning_rate": row.learning_rate, "momentum": row.momentum, "epochs": int(row.epochs)}
+            metrics = {"loss/val": row.val_loss, "loss/val_spread": row.spread, "loss/train": row.train_loss}
+            name = f"learning_rate_{row.learning_rate:g}_momentum_{row.momentum:g}_epochs_{row.epochs}"
+            metrics = {key: float(value) for key, value in metrics.items() if value == value}
+            writer.add_hparams(
+                chosen | {"schedule": schedule}, metrics | {"diverged": int(row.diverged)}, run_name=name
+            )
+    if len(best) > HPARAMS:
+        print(f"the HParams tab has the best {HPARAMS} of {len(best)} configurations; the files have them all")
+
+
+def main() -> None:
+    parser = Parser("Trains a grid of learning rates, momenta, seeds and numbers of epochs in one go.")
+    parser.add_argument("--config", action="config", help="a YAML file of these options")
+    parser.add_function_arguments(sweep, as_group=False)
+    with usage():
+        options = parser.parse_args()
+    sweep(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
+
+
+if __name__ == "__main__":
+    main()

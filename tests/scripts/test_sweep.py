@@ -1,0 +1,122 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "sweep.py"
+QUICK = ["--dataset", "moons", "--samples", "60", "--seeds", "2"]
+QUICK += ["--learning_rate", "[0.1,1]", "--momentum", "[0,0.9]", "--epochs", "[3,10]"]
+
+
+def sweep(folder, *options):
+    command = [sys.executable, SCRIPT, *map(str, options)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    process = sweep(folder, *QUICK)
+    assert process.returncode == 0, process.stderr
+    return folder, process
+
+
+def test_prints_the_best_with_its_spread(swept):
+    _, process = swept
+    assert process.stderr == ""
+    assert process.stdout.startswith("2-4-1 on moons: 8 networks, up to 10 epochs\n")
+    best = re.search(
+        r"best: η = (\S+), momentum (\S+), (\d+) epochs; on the test rows: loss \S+ ± \S+, acc", process.stdout
+    )
+    rows = pd.read_csv(swept[0] / "lightning_logs/sweep_moons/version_0/results.csv")
+    means = rows.groupby(["learning_rate", "momentum", "epochs"]).val_loss.mean()
+    assert tuple(map(float, best.groups())) == pytest.approx(means.idxmin())
+
+
+def test_the_files_hold_every_network(swept):
+    run = swept[0] / "lightning_logs/sweep_moons/version_0"
+    rows = pd.read_csv(run / "results.csv")
+    assert len(rows) == 2 * 2 * 2 * 2
+    assert json.loads((run / "results.json").read_text()) == rows.to_dict("records")
+    assert yaml.safe_load((run / "config.yaml").read_text())["learning_rate"] == [0.1, 1.0]
+
+
+def test_two_runs_give_the_same_bytes(swept, tmp_path):
+    assert sweep(tmp_path, *QUICK).returncode == 0
+    csv = "lightning_logs/sweep_moons/version_0/results.csv"
+    assert (tmp_path / csv).read_bytes() == (swept[0] / csv).read_bytes()
+
+
+def test_tensorboard_has_figures_curves_and_a_run_for_each_configuration(swept):
+    run = swept[0] / "lightning_logs/sweep_moons/version_0"
+    events = EventAccumulator(str(run), size_guidance={"images": 0})
+    events.Reload()
+    images = {f"{group}/momentum_{m}" for m in ("0", "0.9") for group in ("validation_loss", CURVE)}
+    assert set(events.Tags()["images"]) == images
+    assert all(events.Images(tag)[0].width == 500 for tag in images)
+    rows = pd.read_csv(run / "results.csv")
+    rows = rows[(rows.momentum == 0.9) & (rows.epochs == 10)]
+    curve = events.Scalars(f"{CURVE}/momentum_0.9_epochs_10")
+    assert [event.step for event in curve] == [0, 1]
+    assert [event.value for event in curve] == pytest.approx(rows.groupby("learning_rate").val_loss.mean().tolist())
+    configurations = [path for path in run.iterdir() if path.is_dir()]
+    assert len(configurations) == 8
+    one = EventAccumulator(str(run / "learning_rate_1_momentum_0.9_epochs_10"))
+    one.Reload()
+    assert one.Scalars("loss/val")[-1].value == pytest.approx(curve[1].value)
+    assert "_hparams_/session_start_info" in one.Tags()["tensors"] or one.summary_metadata
+
+
+CURVE = "validation_loss_over_learning_rate"
+
+
+def test_ctrl_c_reports_what_there_is(tmp_path):
+    command = [sys.executable, SCRIPT, "--dataset", "moons", "--seeds", "3", "--epochs", "[20,100000000]"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("2-4-1 on moons: 48 networks")
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(r"sweep.py: error: interrupted: the results are those until epoch \d+, of \d+ rows\n", errors)
+    assert "validation loss" in out
+    rows = pd.read_csv(tmp_path / "lightning_logs/sweep_moons/version_0/results.csv")
+    assert rows.epochs.min() == 20
+    assert len(rows) == 2 * 48
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--learning_rate []", "learning_rate must be a list of different values, at least one"),
+        ("--learning_rate [0.1,0.1]", "learning_rate must be a list of different values"),
+        ("--learning_rate [-1]", 'option "learning_rate": '),
+        ("--momentum [1]", 'option "momentum": '),
+        ("--epochs [0]", 'option "epochs": '),
+        ("--seeds 0", 'option "seeds": '),
+        ("--schedule step", 'option "schedule": '),
+        ("--schedule cosine --eta_min 0.5", "eta_min must not exceed a learning rate"),
+        ("--dataset mnist", "dataset must be one of"),
+        ("--epoch [3]", "unrecognized arguments: --epoch"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path, options, message):
+    process = sweep(tmp_path, *options.split())
+    assert process.returncode == 2
+    assert re.fullmatch(f"sweep.py: error: .*{re.escape(message)}.*\n", process.stderr)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_log_dir_that_is_a_file(tmp_path):
+    (tmp_path / "logs").write_text("mine")
+    process = sweep(tmp_path, *QUICK, "--log_dir", "logs")
+    assert process.returncode == 1
+    assert re.fullmatch("sweep.py: error: log_dir: nothing can be written to logs/.*\n", process.stderr)

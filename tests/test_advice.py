@@ -1,0 +1,80 @@
+import math
+import os
+
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, mean_squared_error
+
+from nnmath.advice import FOLDS, NOTEBOOKS, Recipe, Scores, advice, cross_validated, same_split, scores
+from nnmath.notebook import Data, Part, read
+
+HABERMAN = os.environ.get("HABERMAN_CSV")
+
+
+def drawn(learnable):
+    """As many rows and survivors as the real data have, in an order of their own."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.rand(3, 306, generator=generator, dtype=torch.float64)
+    rank = (x[0] + x[1] if learnable else torch.rand(306, generator=generator)).argsort()
+    y = torch.zeros(1, 306, dtype=torch.float64)
+    y[0, rank[81:]] = 1
+    cuts = slice(0, 266), slice(266, 286), slice(286, 306)
+    return Data(*(Part(x[:, cut], y[:, cut]) for cut in cuts))
+
+
+def test_scores_are_scikit_learns():
+    output, target = torch.rand(4, 1, 30), torch.randint(2, (4, 1, 30)).float()
+    found = scores("any", output, target)
+    for i in range(4):
+        assert float(found.mse[i]) == pytest.approx(mean_squared_error(target[i, 0], output[i, 0]) / 2)
+        assert float(found.accuracy[i]) == pytest.approx(accuracy_score(target[i, 0], output[i, 0] > 0.5))
+
+
+def test_the_gains_error_is_nadeaus_and_bengios():
+    a, b = (Scores("", torch.zeros(4), torch.tensor(values)) for values in ([0.9, 0.7, 0.8, 0.8], [0.5] * 4))
+    gain, uncertain = a.gain(b, test_share=1 / 5)
+    assert gain == pytest.approx(0.3)
+    variance = (0.1**2 + 0.1**2) / 3
+    assert uncertain == pytest.approx(math.sqrt(variance * (1 / 4 + 1 / 4)))
+
+
+@pytest.mark.parametrize("learnable", [True, False])
+def test_what_can_be_learned_beats_the_majority_class_and_noise_does_not(learnable):
+    recipe = Recipe("quick", 300, {"learning_rate": 3.0, "momentum": 0.9, "schedule": "cosine"})
+    majority, prior, found = cross_validated(drawn(learnable), [recipe], repeats=2)
+    assert found.accuracy.shape == (2 * FOLDS,)
+    torch.testing.assert_close(majority.accuracy, torch.full_like(majority.accuracy, 25 / 34))
+    torch.testing.assert_close(majority.mse, torch.full_like(majority.mse, 9 / 34 / 2))
+    torch.testing.assert_close(prior.mse, torch.full_like(prior.mse, 25 * 9 / 34**2 / 2))
+    gain, uncertain = found.gain(majority)
+    assert (gain > 5 * uncertain) is learnable
+
+
+def test_no_row_is_trained_on_and_tested_on(monkeypatch):
+    seen = []
+    data = drawn(True)
+
+    def outputs(self, train_part, test_x, seeds, progress=False):
+        seen.append((train_part, test_x))
+        return torch.zeros(len(test_x), 1, test_x.shape[-1], dtype=torch.float64)
+
+    monkeypatch.setattr(Recipe, "outputs", outputs)
+    cross_validated(data, [NOTEBOOKS], repeats=2)
+    ((train_part, test_x),) = seen
+    assert train_part.x.shape == (2 * FOLDS, 3, 272)
+    assert test_x.shape == (2 * FOLDS, 3, 34)
+    every = {tuple(column) for column in data.whole.x.T.tolist()}
+    for trained, tested in zip(train_part.x, test_x, strict=True):
+        columns = [{tuple(column) for column in part.T.tolist()} for part in (trained, tested)]
+        assert not columns[0] & columns[1]
+        assert columns[0] | columns[1] == every
+
+
+@pytest.mark.skipif(not HABERMAN, reason="HABERMAN_CSV does not name a copy of Haberman's survival data")
+def test_on_the_notebooks_own_split():
+    data = read(HABERMAN)
+    theirs = same_split(data, NOTEBOOKS, seeds=[0])
+    assert float(theirs.mse[0]) == pytest.approx(0.125, abs=1e-6)
+    assert float(theirs.accuracy[0]) == 0.75  # of the majority class: 15 of the 20 survive
+    ours = same_split(data, advice(epochs=500)[1], seeds=range(3))
+    assert (ours.mse < 0.1).all()

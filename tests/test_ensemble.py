@@ -1,0 +1,319 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from accuracy import relative_difference
+from runs import fit
+
+from nnmath import ensemble
+from nnmath.batches import Batches
+from nnmath.data import DataModule
+from nnmath.datasets import moons
+from nnmath.ensemble import initial, member, stacked, train
+from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, cosine_annealing, error, forward
+from nnmath.equations import training_step as step
+from nnmath.network import Network
+from nnmath.training import TrainingModule
+
+CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5}
+"""Of the largest parameter, after some hundred epochs; the one tolerance between a stack and a network alone."""
+
+
+def problem(dtype=torch.float64, n=40, n_in=2, n_out=1):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(n_in, n, generator=generator, dtype=torch.float64).to(dtype)
+    return x, torch.rand(n_out, n, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def alone(layers, x, y, epochs, rate, momentum, activations=(SIGMOID, SIGMOID), reduction="mean"):
+    """One network by one training_step after the other; rate is a function of the epoch."""
+    velocities = at_rest(layers)
+    for t in range(epochs):
+        layers, velocities = step(x, y, layers, velocities, activations, rate(t), momentum, reduction)
+    return layers
+
+
+def assert_same(layers, expected):
+    for layer, other in zip(layers, expected, strict=True):
+        for a, b in zip(layer, other, strict=True):
+            assert relative_difference(a, b) <= CLOSE[b.dtype]
+
+
+def columns(rows):
+    return [tensor.mT.contiguous() for tensor in rows.tensors]
+
+
+class TestInitial:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("sizes", [(2, 4, 1), (3, 5, 2, 7)])
+    def test_is_the_modules_to_the_last_bit(self, sizes, dtype):
+        stack = initial(sizes, seeds=[7, 0, 3], dtype=dtype)
+        for i, seed in enumerate([7, 0, 3]):
+            torch.manual_seed(seed)
+            for layer, linear in zip(member(stack, i), Network(sizes, dtype=dtype).linears, strict=True):
+                assert torch.equal(layer.weight, linear.weight)
+                assert torch.equal(layer.bias, linear.bias)
+
+    def test_leaves_the_random_numbers_that_come_next(self):
+        torch.manual_seed(1)
+        expected = torch.rand(3)
+        torch.manual_seed(1)
+        initial((2, 4, 1), range(5))
+        assert torch.equal(torch.rand(3), expected)
+
+    def test_refuses_what_is_none(self):
+        with pytest.raises(ValueError, match="seeds must have at least one"):
+            initial((2, 4, 1), [])
+        with pytest.raises(ValueError, match="sizes must be"):
+            initial((2,), [0])
+
+
+class TestEachNetworkIsAsIfAlone:
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    @pytest.mark.parametrize("schedule", ["constant", "cosine"])
+    def test_with_its_own_rate_and_momentum(self, dtype, schedule):
+        x, y = problem(dtype)
+        stack = initial((2, 4, 1), range(7), dtype)
+        rates = torch.linspace(0.1, 3, 7, dtype=dtype)
+        momenta = torch.linspace(0, 0.9, 7, dtype=dtype)
+        trained = train(
+            stack, x, y, epochs=150, learning_rate=rates, momentum=momenta, schedule=schedule, eta_min=0.01
+        ).layers
+        for i in range(7):
+
+            def rate(t, i=i):
+                eta = float(rates[i])
+                return eta if schedule == "constant" else cosine_annealing(t, 150, eta, 0.01)
+
+            assert_same(member(trained, i), alone(member(stack, i), x, y, 150, rate, float(momenta[i])))
+
+    @pytest.mark.parametrize(
+        ("sizes", "activations", "reduction"),
+        [((3, 2), (TANH,), "mean"), ((3, 5, 4, 2), (TANH, RELU, IDENTITY), "sum"), ((3, 1, 2), (SIGMOID, TANH), "sum")],
+        ids=["one layer", "three layers", "width 1"],
+    )
+    def test_of_any_shape(self, sizes, activations, reduction):
+        x, y = problem(n_in=3, n_out=2)
+        stack = initial(sizes, range(5), torch.float64)
+        options = {"activations": activations, "reduction": reduction}
+        trained = train(stack, x, y, epochs=50, learning_rate=0.01, momentum=0.5, **options).layers
+        for i in range(5):
+            assert_same(member(trained, i), alone(member(stack, i), x, y, 50, lambda t: 0.01, 0.5, **options))
+
+    def test_on_data_of_its_own(self):
+        x, y = zip(*(problem(n_in=k + 2) for k in range(3)), strict=True)
+        x = torch.stack([data[:2] for data in x])
+        y = torch.stack([target.roll(k) for k, target in enumerate(y)])
+        stack = initial((2, 4, 1), range(3), torch.float64)
+        trained = train(stack, x, y, epochs=60, learning_rate=1.0, validation=(x.flip(0), y.flip(0)))
+        for i in range(3):
+            layers = alone(member(stack, i), x[i], y[i], 60, lambda t: 1.0, 0.0)
+            assert_same(member(trained.layers, i), layers)
+            on_others = error(forward(x[2 - i], layers, (SIGMOID, SIGMOID))[-1], y[2 - i])
+            assert float(trained.val_cost[0, i]) == pytest.approx(float(on_others), rel=1e-10)
+
+    @pytest.mark.parametrize("threads", [1, 2])
+    @pytest.mark.parametrize("m", [1, 2, 5, 64])
+    def test_however_the_stack_is_split(self, monkeypatch, threads, m):
+        monkeypatch.setattr(ensemble, "CACHE", 3 * 7 * 40 * 8)  # three networks of 2-4-1 on 40 samples
+        torch.set_num_threads(threads)
+        x, y = problem()
+        stack = initial((2, 4, 1), range(m), torch.float64)
+        rates = torch.linspace(0.1, 3, m, dtype=torch.float64)
+        trained = train(stack, x, y, epochs=20, learning_rate=rates, record=range(21), validation=(x, y))
+        assert torch.get_num_threads() == threads
+        assert trained.train_cost.shape == trained.val_cost.shape == (21, m)
+        for i in range(m):
+            layers = alone(member(stack, i), x, y, 20, lambda t, i=i: float(rates[i]), 0.0)
+            assert_same(member(trained.layers, i), layers)
+        torch.testing.assert_close(trained.train_cost, trained.val_cost, rtol=1e-12, atol=0)
+
+    def test_the_stack_that_it_began_with_stays(self):
+        x, y = problem()
+        stack = initial((2, 4, 1), range(3), torch.float64)
+        before = [tensor.clone() for layer in stack for tensor in layer]
+        train(stack, x, y, epochs=5, learning_rate=1.0)
+        assert all(map(torch.equal, before, [tensor for layer in stack for tensor in layer]))
+
+
+@pytest.mark.parametrize("batch_size", [None, 32])
+@pytest.mark.parametrize(("precision", "dtype"), [("64-true", torch.float64), ("32-true", torch.float32)])
+def test_a_member_is_the_network_that_lightning_trains(tmp_path, batch_size, precision, dtype):
+    data = DataModule(moons(samples=150), batch_size, seed=4, dtype=dtype)
+    torch.manual_seed(4)
+    module = TrainingModule(learning_rate=0.7, momentum=0.8, eta_min=0.05)
+    trainer = fit(module, data, tmp_path, max_epochs=100, precision=precision)
+    torch.manual_seed(4)
+    start = TrainingModule().to(dtype).network.linears  # Lightning draws in float32
+    layers = [Layer(linear.weight.detach(), linear.bias.detach()) for linear in start]
+    stack = stacked([layers, layers])
+    trained = train(
+        stack,
+        *columns(data.train),
+        epochs=100,
+        learning_rate=torch.tensor([0.7, 0.1], dtype=dtype),
+        momentum=0.8,
+        schedule="cosine",
+        eta_min=0.05,
+        batches=None if batch_size is None else data.batches(),
+        validation=columns(data.val),
+    )
+    expected = [Layer(linear.weight.detach(), linear.bias.detach()) for linear in module.network.linears]
+    assert_same(member(trained.layers, 0), expected)
+    assert float(trained.val_cost[0, 0]) == pytest.approx(float(trainer.callback_metrics["loss/val"]), rel=1e-5)
+
+
+class TestRecords:
+    def test_costs_after_the_epochs_asked_for(self):
+        x, y = problem()
+        x_val, y_val = problem(n=11)
+        stack = initial((2, 4, 1), range(4), torch.float64)
+        options = {"learning_rate": 2.0, "validation": (x_val, y_val)}
+        trained = train(stack, x, y, epochs=30, record=[30, 0, 7, 7], **options)
+        assert trained.epochs == [0, 7, 30]
+        assert trained.done == 30
+        for row, epochs in enumerate(trained.epochs):
+            layers = train(stack, x, y, epochs=epochs, **options).layers
+            for cost, (inputs, target) in ((trained.train_cost, (x, y)), (trained.val_cost, (x_val, y_val))):
+                output = forward(inputs, layers, (SIGMOID, SIGMOID))[-1]
+                expected = error(output, target.expand_as(output))
+                torch.testing.assert_close(cost[row], expected, rtol=1e-12, atol=0)
+
+    def test_of_mini_batches_it_is_the_cost_of_all_samples(self):
+        x, y = problem()
+        stack = initial((2, 4, 1), range(2), torch.float64)
+        trained = train(stack, x, y, epochs=3, learning_rate=1.0, batches=Batches(40, 16, seed=1), record=[0, 3])
+        output = forward(x, stack, (SIGMOID, SIGMOID))[-1]
+        torch.testing.assert_close(trained.train_cost[0], error(output, y.expand_as(output)), rtol=1e-12, atol=0)
+
+    def test_the_last_alone_unless_told(self):
+        x, y = problem()
+        trained = train(initial((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0)
+        assert trained.epochs == [4]
+        assert trained.val_cost is None
+
+    def test_none_at_all(self):
+        x, y = problem()
+        trained = train(initial((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0, record=[])
+        assert trained.train_cost.shape == (0, 1)
+
+
+def test_a_network_that_diverges_is_reported_and_disturbs_no_other():
+    x, y = problem()
+    stack = initial((2, 4, 1), [0, 0, 1, 1], torch.float64)
+    rates = torch.tensor([0.1, 1e300, 0.2, 1e200], dtype=torch.float64)
+    options = {"activations": (IDENTITY, IDENTITY), "record": [0, 50]}
+    trained = train(stack, x, y, epochs=50, learning_rate=rates, **options)
+    assert trained.diverged.tolist() == [False, True, False, True]
+    assert not trained.train_cost[1, [1, 3]].isfinite().any()
+    tame = [Layer(weight[[0, 2]], bias[[0, 2]]) for weight, bias in stack]
+    apart = train(tame, x, y, epochs=50, learning_rate=rates[[0, 2]], **options)
+    assert_same([Layer(w[[0, 2]], b[[0, 2]]) for w, b in trained.layers], apart.layers)
+
+
+PROGRAM = """
+import sys, time, torch
+from nnmath import ensemble
+x, y = torch.randn(2, 50), torch.rand(1, 50)
+stack = ensemble.initial((2, 4, 1), range(30))
+try:
+    print("ready", flush=True)
+    ensemble.train(stack, x, y, epochs=10**9, learning_rate=0.1, record=range(0, 10**6, 5))
+except ensemble.Interrupted as stop:
+    trained = stop.trained
+    layers = ensemble.train(stack, x, y, epochs=trained.done, learning_rate=0.1).layers
+    same = all(torch.allclose(a, b) for p, q in zip(layers, trained.layers) for a, b in zip(p, q))
+    print(trained.done > 0, trained.epochs[-1] == trained.done, bool(trained.train_cost.isfinite().all()), same)
+"""
+
+
+def test_ctrl_c_keeps_what_there_is():
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1.5)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert out == "True True True True\n"
+
+
+class TestCompile:
+    def test_gives_the_same_networks(self):
+        x, y = problem(torch.float32)
+        stack = initial((2, 4, 1), range(50))
+        rates = torch.linspace(0.1, 3, 50)
+        options = {"epochs": 40, "learning_rate": rates, "momentum": 0.9, "record": [0, 40]}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, while it compiles
+            compiled = train(stack, x, y, compile=True, **options)
+        eager = train(stack, x, y, **options)
+        assert_same(compiled.layers, eager.layers)
+        torch.testing.assert_close(compiled.train_cost, eager.train_cost, rtol=1e-5, atol=0)
+
+    def test_goes_on_without_a_compiler_after_a_warning(self, tmp_path):
+        program = (
+            "import torch, warnings\nfrom nnmath.ensemble import initial, train\n"
+            "x, y = torch.randn(2, 50), torch.rand(1, 50)\n"
+            "with warnings.catch_warnings(record=True) as caught:\n"
+            "    warnings.simplefilter('always')\n"
+            "    trained = train(initial((2, 4, 1), range(3)), x, y, epochs=3, learning_rate=0.1, compile=True)\n"
+            "ours = [str(w.message) for w in caught if str(w.message).startswith('compile=True')]\n"
+            "assert len(ours) == 1 and '\\n' not in ours[0], ours\n"
+            "print(ours[0]); print(trained.train_cost.isfinite().all().item())\n"
+        )
+        environment = os.environ | {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        process = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert process.returncode == 0, process.stderr
+        assert "torch.compile does not work here" in process.stdout
+        assert process.stdout.endswith("going on without it\nTrue\n")
+
+
+class TestRefuses:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"epochs": -1}, "epochs must lie in"),
+            ({"learning_rate": -0.1}, r"learning_rate must lie in \[0, inf\), got -0.1"),
+            ({"learning_rate": torch.tensor([0.1, math.nan, 0.1])}, r"learning_rate must lie in \[0, inf\), got nan"),
+            ({"learning_rate": torch.zeros(2)}, r"learning_rate must be a number or one for each of the 3 networks"),
+            ({"momentum": 1.0}, r"momentum must lie in \[0, 1.0\), got 1.0"),
+            ({"schedule": "step"}, "schedule must be 'constant' or 'cosine', got 'step'"),
+            ({"schedule": "cosine", "eta_min": 0.5}, "eta_min must not exceed the learning rate"),
+            ({"activations": (SIGMOID,)}, "activations must be one for each of the 2 layers, got 1"),
+            ({"record": [11]}, "record must lie in 0 ... epochs = 10, got 11 to 11"),
+            ({"reduction": "max"}, "reduction must be 'mean' or 'sum'"),
+            ({"x": torch.zeros(3, 5)}, r"x must have shape \(2, n\) or \(3, 2, n\), .* got \(3, 5\)"),
+            ({"x": torch.zeros(2, 0)}, r"x must have shape .* got \(2, 0\)"),
+            ({"target": torch.zeros(5)}, r"target must have shape \(1, n\)"),
+            ({"target": torch.zeros(1, 4)}, "x and target must have as many samples, got 5 and 4"),
+            ({"x": torch.zeros(2, 5).double()}, "x must be torch.float32 on cpu as the layers, got torch.float64"),
+            ({"validation": (torch.zeros(2, 5), torch.zeros(1, 4))}, "validation x and validation target must have as"),
+            ({"layers": member(initial((2, 4, 1), [0]), 0)}, "layers must be a stack"),
+            ({"layers": initial((2, 4, 1), range(3))[::-1]}, r"layers\[1\] must have weight \(3, out, 1\)"),
+        ],
+    )
+    def test_in_one_line(self, changes, message):
+        arguments = {"layers": initial((2, 4, 1), range(3)), "x": torch.zeros(2, 5), "target": torch.zeros(1, 5)}
+        arguments |= {"epochs": 10, "learning_rate": 0.1} | changes
+        layers, x, target = (arguments.pop(name) for name in ("layers", "x", "target"))
+        with pytest.raises(ValueError, match=message) as caught:
+            train(layers, x, target, **arguments)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_it_is_the_same():
+    x, y = problem()
+    stack = initial((2, 4, 1), range(100), torch.float64)
+    rates = torch.linspace(0.1, 3, 100, dtype=torch.float64)
+    here = train(stack, x, y, epochs=100, learning_rate=rates)
+    stack_there = [Layer(weight.cuda(), bias.cuda()) for weight, bias in stack]
+    there = train(stack_there, x.cuda(), y.cuda(), epochs=100, learning_rate=rates.cuda())
+    assert_same([Layer(weight.cpu(), bias.cpu()) for weight, bias in there.layers], here.layers)

@@ -1,0 +1,146 @@
+"""The notebook's figures; where HABERMAN_CSV names the data."""
+
+import math
+import os
+from itertools import pairwise
+from pathlib import Path
+from urllib.error import URLError
+
+import mpmath
+import numpy as np
+import pytest
+import sklearn.datasets
+import torch
+
+from nnmath import notebook
+from nnmath.notebook import (
+    PUBLISHED_EPOCHS,
+    PUBLISHED_FINAL,
+    PUBLISHED_SWEEP,
+    RATES,
+    final,
+    one_epoch_to_50_digits,
+    read,
+    start,
+    trained,
+)
+
+HABERMAN = os.environ.get("HABERMAN_CSV")
+with_data = pytest.mark.skipif(not HABERMAN, reason="HABERMAN_CSV does not name a copy of Haberman's survival data")
+
+
+def test_the_start_is_numpys_legacy_generators():
+    np.random.seed(1)
+    drawn = [np.round(np.random.uniform(size=size), 1) for size in ((3, 5), (1, 5), (5, 1), (1, 1))]
+    (w_i, b_i), (w_o, b_o) = start()
+    for tensor, array in zip((w_i.T, b_i[None], w_o.T, b_o[None]), drawn, strict=True):
+        assert np.array_equal(tensor.numpy(), array)
+
+
+def by_numpy(data, rate, epochs, record):
+    """The notebook's procedure, an independent implementation: rows, NumPy, a loop."""
+    (w_i, b_i), (w_o, b_o) = [(weight.numpy().T.copy(), bias.numpy()[None].copy()) for weight, bias in start()]
+    (x, y), (x_val, y_val) = ((part.x.numpy().T, part.y.numpy().T) for part in (data.train, data.val))
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    found = {}
+    for t in range(epochs + 1):
+        if t in record:
+            output = sigmoid(sigmoid(x_val @ w_i + b_i) @ w_o + b_o)
+            found[t] = float(np.sum((output - y_val) ** 2) / (2 * len(y_val)))
+        h = sigmoid(x @ w_i + b_i)
+        output = sigmoid(h @ w_o + b_o)
+        delta_o = (output - y) * output * (1 - output)
+        delta_i = delta_o @ w_o.T * h * (1 - h)
+        w_o, b_o = w_o - rate * h.T @ delta_o, b_o - rate * delta_o.sum(0, keepdims=True)
+        w_i, b_i = w_i - rate * x.T @ delta_i, b_i - rate * delta_i.sum(0, keepdims=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def data():
+    return read(HABERMAN)
+
+
+@with_data
+class TestPublished:
+    def test_the_data(self, data):
+        assert [part.x.shape for part in data] == [(3, 266), (3, 20), (3, 20)]
+        assert data.whole.x.max(1).values.tolist() == [1, 1, 1]
+        assert data.whole.y.sum() == 225
+        assert data.test.y.sum() == 15
+
+    def test_the_sweep_to_the_last_digits_that_float64_has(self, data):
+        """16 or 17 digits are printed: the last ones are the order of summation, 4 units of float64 at most."""
+        costs = trained(data.train, RATES, 1, validation=data.val).val_cost[0]
+        truths = one_epoch_to_50_digits(data, list(PUBLISHED_SWEEP))
+        for (rate, printed), truth in zip(PUBLISHED_SWEEP.items(), truths, strict=True):
+            value, unit = float(costs[RATES.index(rate)]), math.ulp(float(printed))
+            assert abs(value - float(printed)) <= 5 * unit
+            assert abs(float((mpmath.mpf(value) - truth) / unit)) <= 5
+            assert abs(float((mpmath.mpf(printed) - truth) / unit)) <= 3  # the published ones are no closer
+            assert round(value, 15) == pytest.approx(round(float(printed), 15), abs=1.1e-15)
+
+    def test_the_epochs_to_every_printed_digit_until_5000(self, data):
+        record = list(PUBLISHED_EPOCHS)
+        costs = trained(data.train, [0.1], 8000, record, validation=data.val).val_cost[:, 0].tolist()
+        for (epochs, printed), value in zip(PUBLISHED_EPOCHS.items(), costs, strict=True):
+            if epochs <= 5000:
+                assert round(value, 8) == float(printed), epochs
+            else:
+                assert value == pytest.approx(float(printed), abs=1e-5)
+
+    def test_the_final_network(self, data):
+        found = final(data)
+        for name, printed in PUBLISHED_FINAL.items():
+            assert round(found[name], len(printed) - 2) == float(printed)
+
+    def test_its_optimum_is_not_where_it_says(self, data):
+        costs = trained(data.train, RATES, 1, validation=data.val).val_cost[0]
+        assert RATES[int(costs.argmin())] == 0.46
+
+    @pytest.mark.parametrize("rate", [0.07, 0.33, 0.46])
+    def test_rates_and_epochs_that_are_not_listed(self, data, rate):
+        record = [1, 4, 37, 150, 300]
+        costs = trained(data.train, [rate], 300, record, validation=data.val).val_cost[:, 0].tolist()
+        assert costs == pytest.approx(list(by_numpy(data, rate, 300, record).values()), rel=1e-9)
+
+    @pytest.mark.parametrize("changed", ["30,64,1,2\n", "", "a,b\n"])
+    def test_another_file_is_refused(self, tmp_path, data, changed):
+        lines = Path(HABERMAN).read_text().splitlines(keepends=True)
+        (tmp_path / "other.csv").write_text("".join([changed, *lines[1:]]))
+        with pytest.raises(ValueError, match="other.csv is not haberman.csv of 306 rows"):
+            read(tmp_path / "other.csv")
+
+    def test_line_ends_do_not_matter(self, tmp_path, data):
+        (tmp_path / "crlf.csv").write_bytes(Path(HABERMAN).read_bytes().replace(b"\n", b"\r\n"))
+        assert all(torch.equal(a.x, b.x) for a, b in zip(read(tmp_path / "crlf.csv"), data, strict=True))
+
+
+def test_published_figures_are_in_order():
+    assert len(PUBLISHED_SWEEP) == 10
+    assert len(PUBLISHED_EPOCHS) == 22
+    assert all(a < b for a, b in pairwise(PUBLISHED_EPOCHS))
+    assert set(PUBLISHED_SWEEP) <= set(RATES)
+    assert len(RATES) == 90
+
+
+def test_a_file_that_is_not_there():
+    with pytest.raises(ValueError, match=r"nowhere.csv cannot be read: No such file"):
+        read("nowhere.csv")
+
+
+def test_the_download_checks_the_bytes(monkeypatch, tmp_path):
+    asked = {}
+
+    def fetch(url, **options):
+        asked.update(options, url=url)
+        raise URLError("no network")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_file", fetch)
+    with pytest.raises(OSError, match="no network"):
+        notebook.download(tmp_path)
+    assert asked["url"].endswith("/jbrownlee/Datasets/master/haberman.csv")
+    assert asked["sha256"] == notebook.SHA256
