@@ -18,6 +18,7 @@ from nnmath.notebook import (
     PUBLISHED_FINAL,
     PUBLISHED_SWEEP,
     RATES,
+    Part,
     final,
     one_epoch_to_50_digits,
     read,
@@ -101,11 +102,18 @@ class TestPublished:
         costs = trained(data.train, RATES, 1, validation=data.val).val_cost[0]
         assert RATES[int(costs.argmin())] == 0.46
 
-    @pytest.mark.parametrize("rate", [0.07, 0.33, 0.46])
-    def test_rates_and_epochs_that_are_not_listed(self, data, rate):
-        record = [1, 4, 37, 150, 300]
-        costs = trained(data.train, [rate], 300, record, validation=data.val).val_cost[:, 0].tolist()
-        assert costs == pytest.approx(list(by_numpy(data, rate, 300, record).values()), rel=1e-9)
+    def test_rates_and_epochs_that_are_not_listed(self, data):
+        """To 1e-9 wherever the procedure has such digits: at some rates NumPy itself, its rows reversed, loses them."""
+        record, rates = [1, 4, 37, 150, 300], RATES[1::3]
+        costs = trained(data.train, rates, 300, record, validation=data.val).val_cost.numpy()
+        turned = data._replace(train=Part(data.train.x.flip(1), data.train.y.flip(1)))
+        theirs, again = (
+            np.array([list(by_numpy(rows, rate, 300, record).values()) for rate in rates]).T for rows in (data, turned)
+        )
+        settled = abs(again - theirs) <= 1e-10 * theirs
+        assert settled[:3].all()
+        assert settled.mean(1).min() > 0.8
+        assert (abs(costs - theirs) <= 1e-9 * theirs)[settled].all()
 
     @pytest.mark.parametrize("changed", ["30,64,1,2\n", "", "a,b\n"])
     def test_another_file_is_refused(self, tmp_path, data, changed):
