@@ -49,8 +49,8 @@ from nnmath.progress import epochs_bar
 
 Schedule = Literal["constant", "cosine"]
 
-CACHE = 1 << 19
-r"""Bytes that the layers' values of a chunk may take: half of what a core keeps close at hand, for there are copies."""
+CACHE = 1 << 21
+r"""Bytes that the layers' values of a chunk may take: what a core keeps close at hand, by measurement."""
 MEMORY = 1 << 28
 r"""The same where there is no such cache, on a GPU."""
 GLANCE = 0.2
@@ -206,16 +206,22 @@ def train(
         epochs, schedule, eta_min, tuple(activations), reduction, batches, {t: k for k, t in enumerate(recorded)}
     )
     workers = torch.get_num_threads() if device.type == "cpu" else 1
-    chunks = split(plan, layers, x, target, validation, rates, momenta, workers)
+    whole, chunks = split(plan, layers, x, target, validation, rates, momenta, workers)
     with one_thread_each(workers), epochs_bar(epochs, shown=progress) as advanced_to:
         if compile and epochs:
             compile_step(plan, chunks[0])
-        done, interrupted = advance(chunks, epochs, workers, advanced_to)
+        done, last, interrupted = advance(chunks, epochs, workers, advanced_to)
     at = [*(t for t in recorded if t < done), *([done] if done in recorded or interrupted else [])]
     if at and at[-1] == done:
         for chunk in chunks:
-            chunk.record(len(at) - 1)
-    trained = together(chunks, m, at, done)
+            chunk.record(len(at) - 1, chunk.states[last][0])
+    trained = Trained(
+        [Layer(weight[:m].clone(), bias[:m].clone()) for weight, bias in whole.states[last][0]],
+        at,
+        whole.train_cost[: len(at), :m].clone(),
+        None if validation is None else whole.val_cost[: len(at), :m].clone(),
+        done,
+    )
     if interrupted:
         raise Interrupted(trained)
     return trained
@@ -334,7 +340,7 @@ class Plan:
 
 @dataclass
 class Chunk:
-    r"""Some networks of a stack, and how far they are."""
+    r"""Some networks of a stack, and how far they are: views of the whole stack's tensors, which is a chunk as well."""
 
     plan: Plan
     x: Tensor
@@ -342,18 +348,18 @@ class Chunk:
     validation: tuple[Tensor, Tensor] | None
     learning_rate: Tensor
     momentum: Tensor
-    layers: list[Layer]
-    velocities: list[Layer]
+    states: tuple[State, State]
+    r"""one is read while the other is written"""
     train_cost: Tensor
     val_cost: Tensor
 
     @torch.no_grad()
-    def advanced(self, start: int, stop: int, halt: Event) -> State:
-        r"""Its layers and velocities after the epochs from start to stop; the costs are recorded on the way."""
-        plan, layers, velocities = self.plan, self.layers, self.velocities
+    def advance(self, start: int, stop: int, last: int, halt: Event) -> None:
+        r"""Takes ``states[last]`` from epoch start to stop, into the other; the costs are recorded on the way."""
+        plan, (layers, velocities) = self.plan, self.states[last]
         for t in range(start, stop):
             if halt.is_set():
-                break
+                return
             row = plan.recorded.get(t)
             eta = plan.learning_rate(t, self.learning_rate)
             if row is not None:
@@ -364,17 +370,19 @@ class Chunk:
                 )
                 if row is not None and plan.batches is None:
                     self.train_cost[row] = error(output, target)
-        return layers, velocities
+        for parts, others in zip((layers, velocities), self.states[1 - last], strict=True):
+            for layer, other in zip(parts, others, strict=True):
+                other.weight.copy_(layer.weight)
+                other.bias.copy_(layer.bias)
 
     @torch.no_grad()
-    def record(self, row: int, layers: Sequence[Layer] | None = None, training: bool = True) -> None:
+    def record(self, row: int, layers: Sequence[Layer], training: bool = True) -> None:
         r"""Measures the costs: those of the validation samples and, unless they come for free, of those to train on."""
-        layers, activations = layers or self.layers, self.plan.activations
         if training:
-            self.train_cost[row] = error(forward(self.x, layers, activations)[-1], self.target)
+            self.train_cost[row] = error(forward(self.x, layers, self.plan.activations)[-1], self.target)
         if self.validation is not None:
             x, target = self.validation
-            self.val_cost[row] = error(forward(x, layers, activations)[-1], target)
+            self.val_cost[row] = error(forward(x, layers, self.plan.activations)[-1], target)
 
 
 def split(
@@ -386,90 +394,95 @@ def split(
     rates: Tensor,
     momenta: Tensor,
     workers: int,
-) -> list[Chunk]:
-    r"""Chunks of equal size that fit the cache, as many for each worker; the last network fills up the last one."""
+) -> tuple[Chunk, list[Chunk]]:
+    r"""The whole stack, and chunks of it of equal size that fit the cache, as many for each worker.
+
+    The last network is there several times, if need be, to fill up the last chunk.
+    """
     m = len(rates)
     neurons = layers[0].weight.shape[-1] + sum(bias.shape[-1] for _, bias in layers)
     n = x.shape[-1] if plan.batches is None else min(plan.batches.batch_size, x.shape[-1])
     room = CACHE if x.device.type == "cpu" else MEMORY
     count = -(-m // max(1, room // (neurons * n * x.element_size())))
     size = -(-m // min(m, workers * -(-count // workers)))
-    chunks = []
-    for start in range(0, m, size):
+    total = -(-m // size) * size
 
-        def part(tensor: Tensor, start: int = start) -> Tensor:
-            cut = tensor[start : start + size]
-            return torch.cat([cut, cut[-1:].expand(size - len(cut), *cut.shape[1:])]) if len(cut) < size else cut
+    def full(tensor: Tensor) -> Tensor:
+        return torch.cat([tensor, tensor[-1:].expand(total - m, *tensor.shape[1:])])
 
-        def samples(tensor: Tensor, part: Callable[[Tensor], Tensor] = part) -> Tensor:
-            return part(tensor) if tensor.ndim == 3 else tensor
+    def samples(tensor: Tensor) -> Tensor:
+        return full(tensor) if tensor.ndim == 3 and total > m else tensor
 
-        def targets(tensor: Tensor, samples: Callable[[Tensor], Tensor] = samples) -> Tensor:
-            return samples(tensor).expand(size, *tensor.shape[-2:])
+    def targets(tensor: Tensor) -> Tensor:
+        return samples(tensor).expand(total, *tensor.shape[-2:])
 
-        own = [Layer(part(weight), part(bias)) for weight, bias in layers]
-        costs = torch.full((len(plan.recorded) + 1, size), math.nan, dtype=x.dtype, device=x.device)
-        chunks.append(
-            Chunk(
-                plan,
-                samples(x),
-                targets(target),
-                None if validation is None else (samples(validation[0]), targets(validation[1])),
-                part(rates),
-                part(momenta),
-                own,
-                at_rest(own),
-                costs,
-                costs.clone(),
-            )
-        )
-    return chunks
+    start = [Layer(full(weight), full(bias)) for weight, bias in layers]
+    states = [(start if k == 0 else at_rest(start), at_rest(start)) for k in range(2)]
+    costs = torch.full((2, len(plan.recorded) + 1, total), math.nan, dtype=x.dtype, device=x.device)
+    whole = Chunk(
+        plan,
+        samples(x),
+        targets(target),
+        None if validation is None else (samples(validation[0]), targets(validation[1])),
+        full(rates),
+        full(momenta),
+        (states[0], states[1]),
+        *costs,
+    )
+    return whole, [part(whole, slice(i, i + size)) for i in range(0, total, size)]
 
 
-def together(chunks: Sequence[Chunk], m: int, at: list[int], done: int) -> Trained:
-    r"""The chunks as one stack of M networks."""
-    layers = [
-        Layer(*(torch.cat(parts)[:m].clone() for parts in zip(*same, strict=True)))
-        for same in zip(*(chunk.layers for chunk in chunks), strict=True)
-    ]
-    train_cost = torch.cat([chunk.train_cost[: len(at)] for chunk in chunks], 1)[:, :m].clone()
-    val_cost = torch.cat([chunk.val_cost[: len(at)] for chunk in chunks], 1)[:, :m].clone()
-    return Trained(layers, at, train_cost, None if chunks[0].validation is None else val_cost, done)
+def part(whole: Chunk, cut: slice) -> Chunk:
+    r"""Some of the networks, as views."""
+
+    def of_stack(tensor: Tensor) -> Tensor:
+        return tensor[cut] if tensor.ndim == 3 else tensor
+
+    def of_layers(layers: Sequence[Layer]) -> list[Layer]:
+        return [Layer(weight[cut], bias[cut]) for weight, bias in layers]
+
+    (first, v), (second, w) = whole.states
+    return Chunk(
+        whole.plan,
+        of_stack(whole.x),
+        whole.target[cut],
+        None if whole.validation is None else (of_stack(whole.validation[0]), whole.validation[1][cut]),
+        whole.learning_rate[cut],
+        whole.momentum[cut],
+        ((of_layers(first), of_layers(v)), (of_layers(second), of_layers(w))),
+        whole.train_cost[:, cut],
+        whole.val_cost[:, cut],
+    )
 
 
 # --- running them ----------------------------------------------------------------------------------------------------
 
 
-def advance(chunks: Sequence[Chunk], epochs: int, workers: int, advanced_to: Callable[[int], None]) -> tuple[int, bool]:
+def advance(
+    chunks: Sequence[Chunk], epochs: int, workers: int, advanced_to: Callable[[int], None]
+) -> tuple[int, int, bool]:
     r"""Trains all chunks, a stretch of epochs at a time.
 
     Returns:
-        The number of epochs done by all of them, and whether that is not all for Ctrl-C was pressed.
+        The number of epochs done by all of them, which of their states that is, and whether Ctrl-C was pressed.
     """
-    done, halt, interrupted = 0, Event(), False
-    states: tuple[int, list[State]] = 0, [(chunk.layers, chunk.velocities) for chunk in chunks]
-    with ThreadPoolExecutor(workers) as pool:
+    reached, halt = (0, 0), Event()
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         stretch = 1
         try:
-            while done < epochs:
-                begun, until = time.perf_counter(), min(epochs, done + stretch)
-                n = len(chunks)
-                states = until, list(pool.map(Chunk.advanced, chunks, [done] * n, [until] * n, [halt] * n))
-                done = committed(chunks, states)
-                advanced_to(done)
+            while reached[0] < epochs:
+                (done, last), begun = reached, time.perf_counter()
+                until = min(epochs, done + stretch)
+                for _ in pool.map(lambda chunk, args=(done, until, last, halt): chunk.advance(*args), chunks):
+                    pass  # an error of a chunk's is raised here
+                reached = until, 1 - last
+                advanced_to(until)
                 quicker = GLANCE / max(time.perf_counter() - begun, 1e-9)
                 stretch = max(1, int(stretch * min(4.0, quicker)))
         except KeyboardInterrupt:
             halt.set()
-            interrupted = True
-    return committed(chunks, states), interrupted
-
-
-def committed(chunks: Sequence[Chunk], states: tuple[int, list[State]]) -> int:
-    r"""Hands the chunks their states, and returns the number of epochs that they are after."""
-    for chunk, state in zip(chunks, states[1], strict=True):
-        chunk.layers, chunk.velocities = state
-    return states[0]
+            return *reached, True
+    return *reached, False
 
 
 @contextmanager
@@ -493,12 +506,12 @@ def fused(device: str) -> Callable[..., tuple[Tensor, list[Layer], list[Layer]]]
 
 def compile_step(plan: Plan, chunk: Chunk) -> None:
     r"""Lets torch.compile fuse a chunk's update, for all chunks are alike; without it where that does not work."""
-    function, velocities = fused(chunk.x.device.type), at_rest(chunk.layers)
+    function, (layers, velocities) = fused(chunk.x.device.type), chunk.states[0]
     try:
         with torch.no_grad():
             for x, target in plan.batches_of(0, chunk.x, chunk.target):
                 rates = chunk.learning_rate, chunk.momentum
-                function(x, target, chunk.layers, velocities, *rates, plan.activations, plan.reduction)
+                function(x, target, layers, velocities, *rates, plan.activations, plan.reduction)
     except Exception as error:  # whatever a compiler, or its absence, comes to
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         warnings.warn(f"compile=True: torch.compile does not work here ({reason}); going on without it", stacklevel=3)

@@ -90,7 +90,7 @@ def stacks_by(networks: int, steps: int) -> dict[str, tuple[Callable[[], object]
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 266, generator=generator), torch.randint(2, (1, 266), generator=generator).float()
     stack, rates = initial((2, 4, 1), range(networks)), torch.linspace(0.01, 1, networks)
-    epochs = max(3, steps // 4)
+    epochs = 2 * steps
     threads = torch.get_num_threads()
 
     def by_numpy() -> None:
@@ -169,7 +169,7 @@ def sizes_of_stacks(most: int, rounds: int) -> None:
 
     x, y = torch.randn(2, 266), torch.randint(2, (1, 266)).float()
     sizes = [10**k for k in range(2, 9) if 10**k <= most]
-    epochs = {m: max(2, 200_000 // m) for m in sizes}
+    epochs = {m: max(5, 200_000 // m) for m in sizes}
     stacks = {m: initial((2, 4, 1), range(m)) for m in sizes}
 
     def run(m: int) -> Callable[[], object]:
