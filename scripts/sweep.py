@@ -19,7 +19,6 @@ Activation = Literal["sigmoid", "tanh", "relu", "identity"]
 Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
 SHOWN = 5
-HPARAMS = 500
 
 
 def sweep(
@@ -109,7 +108,7 @@ def sweep(
         (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
         rows.to_csv(run / "results.csv", index=False, lineterminator="\n")
         (run / "results.json").write_text(json.dumps(finite(rows), indent=1) + "\n")
-        log(run, rows, best, schedule)
+        log(run, best, schedule)
     except OSError as error:
         stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
     show(best)
@@ -177,9 +176,14 @@ def on_test_rows(grid: Any, best: pd.DataFrame, data: Any, shape: Any, classes: 
     return text + (f", accuracy {spread(accuracy)}" if classes else "")
 
 
-def log(run: Path, rows: pd.DataFrame, best: pd.DataFrame, schedule: str) -> None:
-    r"""Writes the sweep to TensorBoard: figures and curves over η, and each configuration in the HParams tab."""
+def log(run: Path, best: pd.DataFrame, schedule: str) -> None:
+    r"""Writes the sweep to TensorBoard: figures and curves over η, and a run for each η and momentum, over the epochs.
+
+    The HParams tab has those runs. With one for each number of epochs they would soon be more than 40, of which
+    TensorBoard shows none until they are ticked one by one.
+    """
     from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
 
     from nnmath.figures import curve_over_rates, heat_map
 
@@ -196,16 +200,22 @@ def log(run: Path, rows: pd.DataFrame, best: pd.DataFrame, schedule: str) -> Non
                 for k, value in enumerate(cost):  # the step is the rate's place in the list
                     tag = f"validation_loss_over_learning_rate/momentum_{momentum:g}_epochs_{epochs}"
                     writer.add_scalar(tag, value, global_step=k)
-        for row in best.head(HPARAMS).itertuples():
-            chosen = {"learning_rate": row.learning_rate, "momentum": row.momentum, "epochs": int(row.epochs)}
-            metrics = {"loss/val": row.val_loss, "loss/val_spread": row.spread, "loss/train": row.train_loss}
-            name = f"learning_rate_{row.learning_rate:g}_momentum_{row.momentum:g}_epochs_{row.epochs}"
-            metrics = {key: float(value) for key, value in metrics.items() if value == value}
-            writer.add_hparams(
-                chosen | {"schedule": schedule}, metrics | {"diverged": int(row.diverged)}, run_name=name
+    for (eta, momentum), part in best.groupby(["learning_rate", "momentum"]):
+        with SummaryWriter(str(run / f"learning_rate_{eta:g}_momentum_{momentum:g}")) as writer:
+            curves = part.sort_values("epochs").set_index("epochs")[["val_loss", "spread", "train_loss", "diverged"]]
+            curves = curves.rename(
+                columns={"val_loss": "loss/val", "spread": "loss/val_spread", "train_loss": "loss/train"}
             )
-    if len(best) > HPARAMS:
-        print(f"the HParams tab has the best {HPARAMS} of {len(best)} configurations; the files have them all")
+            first = part.iloc[0]
+            least = {"best/loss": float(first.val_loss), "best/epochs": float(first.epochs)}
+            chosen = {"learning_rate": float(eta), "momentum": float(momentum), "schedule": schedule}
+            for summary in hparams(chosen, dict.fromkeys([*curves, *least], 0.0)):
+                writer.file_writer.add_summary(summary)
+            for tag, curve in curves.items():
+                for epochs, value in curve.items():
+                    writer.add_scalar(str(tag), value, global_step=epochs)
+            for tag, value in least.items():
+                writer.add_scalar(tag, value)
 
 
 def main() -> None:

@@ -67,12 +67,13 @@ def test_tensorboard_has_figures_curves_and_a_run_for_each_configuration(swept):
     curve = events.Scalars(f"{CURVE}/momentum_0.9_epochs_10")
     assert [event.step for event in curve] == [0, 1]
     assert [event.value for event in curve] == pytest.approx(rows.groupby("learning_rate").val_loss.mean().tolist())
-    configurations = [path for path in run.iterdir() if path.is_dir()]
-    assert len(configurations) == 8
-    one = EventAccumulator(str(run / "learning_rate_1_momentum_0.9_epochs_10"))
+    configurations = [path.name for path in run.iterdir() if path.is_dir()]
+    assert sorted(configurations) == [f"learning_rate_{eta}_momentum_{m}" for eta in ("0.1", "1") for m in ("0", "0.9")]
+    one = EventAccumulator(str(run / "learning_rate_1_momentum_0.9"))
     one.Reload()
+    assert [event.step for event in one.Scalars("loss/val")] == [3, 10]
     assert one.Scalars("loss/val")[-1].value == pytest.approx(curve[1].value)
-    assert "_hparams_/session_start_info" in one.Tags()["tensors"] or one.summary_metadata
+    assert set(one.PluginTagToContent("hparams")) >= {"_hparams_/experiment", "_hparams_/session_start_info"}
 
 
 CURVE = "validation_loss_over_learning_rate"
