@@ -182,7 +182,8 @@ def log(run: Path, every: Trained) -> None:
     from nnmath.notebook import RATES
 
     rates, costs = np.array(RATES), cost(every).numpy()
-    epochs = np.unique(np.geomspace(1, every.done, 120).round().astype(int))
+    best = costs.argmin() // len(rates)
+    epochs = np.union1d(np.geomspace(1, every.done, 120).round().astype(int), max(1, best))
     chosen = [k for k in (1, 10, 100, 1000, every.done) if k <= every.done]
     label = "validation error"
     try:
