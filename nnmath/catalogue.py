@@ -418,7 +418,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "B7",
         "Backpropagation",
         "both cases at once, Case 2 with the wₒ from before the update; repeated for epochs",
-        (eq.training_step, eq.backward),
+        (eq.training_step, eq.descend, eq.backward),
         normal(**NETWORK),
         lambda **inputs: flat(trained_by_hand(**inputs, steps=3 * T, momentum=MOMENTUM)),
         lambda **inputs: network_by_torch(**inputs, steps=3 * T, momentum=MOMENTUM),

@@ -24,7 +24,7 @@ r"""Those that have a part which needs the notebook's data."""
 
 def main() -> None:
     parser = Parser("Shows the article's other claims, and its errata, by experiments.")
-    parser.add_argument("--only", nargs="+", choices=NAMES, help="names of experiments; all of them if not given")
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"which of {', '.join(NAMES)}")
     parser.add_argument("--csv", type=str, help="a copy of haberman.csv; it is downloaded if not given")
     parser.add_argument("--log_dir", type=str, default="lightning_logs", help="folder for the run")
     options = parser.parse_args()

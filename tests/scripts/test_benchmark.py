@@ -7,13 +7,23 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
 
 def test_prints_a_ratio_for_every_competitor(tmp_path):
-    command = [sys.executable, SCRIPT, "--rounds", "1", "--steps", "3", "--epochs", "3"]
-    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    sizes = ["--rounds", "1", "--steps", "3", "--epochs", "3", "--networks", "20", "--most", "1000"]
+    process = subprocess.run(
+        [sys.executable, SCRIPT, *sizes], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
     assert process.returncode == 0, process.stderr
-    ratios = re.findall(r"│ ([^│]+?) +│ +([\d.e+]+) +│ +([\d.]+) +│", process.stdout)
+    ratios = re.findall(r"│ ([^│]+?) +│ +([\d.e+]+) +│ +([\d.e+]+) +│", process.stdout)
     names = [name for name, _, _ in ratios]
-    assert names[0].startswith("autograd")
+    compiled = sum("torch.compile" in name for name in names)
+    assert compiled in (0, 2)  # none where there is no compiler
+    assert names[:3] == [
+        "the notebook's procedure in NumPy, a network at a time",
+        "autograd and torch's SGD, a network at a time",
+        "the stack",
+    ]
+    assert {"100", "1,000"} < set(names)
     assert names[-1].startswith("train.py's")
-    assert len(names) in (5, 6)  # one fewer where there is no compiler
+    assert len([name for name in names if "jax" not in name]) == 10 + compiled
     assert all(float(time) > 0 and float(ratio) > 0 for _, time, ratio in ratios)
+    assert re.search(r"peak memory of the process so far, torch included: \d+ MiB", process.stdout)
     assert not any(tmp_path.iterdir())
