@@ -283,7 +283,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 
 @pytest.mark.parametrize("batch_size", [None, 64])
 def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
-    options = ["--epochs", 120, "--checkpoint_every", 20, "--dataset", "moons"]
+    options = ["--epochs", 300, "--checkpoint_every", 20, "--dataset", "moons"]
     options += ["--batch_size", batch_size] if batch_size else []
     assert train(tmp_path, *options, "--log_dir", "whole").returncode == 0
     process = subprocess.Popen([sys.executable, SCRIPT, *map(str, options), "--log_dir", "killed"], cwd=tmp_path)
@@ -291,7 +291,7 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
     wait_for(killed / "checkpoints" / "last.ckpt")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 20 <= epochs_done(killed) < 120
+    assert 20 <= epochs_done(killed) < 300
     resumed = train(tmp_path, "--resume", "killed/moons/version_0")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stderr == ""
@@ -302,4 +302,4 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
     assert scalars(killed) == scalars(whole)
     again = train(tmp_path, "--resume", "killed/moons/version_0")
     assert again.returncode == 2
-    assert again.stderr == "train.py: error: killed/moons/version_0 is finished: all of its 120 epochs are done\n"
+    assert again.stderr == "train.py: error: killed/moons/version_0 is finished: all of its 300 epochs are done\n"
