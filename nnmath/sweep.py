@@ -9,8 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from nnmath.chunks import Schedule
 from nnmath.data import DataModule
-from nnmath.ensemble import Interrupted, Schedule, Trained, initial, train
+from nnmath.ensemble import Interrupted, Trained, initial, train
 from nnmath.equations import ACTIVATIONS, Layer
 from nnmath.network import ActivationName
 

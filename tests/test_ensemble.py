@@ -10,7 +10,7 @@ import torch
 from accuracy import relative_difference
 from runs import fit
 
-from nnmath import ensemble
+from nnmath import chunks
 from nnmath.batches import Batches
 from nnmath.data import DataModule
 from nnmath.datasets import moons
@@ -120,7 +120,7 @@ class TestEachNetworkIsAsIfAlone:
     @pytest.mark.parametrize("threads", [1, 2])
     @pytest.mark.parametrize("m", [1, 2, 5, 64])
     def test_however_the_stack_is_split(self, monkeypatch, threads, m):
-        monkeypatch.setattr(ensemble, "CACHE", 3 * 7 * 40 * 8)  # three networks of 2-4-1 on 40 samples
+        monkeypatch.setattr(chunks, "CACHE", 3 * 7 * 40 * 8)  # three networks of 2-4-1 on 40 samples
         torch.set_num_threads(threads)
         x, y = problem()
         stack = initial((2, 4, 1), range(m), torch.float64)
@@ -218,7 +218,7 @@ def test_a_network_that_diverges_is_reported_and_disturbs_no_other():
 
 PROGRAM = """
 import sys, time, torch
-from nnmath import ensemble
+from nnmath import chunks
 x, y = torch.randn(2, 50), torch.rand(1, 50)
 stack = ensemble.initial((2, 4, 1), range(30))
 try:

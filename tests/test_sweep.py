@@ -5,11 +5,11 @@ import pytest
 import torch
 from runs import fit
 
-from nnmath import ensemble
 from nnmath import sweep as module
 from nnmath.data import DataModule
 from nnmath.datasets import moons
-from nnmath.ensemble import Interrupted
+from nnmath.ensemble import Interrupted, initial
+from nnmath.equations import SIGMOID, error, forward
 from nnmath.sweep import Grid, Shape, networks, summary, sweep
 from nnmath.training import TrainingModule
 
@@ -40,7 +40,7 @@ def test_each_row_is_the_run_of_train_py(tmp_path, schedule, batch_size):
         learning_rate=2.0, momentum=0.5, eta_min=0.1 if schedule == "cosine" else 2.0
     ).double()  # a cosine from η to η is constant
     with torch.no_grad():
-        for linear, layer in zip(run.network.linears, ensemble.initial((2, 4, 1), [8], torch.float64), strict=True):
+        for linear, layer in zip(run.network.linears, initial((2, 4, 1), [8], torch.float64), strict=True):
             linear.weight.copy_(layer.weight[0])
             linear.bias.copy_(layer.bias[0])
     trainer = fit(run, data(8, batch_size), tmp_path, max_epochs=10, precision="64-true")
@@ -100,6 +100,6 @@ def test_the_networks_of_a_configuration_are_trained_anew():
     rows, _ = sweep(grid, data)
     for seed, layers in zip(grid.seeds, found, strict=True):
         x, y = (tensor.mT for tensor in data(seed).val.tensors)
-        output = ensemble.forward(x, layers, (ensemble.SIGMOID, ensemble.SIGMOID))[-1]
+        output = forward(x, layers, (SIGMOID, SIGMOID))[-1]
         row = rows[(rows.learning_rate == 2.0) & (rows.momentum == 0.9) & (rows.seed == seed) & (rows.epochs == 30)]
-        assert float(ensemble.error(output, y)) == pytest.approx(row.val_loss.item(), rel=1e-9)
+        assert float(error(output, y)) == pytest.approx(row.val_loss.item(), rel=1e-9)
