@@ -217,8 +217,8 @@ def test_a_network_that_diverges_is_reported_and_disturbs_no_other():
 
 
 PROGRAM = """
-import sys, time, torch
-from nnmath import chunks
+import torch
+from nnmath import ensemble
 x, y = torch.randn(2, 50), torch.rand(1, 50)
 stack = ensemble.initial((2, 4, 1), range(30))
 try:
