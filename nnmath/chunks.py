@@ -144,7 +144,7 @@ def split(
     """
     m = len(rates)
     neurons = layers[0].weight.shape[-1] + sum(bias.shape[-1] for _, bias in layers)
-    n = x.shape[-1] if plan.batches is None else min(plan.batches.batch_size, x.shape[-1])
+    n = max(x.shape[-1], 0 if validation is None else validation[0].shape[-1])
     room = CACHE if x.device.type == "cpu" else MEMORY
     count = -(-m // max(1, room // (neurons * n * x.element_size())))
     size = -(-m // min(m, workers * -(-count // workers)))

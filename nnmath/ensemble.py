@@ -111,6 +111,7 @@ def member(layers: Sequence[Layer], i: int) -> list[Layer]:
     return [Layer(weight[i], bias[i]) for weight, bias in layers]
 
 
+@torch.no_grad()
 def train(
     layers: Sequence[Layer],
     x: Tensor,
@@ -172,11 +173,16 @@ def train(
     if schedule not in ("constant", "cosine"):
         raise ValueError(f"schedule must be 'constant' or 'cosine', got {schedule!r}")
     require.between(0, math.inf, below=True, epochs=epochs, eta_min=eta_min)
+    if batches is not None and (batches.n != x.shape[-1] or batches.batch_size < 1):
+        raise ValueError(f"batches must be of the {x.shape[-1]} samples, got {batches.n=}, {batches.batch_size=}")
     rates = of_each(m, dtype, device, math.inf, learning_rate=learning_rate)
     momenta = of_each(m, dtype, device, 1.0, momentum=momentum)
     if schedule == "cosine" and bool((rates < eta_min).any()):
         raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {float(rates.min())=}")
     recorded = sorted({epochs} if record is None else set(record))
+    fractions = [t for t in (epochs, *recorded) if t % 1]
+    if fractions:
+        raise ValueError(f"epochs and record must be whole numbers, got {fractions[0]}")
     if recorded and not 0 <= recorded[0] <= recorded[-1] <= epochs:
         raise ValueError(f"record must lie in 0 ... epochs = {epochs}, got {recorded[0]} to {recorded[-1]}")
 
@@ -219,6 +225,8 @@ def of_one_kind(
     if not layers or layers[0].weight.ndim != 3:
         raise ValueError("layers must be a stack: weights of shape (M, out, in), biases of shape (M, out)")
     m, _, n_in = layers[0].weight.shape
+    if m == 0:
+        raise ValueError("layers must be a stack of at least one network, got none")
     dtype, device = layers[0].weight.dtype, layers[0].weight.device
     if not dtype.is_floating_point:
         raise ValueError(f"layers must be of floating point, got {dtype}")

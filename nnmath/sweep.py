@@ -76,17 +76,23 @@ def sweep(
     Returns:
         A row for each network and number of epochs, in the order of the grid: learning_rate, momentum, epochs, seed,
         the loss E of its training and its validation rows, and whether it has diverged; and whether Ctrl-C ended it, so
-        that only what was done by then is there.
+        that only what was done by then is there: the stacks that were finished, or of the very first one, under a
+        constant learning rate, the epochs.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before there was anything.
     """
     tables: list[pd.DataFrame] = []
     interrupted = False
     for seeds, epochs, record in trainings(grid, data(grid.seeds[0])):
         try:
-            trained = train_grid(grid, seeds, epochs, record, data, shape, compile, progress)
-        except Interrupted as stop:
-            trained, interrupted = stop.trained, True
-        tables.append(table(grid, seeds, trained))
-        if interrupted:
+            tables.append(table(grid, seeds, train_grid(grid, seeds, epochs, record, data, shape, compile, progress)))
+        except KeyboardInterrupt as stop:
+            interrupted = True
+            if not tables:
+                if grid.schedule == "cosine" or not isinstance(stop, Interrupted) or not stop.trained.done:
+                    raise
+                tables.append(table(grid, seeds, stop.trained))
             break
     rows = pd.concat(tables, ignore_index=True)
     return rows.sort_values([*KEYS, "seed"], ignore_index=True), interrupted
@@ -129,8 +135,8 @@ def train_grid(
     x_val, y_val = columns([module.val.tensors for module in modules])
     sizes = [x.shape[-2], *shape.neurons, 1]
     stack = [
-        Layer(weight.repeat_interleave(each, 0), bias.repeat_interleave(each, 0))
-        for weight, bias in initial(sizes, seeds, dtype)
+        Layer(weight.repeat_interleave(each, 0).to(dtype), bias.repeat_interleave(each, 0).to(dtype))
+        for weight, bias in initial(sizes, seeds)  # in float32, as Lightning does
     ]
     eta, m = (torch.tensor(values, dtype=dtype) for values in (grid.learning_rates, grid.momenta))
     return train(

@@ -53,9 +53,7 @@ def reproduce(
         console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", here))
         found = cross_validated(data, [NOTEBOOKS, *advice()], repeats, progress=True)
     except Interrupted as interrupted:
-        stop(f"interrupted after {interrupted.trained.done} epochs of a training", code=1)
-    except KeyboardInterrupt:
-        stop("interrupted", code=1)
+        stop(f"interrupted after {interrupted.trained.done} epochs of a training; what was printed stands", code=1)
     console.print(scores_table(f"nine-fold cross-validation, {repeats} times", found, found[0]))
     print(verdict(found))
     print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
@@ -168,7 +166,8 @@ def optimum(every: Trained) -> str:
     epochs, k = divmod(int(costs.argmin()), len(RATES))
     first = int(costs[1].argmin())
     return (
-        f"least validation error {float(costs[epochs, k]):.6f} at η = {RATES[k]:.2f} after {epochs} epochs; "
+        f"least validation error {float(costs[epochs, k]):.6f} at η = {RATES[k]:.2f} after {epochs} epochs (rounding grows "
+        f"with the epochs where η is large: on another number of threads it may be another); "
         f"after one epoch, where the notebook looked, {float(costs[1, first]):.6f} at η = {RATES[first]:.2f}"
     )
 
@@ -231,7 +230,11 @@ def verdict(found: list[Any]) -> str:
 def main() -> None:
     parser = Parser("Reproduces the author's notebook, then does what it could not afford.")
     parser.add_function_arguments(reproduce, as_group=False)
-    reproduce(**parser.parse_args())
+    options = parser.parse_args()
+    try:
+        reproduce(**options)
+    except KeyboardInterrupt:
+        stop("interrupted", code=1)
 
 
 if __name__ == "__main__":

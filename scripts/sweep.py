@@ -32,11 +32,11 @@ def sweep(
     neurons: PositiveInt | list[PositiveInt] = 4,
     hidden: Activation = "sigmoid",
     output: Activation = "sigmoid",
-    learning_rate: tuple[PositiveFloat, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
-    momentum: tuple[Momentum, ...] = (0.0, 0.9),  # type: ignore[valid-type]  # a type made at run time
+    learning_rate: PositiveFloat | tuple[PositiveFloat, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+    momentum: Momentum | tuple[Momentum, ...] = (0.0, 0.9),  # type: ignore[valid-type]  # a type made at run time
     seeds: PositiveInt = 10,
     seed: Seed = 0,  # type: ignore[valid-type]  # likewise
-    epochs: tuple[PositiveInt, ...] = (10, 30, 100, 300, 1000),
+    epochs: PositiveInt | tuple[PositiveInt, ...] = (10, 30, 100, 300, 1000),
     schedule: Literal["constant", "cosine"] = "constant",
     eta_min: NonNegativeFloat = 0.0,
     precision: Literal["32-true", "64-true"] = "32-true",
@@ -56,11 +56,11 @@ def sweep(
         neurons: neurons of the hidden layers, as 4 or '[8, 8]'; '[]' for no such layer
         hidden: activation of the hidden layers: sigmoid, tanh, relu or identity
         output: activation of the last layer, likewise
-        learning_rate: learning rates η, as '[0.1, 0.3]'
+        learning_rate: learning rates η, as 0.1 or '[0.1, 0.3]'
         momentum: momenta m, likewise
         seeds: how many seeds; each is what it is to train.py, of the weights, the split, the batches and the noise
         seed: the first of them
-        epochs: numbers of epochs, as '[100, 1000]'
+        epochs: numbers of epochs, as 100 or '[100, 1000]'
         schedule: constant, or cosine as in train.py
         eta_min: η that the cosine ends at
         precision: of the arithmetic: 32-true or 64-true
@@ -69,12 +69,20 @@ def sweep(
     """
     options = dict(locals())
     layers = [neurons] if isinstance(neurons, int) else list(neurons)
+    rates, momenta, lengths = (
+        [float(v) for v in (value if isinstance(value, (list, tuple)) else [value])]
+        for value in (learning_rate, momentum, epochs)
+    )
     with usage(MemoryError), usage():
-        for name in ("learning_rate", "momentum", "epochs"):
-            if not options[name] or len(set(options[name])) < len(options[name]):
-                raise ValueError(f"{name} must be a list of different values, at least one, got {options[name]}")
-        if schedule == "cosine" and eta_min > min(learning_rate):
-            raise ValueError(f"eta_min must not exceed a learning rate, got {eta_min=}, {min(learning_rate)=}")
+        for name, values in (("learning_rate", rates), ("momentum", momenta), ("epochs", lengths)):
+            if not values or len({f"{value:g}" for value in values}) < len(values):
+                raise ValueError(f"{name} must be a list of different values, at least one, got {values}")
+        if max(rates) > 1e30 or max(momenta) > 1 - 1e-6:
+            raise ValueError(
+                f"learning_rate must stay below 1e30, momentum below 0.999999, got {max(rates)}, {max(momenta)}"
+            )
+        if schedule == "cosine" and eta_min > min(rates):
+            raise ValueError(f"eta_min must not exceed a learning rate, got {eta_min=}, {min(rates)=}")
         if seed + seeds > 2**32:
             raise ValueError(f"seed + seeds must be at most 2³², got {seed=}, {seeds=}")
         from nnmath.datasets import load
@@ -94,12 +102,12 @@ def sweep(
     def data(seed: int) -> DataModule:
         return DataModule(load(dataset, features, target, samples, noise, seed), batch_size, split, seed, dtype)
 
-    grid = Grid(learning_rate, momentum, range(seed, seed + seeds), epochs, schedule, eta_min)
+    grid = Grid(rates, momenta, range(seed, seed + seeds), [int(t) for t in lengths], schedule, eta_min)
     shape = Shape(layers, hidden, output)
     with usage(RuntimeError), usage():
         data(seed)
     sizes = "-".join(map(str, [len(table.features), *layers, 1]))
-    print(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(epochs)} epochs", flush=True)
+    print(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs", flush=True)
     run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
     with usage(RuntimeError), usage():
         rows, interrupted = trained_on(grid, data, shape, compile, progress=True)
@@ -112,13 +120,15 @@ def sweep(
     except OSError as error:
         stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
     show(best)
-    if not interrupted:
+    if best.val_loss.isna().all():
+        print("every configuration diverged: try smaller learning rates")
+    elif not interrupted:
         print(on_test_rows(grid, best, data, shape, table.classes is not None))
     print(f"results: {run / 'results.csv'}")
     print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
     if interrupted:
-        reached = f"epoch {rows.epochs.max()}"
-        stop(f"interrupted: the results are those until {reached}, of {len(rows)} rows", code=1)
+        runs = rows.groupby(["learning_rate", "momentum", "seed"]).ngroups
+        stop(f"interrupted: the results are those of {runs} networks, until epoch {rows.epochs.max()}", code=1)
 
 
 def finite(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -224,7 +234,10 @@ def main() -> None:
     parser.add_function_arguments(sweep, as_group=False)
     with usage():
         options = parser.parse_args()
-    sweep(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
+    try:
+        sweep(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
+    except KeyboardInterrupt:
+        stop("interrupted before there was anything more to keep", code=1)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_each_row_is_the_run_of_train_py(tmp_path, schedule, batch_size):
         learning_rate=2.0, momentum=0.5, eta_min=0.1 if schedule == "cosine" else 2.0
     ).double()  # a cosine from η to η is constant
     with torch.no_grad():
-        for linear, layer in zip(run.network.linears, initial((2, 4, 1), [8], torch.float64), strict=True):
+        for linear, layer in zip(run.network.linears, initial((2, 4, 1), [8]), strict=True):
             linear.weight.copy_(layer.weight[0])
             linear.bias.copy_(layer.bias[0])
     trainer = fit(run, data(8, batch_size), tmp_path, max_epochs=10, precision="64-true")
@@ -76,22 +76,44 @@ def test_the_summary_is_mean_and_deviation_over_the_seeds():
     assert best.val_loss.is_monotonic_increasing
 
 
-def test_ctrl_c_keeps_the_epochs_done(monkeypatch):
-    real, calls = module.train, []
+class TestCtrlC:
+    """At the k-th training of a stack, after 4 epochs or before them."""
 
-    def train(*args, **options):
-        calls.append(options["epochs"])
-        if len(calls) == 2:
-            raise Interrupted(real(*args, **options | {"epochs": 4, "record": [4]}))
-        return real(*args, **options)
+    def swept(self, monkeypatch, grid, k, trained=True):
+        real, calls = module.train, []
 
-    monkeypatch.setattr(module, "train", train)
-    rows, interrupted = sweep(Grid([0.1, 1.0], [0.0], [0, 1, 2], [10], "cosine"), data)
-    assert not interrupted  # all seeds in one stack
-    rows, interrupted = sweep(Grid([0.1], [0.0], [0, 1], [10, 20], "cosine"), data)
-    assert interrupted
-    assert calls == [10, 10]
-    assert rows.epochs.tolist() == [4, 4]
+        def train(*args, **options):
+            calls.append(options["epochs"])
+            if len(calls) < k:
+                return real(*args, **options)
+            raise Interrupted(real(*args, **options | {"epochs": 4, "record": [4]})) if trained else KeyboardInterrupt
+
+        monkeypatch.setattr(module, "train", train)
+        return sweep(grid, data)
+
+    @pytest.mark.parametrize("trained", [True, False])
+    def test_keeps_the_stacks_that_are_finished(self, monkeypatch, trained):
+        grid = Grid([0.1], [0.0], [0, 1], [10, 20], "cosine")
+        rows, interrupted = self.swept(monkeypatch, grid, 2, trained)
+        assert interrupted
+        assert rows.epochs.tolist() == [10, 10]  # none of a half wave of 20 that ended after 4
+
+    def test_keeps_the_epochs_of_the_only_stack(self, monkeypatch):
+        rows, interrupted = self.swept(monkeypatch, Grid([0.1], [0.0], [0, 1], [10, 20]), 1)
+        assert interrupted
+        assert rows.epochs.tolist() == [4, 4]
+
+    def test_with_nothing_to_keep_it_goes_on(self, monkeypatch):
+        with pytest.raises(KeyboardInterrupt):
+            self.swept(monkeypatch, Grid([0.1], [0.0], [0, 1], [10, 20], "cosine"), 1)
+
+
+def test_a_configuration_of_which_a_seed_diverged_is_behind_the_others():
+    rows = pd.DataFrame(
+        [(0.1, 0.0, 5, s, 0.2, 0.2, False) for s in (0, 1)] + [(1.0, 0.0, 5, s, 0.1, 0.1, s == 1) for s in (0, 1)],
+        columns=["learning_rate", "momentum", "epochs", "seed", "train_loss", "val_loss", "diverged"],
+    )
+    assert summary(rows).learning_rate.tolist() == [0.1, 1.0]
 
 
 def test_the_networks_of_a_configuration_are_trained_anew():

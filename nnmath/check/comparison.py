@@ -231,7 +231,7 @@ def together_too(loss: Callable[[], Tensor], leaf: Tensor, value: Tensor, bound:
     start, shift = leaf.clone(), torch.zeros(1, dtype=leaf.dtype, device=leaf.device)
 
     def shifted() -> Tensor:
-        leaf.copy_(start + shift)
+        leaf.copy_(start + shift[0])
         return loss()
 
     found = [sides(shifted, shift, (0,), step * (float(start.abs().max()) or 1.0), noise) for step in STEPS]

@@ -114,23 +114,29 @@ def each_its_own(
     names: list[str],
     doubtful: Mapping[int, Tensor],
     rounding: list[Tensor],
-    gradients: Callable[[Mapping[int, Tensor]], Gradients],
+    gradients: Callable[[Above], Gradients],
 ) -> Gradients:
-    r"""Gradients that are right if rounding decides at random on which side of its kink each of many entries is."""
+    r"""Gradients that are right if rounding decides at random on which side of its kink each of many entries is.
+
+    Entries that are exactly at a kink are all on one side, or all on the other, or between the two.
+    """
     generator = torch.Generator().manual_seed(0)
 
-    def tossed(call: int) -> Tensor:
-        r"""Each entry that rounding may move on a side of its own; those that are exactly at a kink all on one."""
+    def tossed(call: int, exact: bool) -> Tensor:
         coins = torch.rand(doubtful[call].shape, generator=generator) < 0.5
-        return torch.where(rounding[call] > 0, coins.to(rounding[call].device), bool(coins.flatten()[0]))
+        return torch.where(rounding[call] > 0, coins.to(rounding[call].device), exact)
 
-    draws = [gradients({call: tossed(call) for call in doubtful}) for _ in range(32)]
+    draws = [
+        [gradients({call: tossed(call, exact) for call in doubtful}) for _ in range(16)] for exact in (False, True)
+    ]
     found = {}
     for name in names:
-        together = torch.stack([draw[name] for draw in draws])
-        middle, value = together.mean(0), comparison.values[name]
-        spread = (together - middle).abs().amax(0)
-        if bool(((value - middle).abs() <= bound(together, comparison.dtype(name)) + 3 * spread).all()):
+        both = [torch.stack([draw[name] for draw in side]) for side in draws]
+        middles = torch.stack([side.mean(0) for side in both])
+        spreads = 3 * torch.stack([(side - side.mean(0)).abs().amax(0) for side in both])
+        value, slack = comparison.values[name], bound(torch.cat(both), comparison.dtype(name))
+        low, high = (middles - spreads).amin(0) - slack, (middles + spreads).amax(0) + slack
+        if bool(((low <= value) & (value <= high)).all()):
             found[name] = value
     return found
 

@@ -366,6 +366,20 @@ class TestLeavesAlone:
         assert not check_gradients(loss, {"w": w}, {"w": -x.T @ (x @ w - y) / 5}).passed
 
 
+@pytest.mark.parametrize("n", [200, 3000])
+def test_relus_at_0_whatever_their_number(n):
+    for slope, right in ((0, True), (0.5, True), (1, True), (1.5, False), (1.9, False), (-0.9, False)):
+        gradients = {"x": torch.full((n,), slope, dtype=torch.float64)}
+        assert check_gradients(lambda x: x.relu().sum(), {"x": torch.zeros(n).double()}, gradients).passed is right
+
+
+def test_a_kink_of_a_single_number():
+    a = torch.tensor(0.0).double()
+    for slope, right in ((1, True), (-1, True), (0, True), (1.5, False)):
+        gradient = {"a": torch.tensor(float(slope)).double()}
+        assert check_gradients(lambda a: torch.stack([a, -a]).max(), {"a": a}, gradient).passed is right
+
+
 class TestAssertGradients:
     def test_passes_in_silence(self):
         assert_gradients(forward, INPUTS, RIGHT)

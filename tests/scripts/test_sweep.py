@@ -87,11 +87,33 @@ def test_ctrl_c_reports_what_there_is(tmp_path):
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert re.fullmatch(r"sweep.py: error: interrupted: the results are those until epoch \d+, of \d+ rows\n", errors)
+    assert re.fullmatch(
+        r"sweep.py: error: interrupted: the results are those of 48 networks, until epoch \d+\n", errors
+    )
     assert "validation loss" in out
     rows = pd.read_csv(tmp_path / "lightning_logs/sweep_moons/version_0/results.csv")
     assert rows.epochs.min() == 20
     assert len(rows) == 2 * 48
+
+
+def test_ctrl_c_before_there_is_anything(tmp_path):
+    command = [sys.executable, SCRIPT, "--dataset", "moons", "--schedule", "cosine", "--epochs", "100000000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("2-4-1 on moons: 160 networks")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == "sweep.py: error: interrupted before there was anything more to keep\n"
+
+
+def test_if_all_diverge_there_is_no_best(tmp_path):
+    options = ["--hidden", "identity", "--output", "identity", "--learning_rate", "[1e8,1e9]", "--momentum", "0.9"]
+    process = sweep(tmp_path, *QUICK[:6], *options, "--epochs", 100)
+    assert process.returncode == 0
+    assert process.stderr == ""
+    assert "2 of 2 configurations diverged, the smallest η at 1e+08\nevery configuration diverged" in process.stdout
+    assert "best:" not in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -99,6 +121,8 @@ def test_ctrl_c_reports_what_there_is(tmp_path):
     [
         ("--learning_rate []", "learning_rate must be a list of different values, at least one"),
         ("--learning_rate [0.1,0.1]", "learning_rate must be a list of different values"),
+        ("--learning_rate [0.1,0.1000000001]", "learning_rate must be a list of different values"),
+        ("--learning_rate 1e39", "learning_rate must stay below 1e30"),
         ("--learning_rate [-1]", 'option "learning_rate": '),
         ("--momentum [1]", 'option "momentum": '),
         ("--epochs [0]", 'option "epochs": '),
