@@ -166,8 +166,8 @@ def optimum(every: Trained) -> str:
     epochs, k = divmod(int(costs.argmin()), len(RATES))
     first = int(costs[1].argmin())
     return (
-        f"least validation error {float(costs[epochs, k]):.6f} at η = {RATES[k]:.2f} after {epochs} epochs (rounding grows "
-        f"with the epochs where η is large: on another number of threads it may be another); "
+        f"least validation error {float(costs[epochs, k]):.6f} at η = {RATES[k]:.2f} after {epochs} epochs (rounding "
+        f"grows with the epochs where η is large: on another number of threads it may be another); "
         f"after one epoch, where the notebook looked, {float(costs[1, first]):.6f} at η = {RATES[first]:.2f}"
     )
 
