@@ -23,7 +23,7 @@ from nnmath.equations.cost import Reduction
 
 Schedule = Literal["constant", "cosine"]
 
-CACHE = 1 << 21
+CACHE = 3 << 19
 r"""Bytes that the layers' values of a chunk may take: what a core keeps close at hand, by measurement."""
 MEMORY = 1 << 28
 r"""The same where there is no such cache, on a GPU."""
