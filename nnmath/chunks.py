@@ -27,27 +27,33 @@ CACHE = 3 << 19
 r"""Bytes that the layers' values of a chunk may take: what a core keeps close at hand, by measurement."""
 MEMORY = 1 << 28
 r"""The same where there is no such cache, on a GPU."""
-GLANCE = 0.2
+TOGETHER = 4
+r"""Epochs at most that one call of a compiled function may comprise: it takes a second or more to compile each."""
+GLANCE = 0.5
 r"""Seconds from one look at the keyboard and the clock to the next."""
 
 State = tuple[list[Layer], list[Layer]]
 r"""layers and velocities"""
 
 
-def step(
+def steps(
     x: Tensor,
     target: Tensor,
     layers: Sequence[Layer],
     velocities: Sequence[Layer],
-    learning_rate: Tensor,
+    learning_rates: Sequence[Tensor],
     momentum: Tensor,
     activations: Sequence[Activation],
     reduction: Reduction,
-) -> tuple[Tensor, list[Layer], list[Layer]]:
-    r"""One update by the equations; the output O from before it, too."""
-    values = forward(x, layers, activations)
-    gradients = backward(values, layers, activations, target, reduction)
-    return values[-1], *descend(layers, velocities, gradients, learning_rate, momentum)
+) -> tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]:
+    r"""An update by the equations for each of the learning rates; the output O from before each, too."""
+    outputs = []
+    for learning_rate in learning_rates:
+        values = forward(x, layers, activations)
+        gradients = backward(values, layers, activations, target, reduction)
+        layers, velocities = descend(layers, velocities, gradients, learning_rate, momentum)
+        outputs.append(values[-1])
+    return outputs, layers, velocities
 
 
 @dataclass
@@ -61,13 +67,27 @@ class Plan:
     reduction: Reduction
     batches: Batches | None
     recorded: dict[int, int]
-    step: Callable[..., tuple[Tensor, list[Layer], list[Layer]]] = step
+    steps: Callable[..., tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]] = steps
+    together: int = 1
+    r"""epochs in one call of ``steps``"""
 
     def learning_rate(self, t: int, eta: Tensor) -> Tensor:
         r"""η of each network for the updates of epoch t."""
         if self.schedule == "constant":
             return eta
         return self.eta_min + (eta - self.eta_min) * cosine_annealing(t, self.epochs, 1.0)
+
+    def calls(self, start: int, stop: int, halts: bool) -> Iterator[range]:
+        r"""The epochs of each call of ``steps``; ``halts`` says whether what is recorded needs the layers themselves.
+
+        Start and stop are multiples of ``together``, or the last epoch: so the roundings do not depend on them.
+        """
+        for t in range(start, stop, self.together):
+            several = range(t, min(t + self.together, stop))
+            if len(several) < self.together or (halts and any(s in self.recorded for s in several[1:])):
+                yield from (range(s, s + 1) for s in several)
+            else:
+                yield several
 
     def batches_of(self, t: int, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         r"""The batches of epoch t."""
@@ -99,20 +119,24 @@ class Chunk:
     @torch.no_grad()
     def advance(self, start: int, stop: int, last: int, halt: Event) -> None:
         r"""Takes ``states[last]`` from epoch start to stop, into the other; the costs are recorded on the way."""
-        plan, (layers, velocities) = self.plan, self.states[last]
-        for t in range(start, stop):
+        plan = self.plan
+        layers: Sequence[Layer]
+        velocities: Sequence[Layer]
+        layers, velocities = self.states[last]
+        for epochs in plan.calls(start, stop, halts=self.validation is not None):
             if halt.is_set():
                 return
-            row = plan.recorded.get(t)
-            eta = plan.learning_rate(t, self.learning_rate)
-            if row is not None:
-                self.record(row, layers, training=plan.batches is not None)
-            for x, target in plan.batches_of(t, self.x, self.target):
-                output, layers, velocities = plan.step(
-                    x, target, layers, velocities, eta, self.momentum, plan.activations, plan.reduction
+            if epochs[0] in plan.recorded:
+                self.record(plan.recorded[epochs[0]], layers, training=plan.batches is not None)
+            rates = [plan.learning_rate(t, self.learning_rate) for t in epochs]
+            for x, target in plan.batches_of(epochs[0], self.x, self.target):
+                outputs, layers, velocities = plan.steps(
+                    x, target, layers, velocities, rates, self.momentum, plan.activations, plan.reduction
                 )
-                if row is not None and plan.batches is None:
-                    self.train_cost[row] = error(output, target)
+                if plan.batches is None:
+                    for t, output in zip(epochs, outputs, strict=True):
+                        if t in plan.recorded:
+                            self.train_cost[plan.recorded[t]] = error(output, target)
         for parts, others in zip((layers, velocities), self.states[1 - last], strict=True):
             for layer, other in zip(parts, others, strict=True):
                 other.weight.copy_(layer.weight)
@@ -143,10 +167,8 @@ def split(
     The last network is there several times, if need be, to fill up the last chunk.
     """
     m = len(rates)
-    neurons = layers[0].weight.shape[-1] + sum(bias.shape[-1] for _, bias in layers)
-    n = max(x.shape[-1], 0 if validation is None else validation[0].shape[-1])
     room = CACHE if x.device.type == "cpu" else MEMORY
-    count = -(-m // max(1, room // (neurons * n * x.element_size())))
+    count = -(-m // max(1, room // taken(layers, x, validation)))
     size = -(-m // min(m, workers * -(-count // workers)))
     total = -(-m // size) * size
 
@@ -173,6 +195,13 @@ def split(
         *costs,
     )
     return whole, [part(whole, slice(i, i + size)) for i in range(0, total, size)]
+
+
+def taken(layers: Sequence[Layer], x: Tensor, validation: tuple[Tensor, Tensor] | None) -> int:
+    r"""Bytes that the values of one network's layers take."""
+    neurons = layers[0].weight.shape[-1] + sum(bias.shape[-1] for _, bias in layers)
+    n = max(x.shape[-1], 0 if validation is None else validation[0].shape[-1])
+    return neurons * n * x.element_size()
 
 
 def part(whole: Chunk, cut: slice) -> Chunk:
@@ -206,13 +235,13 @@ def advance(
     Returns:
         The number of epochs done by all of them, which of their states that is, and whether Ctrl-C was pressed.
     """
-    reached, halt = (0, 0), Event()
+    reached, halt, together = (0, 0), Event(), chunks[0].plan.together
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         stretch = 1
         try:
             while reached[0] < epochs:
                 (done, last), begun = reached, time.perf_counter()
-                until = min(epochs, done + stretch)
+                until = min(epochs, done + -(-stretch // together) * together)
                 for _ in pool.map(lambda chunk, args=(done, until, last, halt): chunk.advance(*args), chunks):
                     pass  # an error of a chunk's is raised here
                 reached = until, 1 - last
@@ -238,22 +267,30 @@ def one_thread_each(workers: int) -> Iterator[None]:
 
 
 @functools.cache
-def fused(device: str) -> Callable[..., tuple[Tensor, list[Layer], list[Layer]]]:
-    r"""The update under torch.compile; one for all trainings, for it remembers the shapes that it has seen."""
+def fused(device: str) -> Callable[..., tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]]:
+    r"""The updates under torch.compile; one for all trainings, for it remembers the shapes that it has seen."""
     options: dict[str, Any] = {"cpp_wrapper": True} if device == "cpu" else {}
-    return torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    return torch.compile(steps, fullgraph=True, dynamic=False, options=options)
 
 
-def compile_step(plan: Plan, chunk: Chunk) -> None:
-    r"""Lets torch.compile fuse a chunk's update, for all chunks are alike; without it where that does not work."""
+def compile_steps(plan: Plan, chunk: Chunk) -> None:
+    r"""Lets torch.compile fuse a chunk's updates, for all chunks are alike; without it where that does not work.
+
+    A call costs as much as some dozens of networks: several epochs of a chunk that is small share one.
+    """
     function, (layers, velocities) = fused(chunk.x.device.type), chunk.states[0]
+    if plan.batches is None:
+        size = len(chunk.momentum) * taken(layers, chunk.x, chunk.validation)
+        plan.together = max(1, min(TOGETHER, CACHE // size))
     try:
         with torch.no_grad():
-            for x, target in plan.batches_of(0, chunk.x, chunk.target):
-                rates = chunk.learning_rate, chunk.momentum
-                function(x, target, layers, velocities, *rates, plan.activations, plan.reduction)
+            for k in {len(epochs) for epochs in plan.calls(0, plan.epochs, chunk.validation is not None)}:
+                rates = [plan.learning_rate(t, chunk.learning_rate) for t in range(k)]
+                for x, target in plan.batches_of(0, chunk.x, chunk.target):
+                    function(x, target, layers, velocities, rates, chunk.momentum, plan.activations, plan.reduction)
     except Exception as error:  # whatever a compiler, or its absence, comes to
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         warnings.warn(f"compile=True: torch.compile does not work here ({reason}); going on without it", stacklevel=3)
+        plan.together = 1
         return
-    plan.step = function
+    plan.steps = function

@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor
 
 from nnmath.batches import Batches
-from nnmath.chunks import Plan, Schedule, advance, compile_step, one_thread_each, split
+from nnmath.chunks import Plan, Schedule, advance, compile_steps, one_thread_each, split
 from nnmath.equations import (
     SIGMOID,
     Activation,
@@ -193,7 +193,7 @@ def train(
     whole, chunks = split(plan, layers, x, target, validation, rates, momenta, workers)
     with one_thread_each(workers), epochs_bar(epochs, shown=progress) as advanced_to:
         if compile and epochs:
-            compile_step(plan, chunks[0])
+            compile_steps(plan, chunks[0])
         done, last, interrupted = advance(chunks, epochs, workers, advanced_to)
     at = [*(t for t in recorded if t < done), *([done] if done in recorded or interrupted else [])]
     if at and at[-1] == done:

@@ -247,13 +247,37 @@ class TestCompile:
         x, y = problem(torch.float32)
         stack = initial((2, 4, 1), range(50))
         rates = torch.linspace(0.1, 3, 50)
-        options = {"epochs": 40, "learning_rate": rates, "momentum": 0.9, "record": [0, 40]}
+        options = {"epochs": 42, "learning_rate": rates, "momentum": 0.9, "record": [0, 8, 13, 42]}
+        options["schedule"] = "cosine"
+        validation = x[:, :9], y[:, :9]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, while it compiles
-            compiled = train(stack, x, y, compile=True, **options)
-        eager = train(stack, x, y, **options)
-        assert_same(compiled.layers, eager.layers)
-        torch.testing.assert_close(compiled.train_cost, eager.train_cost, rtol=1e-5, atol=0)
+            compiled = train(stack, x, y, validation=validation, compile=True, **options)
+            by_fours = train(stack, x, y, compile=True, **options)  # several epochs in one call
+        eager = train(stack, x, y, validation=validation, **options)
+        torch.testing.assert_close(compiled.val_cost, eager.val_cost, rtol=1e-5, atol=0)
+        for trained in (compiled, by_fours):
+            assert_same(trained.layers, eager.layers)
+            torch.testing.assert_close(trained.train_cost, eager.train_cost, rtol=1e-5, atol=0)
+
+    def test_several_epochs_of_a_small_chunk_are_one_call(self):
+        """All but those that are left at the end, and those between which validation rows are looked at."""
+        plan = chunks.Plan(10, "constant", 0.0, (SIGMOID,), "mean", None, {0: 0, 6: 1, 8: 2}, together=4)
+        whole = [range(4), range(4, 8), range(8, 9), range(9, 10)]
+        singly = [range(t, t + 1) for t in range(4, 10)]
+        assert list(plan.calls(0, 10, halts=False)) == whole
+        assert list(plan.calls(0, 10, halts=True)) == [range(4), *singly]
+
+    def test_a_stretch_of_epochs_ends_between_two_calls(self):
+        class Chunk:
+            plan = chunks.Plan(11, "constant", 0.0, (SIGMOID,), "mean", None, {}, together=4)
+
+            def advance(self, start, stop, last, halt):
+                assert start % 4 == 0
+
+        done = []
+        assert chunks.advance([Chunk()], 11, 1, done.append)[0] == 11
+        assert done == [4, 8, 11]
 
     def test_goes_on_without_a_compiler_after_a_warning(self, tmp_path):
         program = (

@@ -7,7 +7,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
 
 def test_prints_a_ratio_for_every_competitor(tmp_path):
-    sizes = ["--rounds", "1", "--steps", "3", "--epochs", "3", "--networks", "20", "--most", "1000"]
+    sizes = ["--rounds", "1", "--steps", "3", "--epochs", "3", "--networks", "20", "--most", "100"]
     process = subprocess.run(
         [sys.executable, SCRIPT, *sizes], cwd=tmp_path, capture_output=True, text=True, timeout=240
     )
@@ -21,9 +21,9 @@ def test_prints_a_ratio_for_every_competitor(tmp_path):
         "autograd and torch's SGD, a network at a time",
         "the stack",
     ]
-    assert {"100", "1,000"} < set(names)
+    assert "100" in names
     assert names[-1].startswith("train.py's")
-    assert len([name for name in names if "jax" not in name]) == 10 + compiled
+    assert len([name for name in names if "jax" not in name]) == 9 + compiled
     assert all(float(time) > 0 and float(ratio) > 0 for _, time, ratio in ratios)
     assert re.search(r"peak memory of the process so far, torch included: \d+ MiB", process.stdout)
     assert not any(tmp_path.iterdir())
