@@ -70,8 +70,8 @@ def read(csv: str | None, required: bool) -> Data | None:
 
 def learning_rate(writer: SummaryWriter, data: Data | None) -> list[Any]:
     r"""G2 and G3."""
-    from nnmath import figures
     from nnmath.experiments.learning_rate import learning_rates, two_sides
+    from nnmath.figures import experiments as figures
 
     rates, sides = learning_rates(), two_sides()
     writer.add_figure("learning_rate/cost", figures.learning_rates(rates))
@@ -92,8 +92,8 @@ def learning_rate(writer: SummaryWriter, data: Data | None) -> list[Any]:
 
 def momentum(writer: SummaryWriter, data: Data | None) -> list[Any]:
     r"""G4."""
-    from nnmath import figures
     from nnmath.experiments.momentum import momenta
+    from nnmath.figures import experiments as figures
 
     result = momenta()
     writer.add_figure("momentum/path", figures.momenta(result))
@@ -107,8 +107,8 @@ def momentum(writer: SummaryWriter, data: Data | None) -> list[Any]:
 
 def perceptron(writer: SummaryWriter, data: Data | None) -> list[Any]:
     r"""P2."""
-    from nnmath import figures
     from nnmath.experiments.perceptron import CORNERS, NAMES, boolean_functions, network, xor_layers
+    from nnmath.figures import experiments as figures
 
     result, layers = boolean_functions(), xor_layers()
     writer.add_figure("perceptron/boolean_functions", figures.boolean_functions(result, layers[0]))
@@ -125,8 +125,8 @@ def perceptron(writer: SummaryWriter, data: Data | None) -> list[Any]:
 
 def approximation(writer: SummaryWriter, data: Data | None) -> list[Any]:
     r"""U1."""
-    from nnmath import figures
     from nnmath.experiments.approximation import approximation
+    from nnmath.figures import experiments as figures
 
     result = approximation()
     writer.add_figure("approximation/error", figures.approximation(result))
@@ -146,8 +146,8 @@ def approximation(writer: SummaryWriter, data: Data | None) -> list[Any]:
 
 def saturation(writer: SummaryWriter, data: Data | None) -> list[Any]:
     r"""A1 and B1."""
-    from nnmath import figures
     from nnmath.experiments.saturation import saturation, slopes
+    from nnmath.figures import experiments as figures
 
     result = slopes()
     writer.add_figure("saturation/slopes", figures.slopes(result))
@@ -174,8 +174,8 @@ def saturation(writer: SummaryWriter, data: Data | None) -> list[Any]:
 
 def errata(writer: SummaryWriter, data: Data | None) -> list[Any]:
     r"""The errata."""
-    from nnmath import figures
     from nnmath.experiments.errata import errata
+    from nnmath.figures import experiments as figures
 
     result = errata(data)
     writer.add_figure("errata/beyond_the_data", figures.beyond(result.beyond))

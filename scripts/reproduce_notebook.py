@@ -177,7 +177,7 @@ def log(run: Path, every: Trained) -> None:
     import numpy as np
     from torch.utils.tensorboard import SummaryWriter
 
-    from nnmath.figures import curve_over_rates, heat_map
+    from nnmath.figures.sweep import curve_over_rates, heat_map
     from nnmath.notebook import RATES
 
     rates, costs = np.array(RATES), cost(every).numpy()

@@ -195,7 +195,7 @@ def log(run: Path, best: pd.DataFrame, schedule: str) -> None:
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    from nnmath.figures import curve_over_rates, heat_map
+    from nnmath.figures.sweep import curve_over_rates, heat_map
 
     with SummaryWriter(str(run)) as writer:
         for momentum, part in best.groupby("momentum"):

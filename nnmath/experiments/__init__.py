@@ -1,4 +1,4 @@
 r"""The article's other claims as experiments, one file each: seeded, and nothing printed or drawn.
 
-What they return is drawn by :mod:`nnmath.figures`, and told by scripts/experiments.py.
+What they return is drawn by :mod:`nnmath.figures.experiments`, and told by scripts/experiments.py.
 """

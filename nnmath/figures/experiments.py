@@ -1,21 +1,14 @@
-r"""Figures, one function each: what an experiment returned in, a matplotlib Figure out.
-
-They are made without pyplot, so that none stays behind, and stay readable at a width of 400 pixels. The colours are
-those of M. Okabe and K. Ito, which the colour-blind tell apart; line styles and markers say the same once more.
-"""
+r"""The experiments' results: what :mod:`nnmath.experiments` returned in, a figure out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nnmath.figures.style import BLACK, BLUE, ORANGE, SIZE, SKY, VERMILION, drawing, styles
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from nnmath.equations import Layer
@@ -25,30 +18,6 @@ if TYPE_CHECKING:
     from nnmath.experiments.momentum import Momenta
     from nnmath.experiments.perceptron import BooleanFunctions
     from nnmath.experiments.saturation import Saturation, Slopes
-
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    *("#000000", "#E69F00", "#56B4E9", "#009E73"),
-    *("#0072B2", "#D55E00", "#CC79A7"),
-)
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
-SIZE = 5.0, 4.0
-r"""Inches, at 100 dots each."""
-
-
-def drawing(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
-    r"""A figure with one pair of axes."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def styles() -> Iterator[dict[str, Any]]:
-    r"""Colours and line styles, one pair for each curve."""
-    yield from ({"color": c, "linestyle": s} for c, s in zip(COLOURS, cycle(("-", "--", "-.", ":")), strict=False))
-
-
-# --- the experiments -------------------------------------------------------------------------------------------------
 
 
 def learning_rates(result: LearningRates) -> Figure:
@@ -198,42 +167,4 @@ def xor_costs(costs: Tensor) -> Figure:
     axes.axhline(1 / 16, color=BLACK, linestyle="--", label="¹⁄₁₆: two samples learnt, ½ for the others")
     axes.semilogy(range(1, len(costs) + 1), costs, color=BLUE, marker=".", linestyle="", label="a network")
     axes.legend(loc="center left")
-    return figure
-
-
-# --- sweeps ----------------------------------------------------------------------------------------------------------
-
-
-def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], label: str) -> Figure:
-    r"""Costs over the learning rate and the number of epochs, their optimum marked.
-
-    Args:
-        rates: the learning rates η, R of them, ascending.
-        epochs: the numbers of epochs, K of them, ascending.
-        costs: shape (K, R); nan stays white.
-        label: what they are.
-    """
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot(xlabel="learning rate η", ylabel="epochs")
-    finite = np.where(np.isfinite(costs), costs, np.nan)
-    image = axes.pcolormesh(np.arange(len(rates) + 1) - 0.5, np.arange(len(epochs) + 1) - 0.5, finite, cmap="viridis_r")
-    for axis, values in ((axes.xaxis, rates), (axes.yaxis, epochs)):
-        places = np.unique(np.linspace(0, len(values) - 1, min(len(values), 9)).round().astype(int))
-        axis.set_ticks(places, [f"{values[place]:g}" for place in places])
-    if np.isfinite(finite).any():
-        row, column = np.unravel_index(np.nanargmin(finite), finite.shape)
-        axes.plot(column, row, "*", color=VERMILION, markersize=16, markeredgecolor="white")
-        axes.set_title(f"least: {finite[row, column]:.4g} at η = {rates[column]:g}, {epochs[row]:g} epochs")
-    figure.colorbar(image, label=label)
-    return figure
-
-
-def curve_over_rates(rates: NDArray[Any], curves: Mapping[str, NDArray[Any]], label: str) -> Figure:
-    r"""Costs over the learning rate, a curve each; ``label`` is what they are."""
-    figure, axes = drawing("learning rate η", label)
-    for (name, costs), style in zip(curves.items(), styles(), strict=False):
-        axes.plot(rates, costs, label=name, marker="." if len(rates) < 30 else None, **style)
-    if len(rates) > 2 and rates[0] > 0 and rates[-1] / rates[0] > 20:
-        axes.set_xscale("log")
-    axes.legend()
     return figure

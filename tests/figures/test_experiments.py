@@ -1,4 +1,4 @@
-"""What the figures show, drawn and read back."""
+"""What the figures of the experiments show, drawn and read back."""
 
 import matplotlib as mpl
 import numpy as np
@@ -6,13 +6,13 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nnmath import figures
 from nnmath.experiments.approximation import approximation
 from nnmath.experiments.errata import beyond_the_data, xor_costs
 from nnmath.experiments.learning_rate import learning_rates, two_sides
 from nnmath.experiments.momentum import momenta
 from nnmath.experiments.perceptron import NAMES, boolean_functions, xor_layers
 from nnmath.experiments.saturation import Saturation, slopes
+from nnmath.figures import experiments as figures
 
 EPOCHS = [0, 1, 10, 100]
 SATURATION = Saturation(
