@@ -6,18 +6,27 @@ those of M. Okabe and K. Ito, which the colour-blind tell apart; line styles and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
+import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from torch import Tensor
+
+from nnmath.equations import Layer
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     *("#000000", "#E69F00", "#56B4E9", "#009E73"),
     *("#0072B2", "#D55E00", "#CC79A7"),
 )
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
+PALE = LinearSegmentedColormap.from_list("pale", ["#F0A878", "#FFFFFF", "#7DB8E0"])
+r"""From a light vermilion through white to a light blue, for markers of the full colours to stand out on."""
+SMALL = 9
+r"""Points; the smallest that can be read once the figure is 400 pixels wide."""
 SIZE = 5.0, 4.0
 r"""Inches, at 100 dots each."""
 
@@ -33,3 +42,72 @@ def drawing(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
 def styles() -> Iterator[dict[str, Any]]:
     r"""Colours and line styles, one pair for each curve."""
     yield from ({"color": c, "linestyle": s} for c, s in zip(COLOURS, cycle(("-", "--", "-.", ":")), strict=False))
+
+
+def framed(left: float = 0.14, bottom: float = 0.14, right: float = 0.97, top: float = 0.91, **options: Any) -> Figure:
+    r"""A figure whose axes keep these margins: what is drawn every few epochs cannot wait for matplotlib's layout."""
+    figure = Figure(figsize=SIZE)
+    figure.subplots_adjust(left, bottom, right, top, **options)
+    return figure
+
+
+def headed(axes: Axes, title: str) -> None:
+    r"""A title whose height is given: to look for one, matplotlib would lay out all labels once more."""
+    axes.set_title(title, y=1)
+
+
+def numbered(axes: Axes, most: int) -> None:
+    r"""Few numbers of few digits on both axes, as small as may be; and none of matplotlib's factors in a corner."""
+    axes.locator_params(nbins=most)
+    axes.tick_params(labelsize=SMALL)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:.4g}")
+
+
+def sheet(title: str) -> tuple[Figure, Axes]:
+    r"""An empty sheet to draw on in inches, from (0, 0) on the lower left."""
+    figure = Figure(figsize=SIZE)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
+    axes.set_axis_off()
+    axes.text(SIZE[0] / 2, SIZE[1] - 0.2, title, size=12, ha="center", va="center")
+    return figure, axes
+
+
+def told(title: str, text: str) -> Figure:
+    r"""A figure that says why there is nothing to draw."""
+    figure, axes = sheet(title)
+    axes.text(SIZE[0] / 2, SIZE[1] / 2, text, size=12, ha="center", va="center")
+    return figure
+
+
+def at_epoch(title: str, epoch: int | None) -> str:
+    r"""The title with the epoch behind it, if there is one."""
+    return title if epoch is None else f"{title}, epoch {epoch:,}"
+
+
+def short(name: str, most: int) -> str:
+    r"""A name of at most that many characters.
+
+    >>> short("mean fractal dimension", 12)
+    'mean fracta…'
+    """
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def index(number: int) -> str:
+    r"""A number as a subscript.
+
+    >>> f"h{index(12)}"
+    'h₁₂'
+    """
+    return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(number))
+
+
+def plain(tensor: Tensor) -> Tensor:
+    r"""The numbers of a tensor, apart from autograd, on the CPU and in a type that NumPy knows."""
+    return tensor.detach().to("cpu", torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+
+
+def plain_layers(layers: Sequence[Layer]) -> list[Layer]:
+    r"""The same of layers."""
+    return [Layer(plain(weight), plain(bias)) for weight, bias in layers]
