@@ -46,7 +46,7 @@ def activation(name: str) -> Figure:
         raise ValueError(f"name must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
     value, derivative, _ = ACTIVATIONS[name]
     end = {"sigmoid": 6.0, "tanh": 4.0}.get(name, 2.0)
-    z = torch.linspace(-end, end, 401, dtype=torch.float64)  # 0 is among them
+    z = torch.arange(-200, 201, dtype=torch.float64) * end / 200  # linspace would miss 0 by 1e-16
     zero = torch.zeros(1, dtype=torch.float64)
     height, slope = value(zero), derivative(zero)
     formulas, symbol = FORMULAS[name], NAMES[name]
@@ -140,7 +140,7 @@ def parameters(sizes: Sequence[int]) -> Figure:
         (width - 0.3) / max(n_in + 1.5 for n_in, _ in shown), (height - 0.6) / max(n_out for _, n_out in shown), 0.5
     )
 
-    figure, axes = sheet(f"Fig. 7: {total:,} parameters of {short('-'.join(map(str, sizes)), 24)}")
+    figure, axes = sheet(f"Fig. 7: {total:,} parameters of {short('-'.join(map(str, sizes)), 18)}")
     for k, (n_in, n_out) in enumerate(shown):
         x, y = 0.1 + (k % columns + 0.5) * width, 3.6 - (k // columns + 1) * height
         left, bottom = x - (n_in + 1.5) * cell / 2, y + 0.55 + (height - 0.6 - n_out * cell) / 2
@@ -148,7 +148,10 @@ def parameters(sizes: Sequence[int]) -> Figure:
         cells(axes, left + (n_in + 0.5) * cell, bottom, 1, n_out, cell, ORANGE)
         formula = f"{n_in}·{n_out} + {n_out}"
         count = f"= {number_of_parameters((n_in, n_out)):,}"
-        text = f"layer {k + 1}: {n_in} → {n_out}\n{formula} {count}" if columns < 3 else f"{formula}\n{count}"
+        if columns < 3:
+            text = f"layer {k + 1}: {n_in} → {n_out}\n{formula} {count}"
+        else:
+            text = f"{formula if len(formula) < 15 else f'{n_in} → {n_out}'}\n{count}"
         axes.text(x, y + 0.28, text, size=11 if columns < 3 else SMALL, ha="center", va="center")
     if slots > len(shown):
         x, y = 0.1 + ((slots - 1) % columns + 0.5) * width, 3.6 - ((slots - 1) // columns + 1) * height

@@ -61,7 +61,17 @@ def numbered(axes: Axes, most: int) -> None:
     axes.locator_params(nbins=most)
     axes.tick_params(labelsize=SMALL)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:.4g}")
+        axis.set_major_formatter(lambda number, _: compact(number))
+
+
+def compact(number: float) -> str:
+    r"""A number in four digits and few characters.
+
+    >>> compact(0.25), compact(-1.2345e6), compact(2e-7)
+    ('0.25', '−1.234e6', '2e−7')
+    """
+    digits, _, exponent = f"{number:.4g}".partition("e")
+    return (digits + (f"e{int(exponent)}" if exponent else "")).replace("-", "−")
 
 
 def sheet(title: str) -> tuple[Figure, Axes]:

@@ -136,12 +136,13 @@ def decision_boundary(
 
     figure = Figure(figsize=SIZE)
     right = 0.83 if classes else 0.79  # where the scale's numbers are short, and where they may not be
-    axes = figure.add_axes((0.18, 0.275, right - 0.18, 0.635))
+    axes = figure.add_axes((0.19, 0.275, right - 0.19, 0.635))
     headed(axes, title)
     u, v = sides * std[:, None] + mean[:, None]
     unit, room = ("", (34, 28)) if known else (", standardised", (20, 14))
     names = [short(name, most) + unit for name, most in zip(features, room, strict=True)]
-    axes.set(xlabel=names[0], ylabel=names[1], xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
+    axes.set_ylabel(names[1], labelpad=1)
+    axes.set(xlabel=names[0], xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
     places = [x * std[:, None] + mean[:, None] for x, _ in parts]
     targets = [y * y_std + y_mean for _, y in parts]
     if classes is None:
@@ -375,24 +376,26 @@ def descent(path: Tensor, landscape: Landscape, *, epoch: int | None = None) -> 
     if not bool(over_plane.isfinite().all() and cost.isfinite().all()):
         return told(title, "the cost is no finite number here")
 
-    figure = framed(left=0.19, right=0.96, bottom=0.13, hspace=0.3)
+    figure = framed(left=0.2, right=0.96, bottom=0.13, hspace=0.3)
     plan, cut = figure.subplots(2, 1, sharex=True, height_ratios=(11, 9))
     headed(plan, title)
-    plan.set(ylabel=f"direction 2\n{float(share[1]):.1%} of the motion", ylim=(t[0], t[-1]))
+    plan.set(ylabel=f"direction 2\n{float(share[1]):.1%} of the motion", ylim=(float(t[0]), float(t[-1])))
     numbered(plan, 4)
     numbered(cut, 5)
-    cut.set(xlabel=f"direction 1, {float(share[0]):.1%} of the motion", ylabel="cost C", xlim=(s[0], s[-1]))
+    cut.set(xlabel=f"direction 1, {float(share[0]):.1%} of the motion", ylabel="cost C")
+    cut.set_xlim(float(s[0]), float(s[-1]))
     low, high = float(over_plane.min()), float(over_plane.max())
+    surface = u.numpy(), t.numpy(), over_plane.numpy()
     levels = low + (high - low) * np.linspace(0, 1, 13) ** 2  # at equal distances in a quadratic bowl
     if high > low:
-        plan.contourf(u, t, over_plane, levels, cmap=VALLEY)
-        plan.contour(u, t, over_plane, levels, colors=BLACK, linewidths=0.5, alpha=0.5)
+        plan.contourf(*surface, levels, cmap=VALLEY)
+        plan.contour(*surface, levels, colors=BLACK, linewidths=0.5, alpha=0.5)
     plan.axhline(0, color=BLACK, linestyle="--", linewidth=0.8)
-    plan.plot(*way.mT, color=BLACK, linewidth=1.5)
-    plan.plot(*way[0], "o", color=BLUE, markersize=8, label="start", markeredgecolor="white")
-    plan.plot(*way[-1], "*", color=ORANGE, markersize=14, label="now", markeredgecolor=BLACK, markeredgewidth=0.7)
+    plan.plot(*way.mT.numpy(), color=BLACK, linewidth=1.5)
+    plan.plot(*way[0].tolist(), "o", color=BLUE, markersize=8, label="start", markeredgecolor="white")
+    plan.plot(*way[-1].tolist(), "*", color=ORANGE, markersize=14, label="now", markeredgecolor=BLACK)
     plan.legend(loc="upper right", ncols=2, fontsize=SMALL)
-    cut.plot(s, cost, color=BLACK)
+    cut.plot(s.numpy(), cost.numpy(), color=BLACK)
     cut.grid(alpha=0.3)
     cut.set_ylim(cut.get_ylim())  # the tangents do not change it
     small: dict[str, Any] = {"size": SMALL, "pad": 3, "y": 1}
@@ -484,7 +487,7 @@ def saturation(
     upper.text(0.5, 0.3, slope_of_h, ha="center", transform=upper.transAxes)
     lower.set(
         xlabel="activation h" + f" ({left_out} more neurons not drawn)" * (left_out > 0),
-        xlim=(h[0], h[-1]),
+        xlim=(low - margin, high + margin),
         ylim=(-0.15, len(rows)),
     )
     lower.set_yticks([])
