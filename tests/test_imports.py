@@ -21,7 +21,7 @@ def test_import_nnmath_loads_nothing_heavy():
     assert not loaded("import nnmath") & HEAVY
 
 
-@pytest.mark.parametrize("module", ["equations", "network", "catalogue", "check", "ensemble", "notebook"])
+@pytest.mark.parametrize("module", ["equations", "network", "catalogue", "check", "ensemble", "landscape", "notebook"])
 def test_the_mathematics_needs_torch_alone(module):
     modules = loaded(f"import nnmath.{module}")
     assert "torch" in modules

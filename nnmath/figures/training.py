@@ -486,7 +486,7 @@ def saturation(
     upper.set(ylabel=f"{name}′(z)", ylim=(0, 1.25 * float(slope.max())), yticks=(0, float(slope.max())))
     upper.text(0.5, 0.3, slope_of_h, ha="center", transform=upper.transAxes)
     lower.set(
-        xlabel="activation h" + f" ({left_out} more neurons not drawn)" * (left_out > 0),
+        xlabel="activation h" + f" (neurons not drawn: {left_out})" * (left_out > 0),
         xlim=(low - margin, high + margin),
         ylim=(-0.15, len(rows)),
     )

@@ -402,7 +402,7 @@ def test_several_layers_have_their_numbers_and_eight_neurons_in_all():
     figure = training.saturation(made(2, 5, 3, 1), (TANH, TANH, SIGMOID), TRAIN[0])
     names = [text.get_text() for text in figure.axes[1].texts][::2]
     assert names == ["h₁⁽¹⁾", "h₂⁽¹⁾", "h₃⁽¹⁾", "h₄⁽¹⁾", "h₁⁽²⁾", "h₂⁽²⁾", "h₃⁽²⁾"]
-    assert "activation h (1 more neurons not drawn)" in words(figure)
+    assert "activation h (neurons not drawn: 1)" in words(figure)
     second = forward(TRAIN[0], made(2, 5, 3, 1), (TANH, TANH, SIGMOID))[2][0]
     counts, _ = np.histogram(second, np.linspace(-1, 1, 41))
     assert np.allclose(rows_of(figure)[4][1], 0.85 * counts / counts.max())
