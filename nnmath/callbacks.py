@@ -3,7 +3,10 @@ r"""What else is seen while training: gradient norms, the agreement of the two b
 from __future__ import annotations
 
 import copy
+import math
+import signal
 import sys
+import threading
 from typing import Any
 
 import lightning as L
@@ -11,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from rich.progress import Progress, TaskID
 from torch import Tensor
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import get_total_norm, parameters_to_vector
 
 from nnmath.network import Backward, HalfMSELoss, Network
 from nnmath.progress import epochs_progress
@@ -84,8 +87,59 @@ def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tenso
     return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
 
 
+class Trajectory(Callback):
+    r"""Remembers the parameters after every k-th epoch, as far as they are not many; a resumed run goes on with them.
+
+    Given the trajectory of another run, it logs how far this one is from it: ``training/difference`` is
+    max |θ − θ'| / max |θ'| over all parameters, whenever both have been in the same epoch.
+
+    Args:
+        every_n_epochs: k ≥ 1.
+        reference: of the other run.
+    """
+
+    MOST = 10_000_000
+    r"""numbers that are remembered at most"""
+
+    def __init__(self, every_n_epochs: int = 1, reference: Trajectory | None = None) -> None:
+        self.every_n_epochs, self.reference = every_n_epochs, reference
+        self.epochs: list[int] = []
+        self.points: list[Tensor] = []
+        self.difference = math.nan
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch == 0:
+            self.remember(trainer, pl_module, epoch=0)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        done = trainer.current_epoch + 1
+        if done % self.every_n_epochs == 0 or done == trainer.max_epochs:
+            self.remember(trainer, pl_module, done)
+
+    def remember(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
+        theta = parameters_to_vector(module.network.parameters()).detach().cpu()
+        if len(theta) * (len(self.points) + 1) > self.MOST:
+            return
+        self.epochs.append(epoch)
+        self.points.append(theta)
+        if self.reference and epoch in self.reference.epochs:
+            other = self.reference.points[self.reference.epochs.index(epoch)]
+            self.difference = float((theta - other).abs().max() / other.abs().max().clamp(min=1e-30))
+            for logger in trainer.loggers:
+                logger.log_metrics({"training/difference": self.difference}, step=epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": list(self.epochs), "points": torch.stack(self.points) if self.points else None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = list(state_dict["epochs"])
+        self.points = [] if state_dict["points"] is None else list(state_dict["points"])
+
+
 class Checkpoint(ModelCheckpoint):
     r"""Lightning's ModelCheckpoint that looks at every k-th epoch, and at the last whatever its number.
+
+    Nothing is kept of a network whose loss is no finite number.
 
     Args:
         filename: of the checkpoint, without its ending; it is replaced by the next.
@@ -104,10 +158,53 @@ class Checkpoint(ModelCheckpoint):
             filename=self.filename, monitor=self.monitor
         )  # Lightning's has k, which changes
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        super().on_train_epoch_start(trainer, pl_module)
-        if trainer.current_epoch + 1 == trainer.max_epochs:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if not finite_loss(trainer):
+            return
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
             self._every_n_epochs = 1  # Lightning has no public way to say so
+        super().on_train_epoch_end(trainer, pl_module)
+
+
+class Stop(Callback):
+    r"""Ends a run after an epoch, so that the checkpoint is that of a whole one, or after a loss that is no number.
+
+    SIGINT (Ctrl-C) or SIGTERM ask for it; a second one ends the process at once. To be named before the checkpoints.
+    """
+
+    SIGNALS = signal.SIGINT, signal.SIGTERM
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self.ask) for number in self.SIGNALS}
+
+    def ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        self.as_before()
+
+    def as_before(self) -> None:
+        while self.before:
+            signal.signal(*self.before.popitem())
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        wanted = self.asked or not finite_loss(trainer)
+        if trainer.strategy.reduce_boolean_decision(wanted, all=False):  # if one of several processes wants it
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.as_before()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        self.as_before()
+
+
+def finite_loss(trainer: L.Trainer) -> bool:
+    r"""Whether the last validation loss, if there is any, is a finite number."""
+    return bool(trainer.callback_metrics.get("loss/val", torch.zeros(())).isfinite())
 
 
 class EpochProgress(ProgressBar):

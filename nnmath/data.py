@@ -69,6 +69,7 @@ class DataModule(L.LightningDataModule):
         except ValueError as error:
             raise ValueError(f"{n} rows cannot be split into {tuple(split)}: {error}") from error
         self.batch_size, self.seed = batch_size, seed
+        self.features, self.target, self.classes = dataset.features, dataset.target, dataset.classes
         self.x_mean, self.x_std = standard(dataset.x[train], dataset.features)
         self.y_mean, self.y_std = 0.0, 1.0
         if dataset.classes is None:

@@ -3,11 +3,12 @@ r"""Trains the article's network and logs it to TensorBoard: python scripts/trai
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
 
 from nnmath.command_line import Parser, stop, usage
 
@@ -39,8 +40,10 @@ def train(
     devices: PositiveInt = 1,
     strategy: Literal["auto", "ddp", "ddp_fork"] = "auto",
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true",
+    pictures: NonNegativeInt = 8,
     log_dir: str = "lightning_logs",
     resume: str | None = None,
+    compare: Sequence[str] = (),
 ) -> None:
     r"""Trains a network on E = 1/(2n) Σ (O − y)² and logs it to TensorBoard.
 
@@ -67,10 +70,12 @@ def train(
         devices: how many of them; each takes batches of its own, or all of the one full batch
         strategy: how to share the work: auto, ddp or ddp_fork
         precision: of the arithmetic: 32-true, 64-true or bf16-mixed
+        pictures: how often in a run pictures are drawn, and histograms four times as often; 0 for never
         log_dir: folder for the runs
         resume: folder of a run to go on with, as it was configured
+        compare: the backwards to train by, one after the other, in runs beside each other
     """
-    options = {name: value for name, value in locals().items() if name != "resume"}
+    options = {name: value for name, value in locals().items() if name not in ("resume", "compare")}
     with usage(MemoryError), usage():
         if eta_min > learning_rate:
             raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {learning_rate=}")
@@ -81,17 +86,12 @@ def train(
             raise ValueError(f"target {table.target!r} is a number, not one of two classes: add --output identity")
 
     import logging
-    import shlex
     import warnings
 
     import lightning as L
     import torch
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch.loggers import TensorBoardLogger
 
-    from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm
     from nnmath.data import DataModule
-    from nnmath.training import TrainingModule
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # whole batches lie in memory
@@ -99,45 +99,58 @@ def train(
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that is resumed has its folder
     if accelerator == "cpu":
         torch.set_num_threads(1)  # two threads would wait for each other most of the time
-    L.seed_everything(seed, workers=True, verbose=False)
-
-    sizes = [len(table.features), *([neurons] if isinstance(neurons, int) else neurons), 1]
-    with usage(RuntimeError), usage():  # torch's word for too little memory is RuntimeError
+    with usage():
         data = DataModule(table, batch_size, split, seed, torch.float64 if precision == "64-true" else torch.float32)
+    sizes = [len(table.features), *([neurons] if isinstance(neurons, int) else neurons), 1]
+    path = None
+    for place, of_run in enumerate(compare or (backward,)):
+        L.seed_everything(seed, workers=True, verbose=False)
+        path = fit(options | {"backward": of_run}, sizes, data, resume, place if compare else None, path)
+
+
+def fit(
+    options: dict[str, Any], sizes: list[int], data: Any, resume: str | None, place: int | None, reference: Any
+) -> Any:
+    r"""One run, new or resumed; returns the way that its parameters took.
+
+    ``place`` is the run's among those to be compared, ``reference`` the way of the one before.
+    """
+    import shlex
+
+    import lightning as L
+    import torch
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from nnmath.training import TrainingModule
+
+    with usage(RuntimeError), usage():  # torch's word for too little memory is RuntimeError
         module = TrainingModule(
             sizes,
-            hidden,
-            output,
-            backward,
-            learning_rate,
-            momentum,
-            eta_min,
-            task="regression" if table.classes is None else "binary",
+            options["hidden"],
+            options["output"],
+            options["backward"],
+            options["learning_rate"],
+            options["momentum"],
+            options["eta_min"],
+            task="regression" if data.classes is None else "binary",
             y_std=data.y_std,
         )
-
-    run = Path(resume) if resume else None
+    epochs, run = options["epochs"], Path(resume) if resume else None
     last = run / "checkpoints" / "last.ckpt" if run else None
     done = torch.load(last, weights_only=True)["lr_schedulers"][0]["last_epoch"] if last else 0
     if run and done >= epochs:
         stop(f"{run} is finished: all of its {epochs} epochs are done", code=2)
-    logger = TensorBoardLogger(
-        save_dir=run.parent.parent if run else log_dir,
-        name=run.parent.name if run else Path(dataset).stem,
-        version=run.name if run else None,
-        default_hp_metric=False,
-        purge_step=done + 1 if run else None,  # what was logged after the checkpoint is logged again
-    )
-    best, latest = Checkpoint("best", checkpoint_every, monitor="loss/val"), Checkpoint("last", checkpoint_every)
+    logger = logger_of(options, run, done, place)
+    callbacks, path = callbacks_of(options, reference)
     with usage(MisconfigurationException), usage():
         trainer = L.Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            strategy=strategy,
-            precision=precision,
+            accelerator=options["accelerator"],
+            devices=options["devices"],
+            strategy=options["strategy"],
+            precision=options["precision"],
             max_epochs=epochs,
             logger=logger,
-            callbacks=[GradientNorm(), GradientAgreement(agreement_every), best, latest, EpochProgress()],
+            callbacks=callbacks,
             deterministic=True,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -150,22 +163,73 @@ def train(
             (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
         except OSError as error:
             stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
-        print(f"{'-'.join(map(str, sizes))}: {module.network.number_of_parameters} parameters, {backward} backward")
+        parameters = module.network.number_of_parameters
+        print(f"{'-'.join(map(str, sizes))}: {parameters} parameters, {options['backward']} backward")
         parts = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
-        print(f"{Path(dataset).stem}: {parts}" + (f", 1 is {table.classes[1]}" if table.classes else ""))
+        print(f"{Path(options['dataset']).stem}: {parts}" + (f", 1 is {data.classes[1]}" if data.classes else ""))
+    goes_on = f"--resume {shlex.quote(str(run))} goes on"
     try:
         trainer.fit(module, data, ckpt_path=last)
     except SystemExit:  # what Lightning makes of Ctrl-C
-        stop(f"interrupted; --resume {shlex.quote(str(run))} goes on from the last checkpoint", code=1)
-    if not trainer.callback_metrics["loss/val"].isfinite():
-        stop(f"the loss is {trainer.callback_metrics['loss/val']}: try a learning_rate below {learning_rate}", code=1)
-    trainer.test(module, data, ckpt_path=best.best_model_path, verbose=False)
+        stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
+    best = callbacks[-3].best_model_path
+    loss = trainer.callback_metrics["loss/val"]
+    if not loss.isfinite():
+        rate = f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}"
+        kept = f"; {best} is from before" if best else ""
+        stop(
+            f"after epoch {trainer.current_epoch} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1
+        )
+    if trainer.current_epoch < epochs:
+        stop(f"interrupted after epoch {trainer.current_epoch} of {epochs}; {goes_on}", code=1)
+    trainer.test(module, data, ckpt_path=best, verbose=False)
     if trainer.is_global_zero:
         for name, value in trainer.callback_metrics.items():
             if name.startswith("test/"):
                 print(f"{name:<24} {value:.4f}")
+        if reference:
+            print(f"{'training/difference':<24} {path.difference:.1e}")
         print(f"run: {run}")
         print(f"look at it: tensorboard --logdir {shlex.quote(str(run.parent.parent))}")
+    return path
+
+
+def logger_of(options: dict[str, Any], run: Path | None, done: int, place: int | None) -> Any:
+    r"""TensorBoard's logger, to the run's own folder or to a new one; ``place`` is that among runs to be compared."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    if run:  # what was logged after the checkpoint is logged again
+        return TensorBoardLogger(
+            run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=done + 1
+        )
+    folder, name = options["log_dir"], Path(options["dataset"]).stem
+    version = TensorBoardLogger(folder, name).version
+    if place is not None:
+        version = f"version_{int(version) - place}_{options['backward']}"
+    return TensorBoardLogger(folder, name, version=version, default_hp_metric=False)
+
+
+def callbacks_of(options: dict[str, Any], reference: Any) -> tuple[list[Any], Any]:
+    r"""What happens beside the training, and the memory of its way."""
+    import shlex
+
+    from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
+    from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
+
+    epochs, pictures = options["epochs"], options["pictures"]
+    path = Trajectory(max(1, epochs // 200), reference)
+    callbacks = [
+        Stop(),
+        GradientNorm(),
+        GradientAgreement(options["agreement_every"]),
+        path,
+        Overview(options, shlex.join(["python", *sys.argv])),
+    ]
+    if pictures:
+        k = -(-epochs // pictures)
+        callbacks += [Pictures(k, path), PrecisionRecall(k), Histograms(-(-epochs // (4 * pictures)))]
+    best = Checkpoint("best", options["checkpoint_every"], monitor="loss/val")
+    return [*callbacks, best, Checkpoint("last", options["checkpoint_every"]), EpochProgress()], path
 
 
 def configured(parser: Parser, run: str) -> Any:
@@ -182,7 +246,10 @@ def configured(parser: Parser, run: str) -> Any:
 def main() -> None:
     parser = Parser("Trains the article's network, 2-4-1 unless told otherwise, and logs it to TensorBoard.")
     parser.add_argument("--config", action="config", help="a YAML file of these options")
-    parser.add_function_arguments(train, as_group=False)
+    parser.add_function_arguments(train, as_group=False, skip={"compare"})
+    parser.add_argument(
+        "--compare", nargs=2, choices=["manual", "autograd"], help="train by both, in runs beside each other"
+    )
     with usage():
         options = parser.parse_args()
     if options.resume:
