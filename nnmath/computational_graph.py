@@ -38,31 +38,27 @@ def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: s
     """
     number_of_parameters(sizes)  # refuses sizes that are none
     last = len(sizes) - 1
-    below, nodes = "x", [node("x", "input", [], [sizes[0], -1], {"formula": "the samples, in columns"})]
+    below, nodes = "x", [node("x", "input", [], [sizes[0], -1], formula="the samples, in columns")]
     for i, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
         weight, bias, sum_, value = names(i, last)
         f = SYMBOLS[output if i == last else hidden]
-        delta = f"∂E/∂{sum_}"
+        delta, (above, _, mu_above, _) = f"∂E/∂{sum_}", names(min(i + 1, last), last)
+        to_value = "O − y" if i == last else f"{above}ᵀ ∂E/∂{mu_above}"
         nodes += [
-            node(weight, "parameter", [], [n_out, n_in], {"gradient": f"∂E/∂{weight} = {delta} · {below}"}),
-            node(bias, "parameter", [], [n_out], {"gradient": f"∂E/∂{bias} = {delta}"}),
+            node(weight, "parameter", [], [n_out, n_in], gradient=f"∂E/∂{weight} = {delta} {below}ᵀ"),
+            node(bias, "parameter", [], [n_out], gradient=f"∂E/∂{bias} = Σ {delta}"),
             node(
                 *(sum_, "weighted sum", [weight, below, bias], [n_out, -1]),
-                {"formula": f"{sum_} = {weight} {below} + {bias}", "gradient": f"{delta} = ∂E/∂{value} · {f}′({sum_})"},
+                formula=f"{sum_} = {weight} {below} + {bias}",
+                gradient=f"{delta} = ∂E/∂{value} · {f}′({sum_})",
             ),
             node(
-                *(value, f, [sum_], [n_out, -1]),
-                {
-                    "formula": f"{value} = {f}({sum_})",
-                    "gradient": "∂E/∂O = O − y"
-                    if i == last
-                    else f"∂E/∂{value} = {names(i + 1, last)[0]} · ∂E/∂{names(i + 1, last)[2]}",
-                },
+                *(value, f, [sum_], [n_out, -1]), formula=f"{value} = {f}({sum_})", gradient=f"∂E/∂{value} = {to_value}"
             ),
         ]
         below = value
-    nodes.append(node("y", "target", [], [sizes[-1], -1], {"formula": "the actual value"}))
-    nodes.append(node("E", "error", ["O", "y"], [], {"formula": "E = ½ (y − O)², averaged over the samples"}))
+    nodes.append(node("y", "target", [], [sizes[-1], -1], formula="the actual value"))
+    nodes.append(node("E", "error", ["O", "y"], [], formula="E = ½ (y − O)², averaged over the samples"))
     return GraphDef(node=nodes)
 
 
@@ -75,9 +71,9 @@ def names(layer: int, last: int) -> tuple[str, str, str, str]:
     return f"wᵢ{number}", f"bᵢ{number}", mu, f"h{number}"
 
 
-def node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int], attributes: dict[str, str]) -> NodeDef:
+def node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int], **told: str) -> NodeDef:
     r"""A node, where it comes from, the shape of its value (−1 for the samples), and what is told about it."""
     output = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
-    attr = {key: AttrValue(s=text.encode()) for key, text in attributes.items()}
+    attr = {key: AttrValue(s=text.encode()) for key, text in told.items()}
     attr["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[output]))
     return NodeDef(name=name, op=op, input=inputs, attr=attr)

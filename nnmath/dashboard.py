@@ -37,20 +37,10 @@ CHARTS = {
     "norm of the gradient, each layer": ["training/gradient_norm/.*"],
 }
 r"""Custom Scalars: a chart, and which curves it has."""
-COMPARED = [
-    "backward",
-    "batch_size",
-    "dataset",
-    "epochs",
-    "eta_min",
-    "hidden",
-    "learning_rate",
-    "momentum",
-    "neurons",
-    "output",
-    "precision",
-    "seed",
-]
+COMPARED = (
+    *("backward", "batch_size", "dataset", "epochs", "eta_min", "hidden"),
+    *("learning_rate", "momentum", "neurons", "output", "precision", "seed"),
+)
 r"""Options that the HParams tab has."""
 MOST_CHECKED = 10_000
 r"""Parameters of the largest network whose gradients are checked once more for the text tab."""
@@ -132,8 +122,8 @@ class Overview(Callback):
 class Histograms(Callback):
     r"""Weights, gradients and hidden activations of each layer, every k epochs.
 
-    ``parameters/value/layer1`` has the weights and biases, ``parameters/gradient/layer1`` their gradients at the epoch's
-    last update, ``neurons/activation/layer1`` h of all training rows after it.
+    ``parameters/value/layer1`` has the weights and biases, ``parameters/gradient/layer1`` their gradients at the last
+    update, ``neurons/activation/layer1`` h of all training rows after it.
 
     Args:
         every_n_epochs: k ≥ 1.
@@ -151,8 +141,7 @@ class Histograms(Callback):
             for writer in writers(trainer):
                 for i, linear in enumerate(pl_module.network.linears, start=1):
                     gradient = torch.cat([p.grad.flatten() for p in linear.parameters() if p.grad is not None])
-                    if gradient.isfinite().all():
-                        writer.add_histogram(f"parameters/gradient/layer{i}", gradient, trainer.current_epoch + 1)
+                    histogram(writer, f"parameters/gradient/layer{i}", gradient, trainer.current_epoch + 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if due(trainer, self.every_n_epochs):
@@ -161,15 +150,19 @@ class Histograms(Callback):
     def write(self, trainer: L.Trainer, network: Network, step: int) -> None:
         r"""The weights and the activations as they are."""
         layers, activations = equations_of(network)
-        if not all(parameter.isfinite().all() for layer in layers for parameter in layer):
-            return  # a histogram has no place for nan
         for writer in writers(trainer):
             x = trainer.datamodule.train.tensors[0].mT.to(layers[0].weight)  # type: ignore[attr-defined]
             hidden = forward(x, layers, activations)[1:-1]
             for i, (weight, bias) in enumerate(layers, start=1):
-                writer.add_histogram(f"parameters/value/layer{i}", torch.cat([weight.flatten(), bias]), step)
+                histogram(writer, f"parameters/value/layer{i}", torch.cat([weight.flatten(), bias]), step)
             for i, h in enumerate(hidden, start=1):
-                writer.add_histogram(f"neurons/activation/layer{i}", h, step)
+                histogram(writer, f"neurons/activation/layer{i}", h, step)
+
+
+def histogram(writer: SummaryWriter, tag: str, values: Tensor, step: int) -> None:
+    r"""Writes it, unless there are numbers that torch's bins, which end at 1e20, have no place for."""
+    if bool((values.abs() < 1e20).all()):
+        writer.add_histogram(tag, values, step)
 
 
 class PrecisionRecall(Callback):
@@ -196,9 +189,10 @@ class PrecisionRecall(Callback):
 class Pictures(Callback):
     r"""The article's figures, and those of the network as it learns, every k epochs.
 
-    Every k epochs: ``network/decision_boundary`` (of two inputs), ``network/weights`` (Fig. 6), ``network/saturation`` of
-    the hidden neurons. At the end: ``network/descent``, the way that the parameters took (Fig. 8). Figs. 1, 3 to 5 and 7
-    and the equations are the same for all runs: they are a run of their own, ``article``, which the first run writes.
+    Every k epochs: ``network/decision_boundary`` (of two inputs), ``network/weights`` (Fig. 6), and of the hidden
+    neurons ``network/saturation``. At the end: ``network/descent``, the way that the parameters took (Fig. 8). Figs. 1
+    and 3 to 5 and the equations are the same for all runs: they are a run of their own, ``article``, that the first one
+    writes.
 
     Args:
         every_n_epochs: k ≥ 1.
@@ -304,7 +298,11 @@ def equations() -> str:
 
 def checked(network: Network, x: Tensor, y: Tensor) -> str:
     r"""The network's gradients on these rows, by the equations and by autograd, as a table."""
-    report, last = check(network, x, y), len(network.linears)
+    try:
+        report = check(network, x, y)
+    except ValueError as error:  # numbers that are none
+        return f"not checked: {error}"
+    last = len(network.linears)
     rows = []
     for i in range(1, last + 1):
         weight, bias, mu, _ = names(i, last)

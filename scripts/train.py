@@ -175,12 +175,12 @@ def fit(
     best = callbacks[-3].best_model_path
     loss = trainer.callback_metrics["loss/val"]
     if not loss.isfinite():
-        rate = f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}"
+        rate = f"{module.curves.get('training/learning_rate', options['learning_rate']):.3g}"
         kept = f"; {best} is from before" if best else ""
         stop(
             f"after epoch {trainer.current_epoch} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1
         )
-    if trainer.current_epoch < epochs:
+    if callbacks[0].asked and trainer.current_epoch < epochs:
         stop(f"interrupted after epoch {trainer.current_epoch} of {epochs}; {goes_on}", code=1)
     trainer.test(module, data, ckpt_path=best, verbose=False)
     if trainer.is_global_zero:

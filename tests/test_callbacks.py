@@ -1,13 +1,25 @@
 import io
+import os
+import signal
 import sys
 
+import lightning as L
 import pytest
 import torch
 from runs import fit, scalars
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import get_total_norm, parameters_to_vector
 
 from nnmath import progress
-from nnmath.callbacks import EpochProgress, GradientAgreement, GradientNorm, agreement, gradients
+from nnmath.callbacks import (
+    Checkpoint,
+    EpochProgress,
+    GradientAgreement,
+    GradientNorm,
+    Stop,
+    Trajectory,
+    agreement,
+    gradients,
+)
 from nnmath.data import DataModule
 from nnmath.datasets import moons
 from nnmath.equations import ACTIVATIONS
@@ -60,6 +72,65 @@ class TestAgreement:
         batch = torch.randn(8, 2), torch.rand(8, 1)
         assert all((gradient == 0).all() for gradient in gradients(network, batch, "autograd"))
         assert agreement(network, batch) == 0
+
+
+class TestTrajectory:
+    def test_remembers_every_k_th_epoch_and_the_last(self, tmp_path):
+        path, module = Trajectory(3), TrainingModule()
+        start = parameters_to_vector(module.network.parameters()).detach().clone()
+        fit(module, DataModule(moons()), tmp_path, max_epochs=7, callbacks=[path])
+        assert path.epochs == [0, 3, 6, 7]
+        assert torch.equal(path.points[0], start)
+        assert torch.equal(path.points[-1], parameters_to_vector(module.network.parameters()))
+
+    def test_logs_how_far_it_is_from_another(self, tmp_path):
+        first, second = Trajectory(2), Trajectory(2)
+        for path, backward in ((first, "manual"), (second, "autograd")):
+            torch.manual_seed(0)
+            path.reference = first if path is second else None
+            module = TrainingModule(backward=backward)
+            fit(module, DataModule(moons()), tmp_path / backward, max_epochs=4, callbacks=[path])
+        curve = scalars(tmp_path / "autograd")["training/difference"]
+        assert [step for step, _ in curve] == [0, 2, 4]
+        assert curve[0][1] == 0
+        for (_, value), one, two in zip(curve, first.points, second.points, strict=True):
+            assert value == pytest.approx(float((one - two).abs().max() / one.abs().max()), rel=1e-5)
+        assert second.difference < 1e-6
+        assert "training/difference" not in scalars(tmp_path / "manual")
+
+    def test_remembers_no_more_than_there_is_room_for(self, tmp_path):
+        path = Trajectory()
+        path.MOST = 17 * 3
+        fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=7, callbacks=[path])
+        assert path.epochs == [0, 1, 2]
+
+
+class TestStop:
+    @pytest.mark.parametrize("number", Stop.SIGNALS)
+    def test_a_signal_ends_the_run_after_the_epoch_with_a_checkpoint(self, tmp_path, number):
+        class Signal(L.Callback):
+            def on_train_batch_start(self, trainer, *_):
+                if trainer.current_epoch == 2:
+                    os.kill(os.getpid(), number)
+
+        before = [signal.getsignal(number) for number in Stop.SIGNALS]
+        options = {"callbacks": [Stop(), Signal(), Checkpoint("last", 100)], "enable_checkpointing": True}
+        trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=10, **options)
+        assert trainer.current_epoch == 3
+        last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["lr_schedulers"][0]["last_epoch"] == 3
+        assert [signal.getsignal(number) for number in Stop.SIGNALS] == before
+
+    def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_checkpoints_as_they_were(self, tmp_path):
+        module = TrainingModule(hidden="identity", output="identity", learning_rate=100)
+        options = {"callbacks": [Stop(), Checkpoint("last", 1), Checkpoint("best", 1, "loss/val")]}
+        trainer = fit(module, DataModule(moons()), tmp_path, max_epochs=1000, enable_checkpointing=True, **options)
+        assert 2 < trainer.current_epoch < 1000
+        assert not trainer.callback_metrics["loss/val"].isfinite()
+        for name, done in (("last", trainer.current_epoch - 1), ("best", 1)):
+            kept = torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)
+            assert kept["lr_schedulers"][0]["last_epoch"] == done
+            assert all(value.isfinite().all() for value in kept["state_dict"].values())
 
 
 class TestEpochProgress:

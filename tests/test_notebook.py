@@ -73,6 +73,18 @@ class TestPublished:
         assert data.whole.y.sum() == 225
         assert data.test.y.sum() == 15
 
+    def test_the_sweep_is_to_the_last_bit_what_its_authors_order_of_summation_gives(self):
+        """On kernels with fused multiply-add and 256 bits, as the author's machine will have had."""
+        program = Path(__file__).parent / "notebook_in_numpy.py"
+        environment = os.environ | {"OPENBLAS_CORETYPE": "Haswell"}
+        process = subprocess.run(
+            [sys.executable, program, HABERMAN], env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        kernels, figures = process.stdout.splitlines()
+        if kernels not in ("Haswell", "Zen"):
+            pytest.skip(f"NumPy multiplies by other kernels here: {kernels or 'none of OpenBLAS'}")
+        assert figures.split() == [printed.rstrip("0") for printed in PUBLISHED_SWEEP.values()]
+
     def test_the_sweep_to_the_last_digits_that_float64_has(self, data):
         """16 or 17 digits are printed: the last ones are the order of summation, 4 units of float64 at most."""
         costs = trained(data.train, RATES, 1, validation=data.val).val_cost[0]
