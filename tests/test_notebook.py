@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from urllib.error import URLError

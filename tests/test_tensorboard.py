@@ -1,0 +1,160 @@
+"""A real TensorBoard over real runs: its data endpoints, and its tabs in a real browser."""
+
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+RUNS = ["moons/version_0_manual", "moons/version_0_autograd"]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tensorboard")
+    options = ["--compare", "manual", "autograd", "--dataset", "moons", "--epochs", "30"]
+    subprocess.run([sys.executable, SCRIPT, *options], cwd=folder, check=True, capture_output=True, timeout=120)
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", "lightning_logs", "--host", "127.0.0.1"]
+    server = subprocess.Popen([*command, "--port", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:  # pytest-timeout ends it if there is no such line
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                yield found[0]
+                break
+        else:
+            raise AssertionError("TensorBoard ended without an address")
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+def get(address, path, **body):
+    data = json.dumps(body).encode() if body else None
+    with urlopen(Request(f"{address}/data/{path}", data, {"Content-Type": "application/json"}), timeout=30) as answer:
+        return json.load(answer)
+
+
+class TestEndpoints:
+    def test_the_tabs_are_those_that_have_something(self, address):
+        enabled = {name for name, plugin in get(address, "plugins_listing").items() if plugin["enabled"]}
+        assert enabled == {
+            *("timeseries", "scalars", "custom_scalars", "images", "graphs", "distributions", "histograms"),
+            *("text", "pr_curves", "hparams"),
+        }
+        assert set(get(address, "runs")) == {"article", *RUNS}
+
+    @pytest.mark.parametrize(
+        ("plugin", "tags"),
+        [
+            ("scalars", {"loss/train", "loss/val", "metrics/accuracy", "training/learning_rate", "test/loss"}),
+            ("images", {"network/decision_boundary", "network/weights", "network/saturation", "network/descent"}),
+            ("histograms", {"parameters/value/layer1", "parameters/gradient/layer2", "neurons/activation/layer1"}),
+            ("distributions", {"parameters/value/layer1"}),
+            ("pr_curves", {"precision_recall/val"}),
+        ],
+    )
+    def test_each_run_has_its_tags(self, address, plugin, tags):
+        found = get(address, f"plugin/{plugin}/tags")
+        assert all(tags <= set(found[run]) for run in RUNS)
+
+    def test_the_curves_of_both_backwards_lie_on_each_other(self, address):
+        manual, autograd = (get(address, f"plugin/scalars/scalars?tag=loss/val&run={run}") for run in RUNS)
+        assert [step for _, step, _ in manual] == list(range(1, 31))
+        assert np.allclose([value for *_, value in manual], [value for *_, value in autograd], rtol=1e-4)
+        assert "training/difference" in get(address, "plugin/scalars/tags")[RUNS[1]]
+
+    def test_the_tables(self, address):
+        (run,) = get(address, f"plugin/text/text?run={RUNS[0]}&tag=run/text_summary")
+        assert "--compare manual autograd --dataset moons" in run["text"]
+        first, last = get(address, f"plugin/text/text?run={RUNS[0]}&tag=gradients/text_summary")
+        assert (first["step"], last["step"]) == (1, 30)
+        assert first["text"].count("right") == last["text"].count("right") == 4
+
+    def test_the_charts(self, address):
+        (category,) = get(address, "plugin/custom_scalars/layout")["category"]
+        assert len(category["chart"]) == 3
+
+    def test_the_graph(self, address):
+        with urlopen(f"{address}/data/plugin/graphs/graph?run={RUNS[0]}&conceptual=false", timeout=30) as answer:
+            names = set(re.findall(r'name: "(.*?)"', answer.read().decode()))
+        assert names == {"x", "wᵢ", "bᵢ", "μ₁", "h", "wₒ", "bₒ", "μ₂", "O", "y", "E"}
+
+    def test_the_hparams_tab_has_each_runs_options_and_last_figures(self, address):
+        wanted = [{"metric": {"tag": tag, "group": ""}} for tag in ("loss/val", "metrics/accuracy", "metrics/auroc")]
+        columns = {"colParams": [{"hparam": "backward"}, *wanted]}
+        statuses = ["STATUS_SUCCESS", "STATUS_UNKNOWN", "STATUS_RUNNING", "STATUS_FAILURE"]
+        asked = {"startIndex": 0, "sliceSize": 9, "allowedStatuses": statuses, **columns}
+        groups = get(address, "plugin/hparams/session_groups", **asked)["sessionGroups"]
+        assert {group["hparams"]["backward"] for group in groups} == {"manual", "autograd"}
+        for group in groups:
+            (session,) = group["sessions"]
+            assert session["status"] == "STATUS_SUCCESS"
+            values = {value["name"]["tag"]: value for value in session["metricValues"]}
+            assert set(values) == {"loss/val", "metrics/accuracy", "metrics/auroc"}
+            curve = get(address, f"plugin/scalars/scalars?tag=loss/val&run={session['name']}")
+            assert values["loss/val"]["trainingStep"] == 30
+            assert values["loss/val"]["value"] == pytest.approx(curve[-1][2])
+
+
+TABS = {
+    "timeseries": ("line-chart", 2),
+    "scalars": ("vz-line-chart2", 5),
+    "custom_scalars": ("vz-line-chart2", 3),
+    "images": ("tf-image-loader img", 10),
+    "graphs": ("g.node", 11),
+    "distributions": ("vz-distribution-chart", 3),
+    "histograms": ("vz-histogram-timeseries", 3),
+    "text": ("tf-text-loader td", 50),
+    "pr_curves": ("tf-pr-curve-card", 1),
+    "hparams": ("tf-hparams-table-view", 1),
+}
+"""What is drawn in a tab, and how many of it there are at least."""
+
+
+@pytest.fixture(scope="module")
+def page():
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser.new_page(viewport={"width": 1500, "height": 1000})
+        browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("tab", TABS)
+def test_a_tab_is_drawn_in_a_browser(address, page, tab):
+    selector, least = TABS[tab]
+    page.goto(f"{address}/#{tab}")
+    page.reload()
+    page.wait_for_function("a => document.querySelector(a)", arg="tf-tensorboard, tb-webapp", timeout=30_000)
+    drawn = page.locator(selector)
+    drawn.nth(least - 1).wait_for(state="attached", timeout=30_000)
+    page.wait_for_load_state("networkidle")
+    for _ in range(20):  # what is animated or loaded late
+        page.wait_for_timeout(200)
+        pixels = np.asarray(Image.open(io.BytesIO(drawn.first.screenshot())).convert("RGB"))
+        if ink(pixels) > 10:
+            break
+    assert ink(pixels) > 10, f"{tab}: {selector} is blank"
+    if tab == "images":
+        assert drawn.first.evaluate("image => image.naturalWidth") == 500
+    if tab == "hparams":
+        assert {"manual", "autograd"} <= set(page.locator("vaadin-grid-cell-content").all_inner_texts())
+
+
+def ink(pixels):
+    """How many different colours there are."""
+    return len(np.unique(pixels.reshape(-1, 3) @ [1, 256, 65536]))
