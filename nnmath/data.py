@@ -80,8 +80,12 @@ class DataModule(L.LightningDataModule):
                 raise ValueError(f"split {tuple(split)} leaves {len(rows)} {part} row; a regression needs two")
             if dataset.classes is not None and len(np.unique(dataset.y[rows])) < 2:
                 raise ValueError(f"split {tuple(split)} leaves a single class among the {len(rows)} {part} rows")
-        x = torch.tensor((dataset.x - self.x_mean) / self.x_std, dtype=dtype)  # (n, k)
-        y = torch.tensor((dataset.y - self.y_mean) / self.y_std, dtype=dtype)[:, None]  # (n, 1)
+        with np.errstate(all="ignore"):
+            x = torch.tensor((dataset.x - self.x_mean) / self.x_std, dtype=dtype)  # (n, k)
+            y = torch.tensor((dataset.y - self.y_mean) / self.y_std, dtype=dtype)[:, None]  # (n, 1)
+        for name, column in zip((*dataset.features, dataset.target), (*x.T, *y.T), strict=True):
+            if not column.isfinite().all():
+                raise ValueError(f"column {name!r} has a value too far from the training rows' to be standardised")
         self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in (train, val, test))
 
     def state_dict(self) -> dict[str, Any]:

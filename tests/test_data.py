@@ -44,6 +44,10 @@ class TestBatches:
 rare = Dataset(np.random.default_rng(0).normal(size=(200, 1)), np.arange(200) < 4, ("a",), "y", ("0", "1"))
 
 
+alone = np.arange(50.0)[:, None]
+alone[28] = 1e300  # a test row with seed 0
+
+
 class TestDataModule:
     def test_features_are_standardised_by_the_training_rows_alone(self):
         data = DataModule(breast_cancer())
@@ -109,6 +113,8 @@ class TestDataModule:
             ({"dataset": regression(np.arange(50)[:, None] * 1e-320, range(50))}, "values too large or too small"),
             ({"dataset": regression(np.arange(50)[:, None] * 1e306, range(50))}, "column 'a' has values too large"),
             ({"dataset": regression(np.arange(50)[:, None], [0.1] * 50)}, "column 'y' is constant"),
+            ({"dataset": regression(alone, range(50))}, "column 'a' has a value too far from the training rows'"),
+            ({"dataset": regression(np.arange(50)[:, None], alone[:, 0])}, "column 'y' has a value too far"),
         ],
     )
     def test_refuses(self, arguments, message):

@@ -2,8 +2,12 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from limits import memory
 from sklearn.datasets import load_breast_cancer
 
+from nnmath import datasets
 from nnmath.datasets import DRAWN, NAMES, breast_cancer, csv, load, spirals, xor
 
 
@@ -109,8 +113,17 @@ class TestCsv:
             ('"a","b","y"\n"1","2","0"\n"3","4","1"\n', "utf-8"),
             ("a, b, y\n1, 2, 0\n3, 4, 1\n", "utf-8"),
             ("y,unused,b,a\n0,text,2,1\n1,,4,3", "utf-8"),
+            ('a,b,y,"a note"\n1,2,0,"one,\ntwo ""quoted"""\n3,4,1,\n', "utf-8"),
+            ("a;b;y\r\n1;2;0\r\n3;4;1\r\n", "utf-8-sig"),
+            ("a\tb\ty\n1\t2\t0\n3\t4\t1\n", "utf-8"),
+            ("a,b,y\r1,2,0\r3,4,1\r", "utf-8"),
+            ('a;b;y;"x,z"\n1;2;0;\n3;4;1;1,5\n', "utf-8"),
+            ("a,b,y,\n1,2,0,\n3,4,1,\n,,,\n\n", "utf-8"),
         ],
-        ids=["byte order mark", "CRLF", "quotes", "blanks", "other order"],
+        ids=[
+            *("byte order mark", "CRLF", "quotes", "blanks", "other order"),
+            *("line break in quotes", "semicolons", "tabs", "CR", "commas between semicolons", "empty column and rows"),
+        ],
     )
     def test_spellings_of_the_same_table(self, tmp_path, text, encoding):
         data = csv(write(tmp_path, text, encoding=encoding), ["a", "b"], "y")
@@ -120,22 +133,33 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", "is not a CSV file: "),
+            ("", "table.csv is empty: it needs a header line, then a sample a line"),
+            ("\ufeff\r\n\r\n", "table.csv is empty"),
+            (",,\n,,\n", "table.csv is empty"),
             ("a,b,y\n", "has a header but no rows"),
             ("a,y\n1,0\n2,1\n", "has no column 'b'; its columns are 'a', 'y'"),
-            ("a;b;y\n1;2;0\n", "has no column 'a'; its columns are 'a;b;y'"),
+            ("a|b|y\n1|2|0\n", r"has no column 'a'; its columns are 'a\|b\|y'"),
+            ("A;B;y\n1;2;0\n", "has no column 'a'; its columns are 'A', 'B', 'y'"),
+            (",".join(map(str, range(99))), "has no column 'a'; its columns are '0', .*, '19', …$"),
             ("a,b,y\n1,2,0\n1,oops,1\n", "line 3: column 'b' holds 'oops', but a finite number is needed"),
             ("a,b,y\n1,2,0\n1,,1\n", "line 3: column 'b' is empty, but a finite number is needed"),
             ("a,b,y\nnan,2,0\n1,2,1\n", "line 2: column 'a' holds 'nan'"),
-            ("a,b,y\n0,1,2,0\n1,3,4,1\n", "is not a CSV file: .*Expected 3 fields in line 2, saw 4"),
+            ("a,b,y\n0,1,2,0\n1,3,4,1\n", "line 2: 4 cells, but 3 columns; put a cell that holds ',' in quotes"),
             ("a,a,b,y\n0,1,2,0\n1,3,4,1\n", "has 2 columns 'a'; its columns are 'a', 'a', 'b', 'y'"),
             ("a,b,y\n1,2,0\n\n1,2,1\n", "line 3: column 'a' is empty"),
             ("a,b,y\n1,inf,0\n1,2,1\n", "line 2: column 'b' holds 'inf'"),
             ("a,b,y\n1,1e309,0\n1,2,1\n", "line 2: column 'b' holds '1e309'"),
             ("a,b,y\n1,2,0\n1,2,\n", "line 3: column 'y' is empty, but a value is needed"),
             ("a,b,y\n1,2,red\n1,2,blue\n3,4,5\n", "line 2: column 'y' holds 'red', but a finite number is needed"),
-            ("a,b,y\n1,2,1\n3,4,1\n", "column 'y' holds 1.0 only, so there is nothing to learn"),
-            ("a,b,y\n1,2,0\n3,4,1,7\n", "is not a CSV file: .*Expected 3 fields in line 3, saw 4"),
+            ("a,b,y\n1,2,1\n3,4,1\n", "column 'y' holds '1' only, so there is nothing to learn"),
+            ("a,b,y\n1,2,yes\n", "column 'y' holds 'yes' only, so there is nothing to learn"),
+            ("a,b,y\n1,2,nan\n1,2,1\n", "line 2: column 'y' holds 'nan', but a finite number is needed"),
+            ("a;b;y\n1,5;2;0\n", "line 2: column 'a' holds '1,5', but a finite number is needed; write decimals with a"),
+            ('a,b,y\n"1\n",2,0\n"3\n4",2,0\n', r"row 2 below the header: column 'a' holds '3\\n4', but"),
+            ('a,b,y\n1,2,0\n"3,4,1\n5,6,0\n', "row 2 below the header: a quote is opened there and not closed"),
+            ('"a,b,y\n1,2,0\n', r"has no column 'a'; its columns are 'a,b,y\\n1,2,0'"),
+            ("a,b,y\n1,2,0\n3,\0,1\n", "line 3: the byte 0x00 is no text in UTF-8: save the file as UTF-8"),
+            ("a,b,y\n1,2,0\n3,4,1,7\n", "line 3: 4 cells, but 3 columns"),
         ],
     )
     def test_refuses_what_it_cannot_use(self, tmp_path, text, message):
@@ -144,18 +168,124 @@ class TestCsv:
         assert "table.csv" in str(refusal.value)
         assert "\n" not in str(refusal.value)
 
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a,b,y\n" + "x" * 300_000 + ",2,0\n", f"line 2: column 'a' holds '{'x' * 40}…', but"),
+            ("x" * 300_000 + "\na,b,y\n", "has a header of more than 10000 columns or 256 KiB: is it a CSV file"),
+            ("a,b,y," + "x," * 10_000 + "\n1,2,3", "has a header of more than 10000 columns or 256 KiB"),
+            ("a,b,y," + "x," * 200_000 + "\n1,2,3", "has a header of more than 10000 columns or 256 KiB"),
+            ("a,b,y\n" + "1,2,3\n" * 10_000 + "1,x,3\n", "line 10002: column 'b' holds 'x', but"),
+        ],
+        ids=["long cell", "long header", "many columns", "long header of columns", "many rows"],
+    )
+    def test_refuses_what_is_long_in_a_short_message(self, tmp_path, monkeypatch, text, message):
+        monkeypatch.setattr(datasets, "CELLS", 300)  # so that there are several tables
+        with pytest.raises(ValueError, match=message) as refusal:
+            csv(write(tmp_path, text), ["a", "b"], "y")
+        assert len(str(refusal.value)) < 300
+
+    @pytest.mark.parametrize("cells", [3, 7, 10**6])
+    def test_a_file_read_in_parts_is_the_whole(self, tmp_path, monkeypatch, cells):
+        monkeypatch.setattr(datasets, "CELLS", cells)
+        path = write(tmp_path, "a,kind,price\n" + "".join(f"{i},{'dog cat'.split()[i % 2]},{i / 2}\n" for i in range(20)))
+        animals = csv(path, ["a"], "kind")
+        assert animals.classes == ("cat", "dog")
+        assert animals.y.tolist() == [1, 0] * 10
+        assert animals.x[:, 0].tolist() == csv(path, ["price"], "a").y.tolist() == list(range(20))
+
     def test_refuses_what_is_no_readable_file(self, tmp_path):
         with pytest.raises(ValueError, match=r"missing\.csv cannot be read: No such file or directory"):
             csv(tmp_path / "missing.csv", ["a"], "y")
         with pytest.raises(ValueError, match="cannot be read: Is a directory"):
             csv(tmp_path, ["a"], "y")
-        with pytest.raises(ValueError, match="is not a CSV file"):
+        with pytest.raises(ValueError, match="table.csv, line 2: the byte 0xff is no text in UTF-8: save the file as UTF"):
             csv(write(tmp_path, "a,y\n\xff,1\n", encoding="latin-1"), ["a"], "y")
+        with pytest.raises(ValueError, match="table.csv is written in UTF-16: save it as UTF-8"):
+            csv(write(tmp_path, "a,y\n1,0\n2,1\n", encoding="utf-16"), ["a"], "y")
+        with pytest.raises(ValueError, match="/dev/zero is a device or a pipe: copy what it gives into a file first"):
+            csv("/dev/zero", ["a"], "y")
+        os.mkfifo(tmp_path / "pipe.csv")
+        with pytest.raises(ValueError, match="pipe.csv is a device or a pipe"):
+            csv(tmp_path / "pipe.csv", ["a"], "y")
+        with open(tmp_path / "large.csv", "wb") as file:
+            file.truncate(257 << 20)  # holes: it takes no room
+        with pytest.raises(ValueError, match="large.csv has 257 MiB, and at most 256 are read: leave rows out"):
+            csv(tmp_path / "large.csv", ["a"], "y")
+
+    def test_refuses_what_it_may_not_read(self, tmp_path):
+        path = write(tmp_path, "a,y\n1,0\n2,1\n")
+        path.chmod(0)
+        root = os.geteuid() == 0  # who may read everything
+        if root:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(ValueError, match="table.csv cannot be read: Permission denied"):
+                csv(path, ["a"], "y")
+        finally:
+            if root:
+                os.seteuid(0)
 
     @pytest.mark.parametrize("columns", [([], "y"), (["a", "a"], "y"), (["a", "y"], "y")])
     def test_refuses_columns_named_twice_or_not_at_all(self, tmp_path, columns):
         with pytest.raises(ValueError, match="features and target must name different columns"):
             csv(write(tmp_path, "a,y\n1,0\n"), *columns)
+
+
+CELLS = [b"1", b"-2.5", b"3e2", b"0", b"yes", b"no", b"", b" 7 ", b'"8"', b'"x,y"', b'"x\ny"', b"nan", b"-inf", b"1e308"]
+CELLS += [b"1e400", b"4,5", b"1_0", b"0x1f", b"True", b"\xc3\xbc", "١".encode(), b"9" * 400]
+PIECES = [*CELLS, b",", b";", b"\t", b"|", b"\n", b"\r", b"\r\n", b'"', b'""', b"'", b"\\", b"#", b" ", b"a", b"y", b"a,b,y\n"]
+PIECES += [b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", "\u2028\x85\x1b".encode(), b",,,\n", b"x" * 50]
+
+
+@st.composite
+def tables(draw):
+    """The bytes of a small table, with some edits that a person, a program or a broken disk could have made."""
+    cell, kind = (st.sampled_from(CELLS[: draw(st.sampled_from([4, 4, len(CELLS)]))]) for _ in range(2))
+    rows = draw(st.lists(st.tuples(cell, cell, kind), min_size=draw(st.sampled_from([0, 3])), max_size=8))
+    header = [b"a", b"b", b"y"]
+    separator, end = (draw(st.sampled_from(kinds)) for kinds in ([b",", b";", b"\t"], [b"\n", b"\r\n", b"\r"]))
+    content = b"".join(separator.join(row) + end for row in [header, *rows])
+    if draw(st.booleans()):
+        content = draw(st.sampled_from([b"\xef\xbb\xbf" + content, content.decode().encode("utf-16"), content.rstrip()]))
+    for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
+        start = draw(st.integers(0, len(content)))
+        length = draw(st.sampled_from([0, 0, 1, 5, len(content)]))
+        content = content[:start] + draw(st.sampled_from([b"", *PIECES])) + content[start + length :]
+    return content
+
+
+@pytest.mark.parametrize("examples", [300, pytest.param(100_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_any_file_is_read_or_refused_in_one_line(tmp_path, monkeypatch, examples):
+    path, outcomes = tmp_path / "table.csv", {"read": 0, "refused": 0}
+
+    @settings(max_examples=examples)
+    @given(
+        tables() | st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join) | st.binary(max_size=60),
+        st.sampled_from([50, 10**6]),
+    )
+    def check(content, cells):
+        monkeypatch.setattr(datasets, "CELLS", cells)
+        path.write_bytes(content)
+        try:
+            data = csv(path, ["a", "b"], "y")
+        except ValueError as error:
+            message = str(error)
+            assert message.startswith(str(path))
+            assert len(message.splitlines()) == 1
+            assert len(message) < 500
+            outcomes["refused"] += 1
+        else:
+            assert data.x.shape == (len(data.y), 2)
+            assert np.isfinite(data.x).all()
+            assert np.isfinite(data.y).all()
+            assert len(set(data.y)) == 2 if data.classes else len(set(data.y)) > 2
+            outcomes["read"] += 1
+
+    with memory(512 << 20):
+        check()
+    assert min(outcomes.values()) > examples / 20
+    print(outcomes)
 
 
 @pytest.mark.skipif("HABERMAN_CSV" not in os.environ, reason="HABERMAN_CSV does not name Haberman's survival data")
