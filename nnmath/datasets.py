@@ -211,7 +211,8 @@ def parse(content: bytes, features: Sequence[str], target: str) -> Dataset:
         cells = {column: table[header.index(column)] for column in (*features, target)}
         values = {column: pd.to_numeric(cells[column], errors="coerce").to_numpy(float) for column in cells}
         problems = {column: problem(column, ~np.isfinite(values[column]), "a finite number") for column in cells}
-        no_number = no_number or problems.pop(target)
+        other = problems.pop(target)
+        no_number = no_number or other
         for error in (*problems.values(), problem(target, cells[target].isna().to_numpy(), "a value")):
             if error:
                 raise error

@@ -154,7 +154,10 @@ class TestCsv:
             ("a,b,y\n1,2,1\n3,4,1\n", "column 'y' holds '1' only, so there is nothing to learn"),
             ("a,b,y\n1,2,yes\n", "column 'y' holds 'yes' only, so there is nothing to learn"),
             ("a,b,y\n1,2,nan\n1,2,1\n", "line 2: column 'y' holds 'nan', but a finite number is needed"),
-            ("a;b;y\n1,5;2;0\n", "line 2: column 'a' holds '1,5', but a finite number is needed; write decimals with a"),
+            (
+                "a;b;y\n1,5;2;0\n",
+                "line 2: column 'a' holds '1,5', but a finite number is needed; write decimals with a",
+            ),
             ('a,b,y\n"1\n",2,0\n"3\n4",2,0\n', r"row 2 below the header: column 'a' holds '3\\n4', but"),
             ('a,b,y\n1,2,0\n"3,4,1\n5,6,0\n', "row 2 below the header: a quote is opened there and not closed"),
             ('"a,b,y\n1,2,0\n', r"has no column 'a'; its columns are 'a,b,y\\n1,2,0'"),
@@ -188,7 +191,7 @@ class TestCsv:
     @pytest.mark.parametrize("cells", [3, 7, 10**6])
     def test_a_file_read_in_parts_is_the_whole(self, tmp_path, monkeypatch, cells):
         monkeypatch.setattr(datasets, "CELLS", cells)
-        path = write(tmp_path, "a,kind,price\n" + "".join(f"{i},{'dog cat'.split()[i % 2]},{i / 2}\n" for i in range(20)))
+        path = write(tmp_path, "a,kind,price\n" + "".join(f"{i},{['dog', 'cat'][i % 2]},{i / 2}\n" for i in range(20)))
         animals = csv(path, ["a"], "kind")
         assert animals.classes == ("cat", "dog")
         assert animals.y.tolist() == [1, 0] * 10
@@ -199,7 +202,9 @@ class TestCsv:
             csv(tmp_path / "missing.csv", ["a"], "y")
         with pytest.raises(ValueError, match="cannot be read: Is a directory"):
             csv(tmp_path, ["a"], "y")
-        with pytest.raises(ValueError, match="table.csv, line 2: the byte 0xff is no text in UTF-8: save the file as UTF"):
+        with pytest.raises(
+            ValueError, match="table.csv, line 2: the byte 0xff is no text in UTF-8: save the file as UTF"
+        ):
             csv(write(tmp_path, "a,y\n\xff,1\n", encoding="latin-1"), ["a"], "y")
         with pytest.raises(ValueError, match="table.csv is written in UTF-16: save it as UTF-8"):
             csv(write(tmp_path, "a,y\n1,0\n2,1\n", encoding="utf-16"), ["a"], "y")
@@ -232,9 +237,42 @@ class TestCsv:
             csv(write(tmp_path, "a,y\n1,0\n"), *columns)
 
 
-CELLS = [b"1", b"-2.5", b"3e2", b"0", b"yes", b"no", b"", b" 7 ", b'"8"', b'"x,y"', b'"x\ny"', b"nan", b"-inf", b"1e308"]
+CELLS = [
+    b"1",
+    b"-2.5",
+    b"3e2",
+    b"0",
+    b"yes",
+    b"no",
+    b"",
+    b" 7 ",
+    b'"8"',
+    b'"x,y"',
+    b'"x\ny"',
+    b"nan",
+    b"-inf",
+    b"1e308",
+]
 CELLS += [b"1e400", b"4,5", b"1_0", b"0x1f", b"True", b"\xc3\xbc", "١".encode(), b"9" * 400]
-PIECES = [*CELLS, b",", b";", b"\t", b"|", b"\n", b"\r", b"\r\n", b'"', b'""', b"'", b"\\", b"#", b" ", b"a", b"y", b"a,b,y\n"]
+PIECES = [
+    *CELLS,
+    b",",
+    b";",
+    b"\t",
+    b"|",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b'"',
+    b'""',
+    b"'",
+    b"\\",
+    b"#",
+    b" ",
+    b"a",
+    b"y",
+    b"a,b,y\n",
+]
 PIECES += [b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", "\u2028\x85\x1b".encode(), b",,,\n", b"x" * 50]
 
 
@@ -247,7 +285,9 @@ def tables(draw):
     separator, end = (draw(st.sampled_from(kinds)) for kinds in ([b",", b";", b"\t"], [b"\n", b"\r\n", b"\r"]))
     content = b"".join(separator.join(row) + end for row in [header, *rows])
     if draw(st.booleans()):
-        content = draw(st.sampled_from([b"\xef\xbb\xbf" + content, content.decode().encode("utf-16"), content.rstrip()]))
+        content = draw(
+            st.sampled_from([b"\xef\xbb\xbf" + content, content.decode().encode("utf-16"), content.rstrip()])
+        )
     for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
         start = draw(st.integers(0, len(content)))
         length = draw(st.sampled_from([0, 0, 1, 5, len(content)]))
