@@ -88,18 +88,21 @@ def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tenso
 
 
 class Trajectory(Callback):
-    r"""Remembers the parameters after every k-th epoch, as far as they are not many; a resumed run goes on with them.
+    r"""Remembers the parameters after every k-th epoch and the last; a resumed run goes on with them.
+
+    When there is no more room, every second of them is forgotten, and k doubles. Nothing is remembered of a network of
+    which not even two have room.
 
     Given the trajectory of another run, it logs how far this one is from it: ``training/difference`` is
-    max |θ − θ'| / max |θ'| over all parameters, whenever both have been in the same epoch.
+    max |θ − θ'| / max |θ'| over all parameters, whenever both remember the same epoch.
 
     Args:
         every_n_epochs: k ≥ 1.
         reference: of the other run.
     """
 
-    MOST = 10_000_000
-    r"""numbers that are remembered at most"""
+    ROOM = 1_000_000
+    r"""numbers"""
 
     def __init__(self, every_n_epochs: int = 1, reference: Trajectory | None = None) -> None:
         self.every_n_epochs, self.reference = every_n_epochs, reference
@@ -118,8 +121,11 @@ class Trajectory(Callback):
 
     def remember(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
         theta = parameters_to_vector(module.network.parameters()).detach().cpu()
-        if len(theta) * (len(self.points) + 1) > self.MOST:
+        if 2 * len(theta) > self.ROOM:
             return
+        if len(theta) * (len(self.points) + 1) > self.ROOM:
+            self.epochs, self.points = self.epochs[::2], self.points[::2]
+            self.every_n_epochs *= 2
         self.epochs.append(epoch)
         self.points.append(theta)
         if self.reference and epoch in self.reference.epochs:
@@ -129,10 +135,11 @@ class Trajectory(Callback):
                 logger.log_metrics({"training/difference": self.difference}, step=epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": list(self.epochs), "points": torch.stack(self.points) if self.points else None}
+        points = torch.stack(self.points) if self.points else None
+        return {"every_n_epochs": self.every_n_epochs, "epochs": list(self.epochs), "points": points}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs = list(state_dict["epochs"])
+        self.every_n_epochs, self.epochs = state_dict["every_n_epochs"], list(state_dict["epochs"])
         self.points = [] if state_dict["points"] is None else list(state_dict["points"])
 
 

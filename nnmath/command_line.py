@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from argparse import Action
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,12 +57,13 @@ def stop(message: object, code: int) -> NoReturn:
 
 def run_folder(log_dir: str, name: str) -> Path:
     r"""A new folder for a run, log_dir/name/version_k with the next free k, or one line and exit code 1."""
-    parent, k = Path(log_dir, name), 0
+    parent = Path(log_dir, name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        while (parent / f"version_{k}").exists():
-            k += 1
-        (parent / f"version_{k}").mkdir()
+        for k in count():
+            with suppress(FileExistsError):  # another run's
+                (parent / f"version_{k}").mkdir()
+                break
     except OSError as error:
         stop(f"log_dir: nothing can be written to {parent}: {error.strerror}", code=1)
     return parent / f"version_{k}"

@@ -43,7 +43,7 @@ COMPARED = (
 )
 r"""Options that the HParams tab has."""
 MOST_CHECKED = 10_000
-r"""Parameters of the largest network whose gradients are checked once more for the text tab."""
+r"""Parameters of the largest network whose gradients are checked for the text tab, and whose way is drawn."""
 
 
 def writers(trainer: L.Trainer) -> Iterator[SummaryWriter]:
@@ -57,7 +57,7 @@ def writers(trainer: L.Trainer) -> Iterator[SummaryWriter]:
 def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
     r"""Whether the epoch that ends is one in k, or the last."""
     done = trainer.current_epoch + 1
-    return done % every_n_epochs == 0 or done == trainer.max_epochs or trainer.should_stop
+    return done % every_n_epochs == 0 or done == trainer.max_epochs
 
 
 def equations_of(network: Network) -> tuple[list[Layer], list[Activation]]:
@@ -102,7 +102,7 @@ class Overview(Callback):
                 writer.add_text("gradients", checked(pl_module.network, x, y), trainer.current_epoch + 1)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if not trainer.should_stop:
+        if trainer.current_epoch == trainer.max_epochs:
             for writer in writers(trainer):
                 *_, end = self.hparams(pl_module)
                 writer._get_file_writer().add_summary(end)
@@ -236,13 +236,16 @@ class Pictures(Callback):
                 )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        network = pl_module.network
         if self.path is None or trainer.current_epoch != trainer.max_epochs:
+            return
+        if len(self.path.points) < 2 or network.number_of_parameters > MOST_CHECKED:
             return
         from nnmath.figures import training
 
         for writer in writers(trainer):
             x, y = (rows.mT for rows in trainer.datamodule.train.tensors)  # type: ignore[attr-defined]  # nnmath.data's
-            landscape = Landscape(pl_module.network.sizes, equations_of(pl_module.network)[1], x, y)
+            landscape = Landscape(network.sizes, equations_of(network)[1], x, y)
             drawn = training.descent(torch.stack(self.path.points), landscape, epoch=trainer.current_epoch)
             show(writer, "network/descent", drawn, trainer.current_epoch)
 
@@ -251,7 +254,7 @@ def write_article(folder: Path) -> None:
     r"""The figures and the equations of the article, if they are not there yet."""
     from nnmath.figures import article
 
-    if folder.exists():
+    if any(folder.glob("events.*")):
         return
     with SummaryWriter(str(folder)) as writer:
         for name in ("sigmoid", "tanh", "relu"):

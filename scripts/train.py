@@ -2,6 +2,7 @@ r"""Trains the article's network and logs it to TensorBoard: python scripts/trai
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.command_line import Parser, stop, usage
+from nnmath.command_line import Parser, run_folder, stop, usage
 
 Activation = Literal["sigmoid", "tanh", "relu", "identity"]
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
@@ -70,13 +71,17 @@ def train(
         devices: how many of them; each takes batches of its own, or all of the one full batch
         strategy: how to share the work: auto, ddp or ddp_fork
         precision: of the arithmetic: 32-true, 64-true or bf16-mixed
-        pictures: how often in a run pictures are drawn, and histograms four times as often; 0 for never
+        pictures: how often in a run pictures are drawn at most, histograms four times as often; 0 for never
         log_dir: folder for the runs
         resume: folder of a run to go on with, as it was configured
         compare: the backwards to train by, one after the other, in runs beside each other
     """
     options = {name: value for name, value in locals().items() if name not in ("resume", "compare")}
     with usage(MemoryError), usage():
+        if compare and (len(set(compare)) < 2 or devices > 1):
+            raise ValueError(
+                f"compare needs two different backwards, on one device, got {' '.join(compare)}, {devices=}"
+            )
         if eta_min > learning_rate:
             raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {learning_rate=}")
         from nnmath.datasets import load
@@ -102,24 +107,31 @@ def train(
     with usage():
         data = DataModule(table, batch_size, split, seed, torch.float64 if precision == "64-true" else torch.float32)
     sizes = [len(table.features), *([neurons] if isinstance(neurons, int) else neurons), 1]
-    path = None
-    for place, of_run in enumerate(compare or (backward,)):
+    path = run = None
+    for of_run in compare or (backward,):
         L.seed_everything(seed, workers=True, verbose=False)
-        path = fit(options | {"backward": of_run}, sizes, data, resume, place if compare else None, path)
+        run, path = fit(options | {"backward": of_run}, sizes, data, resume, bool(compare), run, path)
 
 
 def fit(
-    options: dict[str, Any], sizes: list[int], data: Any, resume: str | None, place: int | None, reference: Any
-) -> Any:
-    r"""One run, new or resumed; returns the way that its parameters took.
+    options: dict[str, Any],
+    sizes: list[int],
+    data: Any,
+    resume: str | None,
+    compared: bool,
+    first: Path | None,
+    reference: Any,
+) -> tuple[Path, Any]:
+    r"""One run, new or resumed; returns its folder, and the way that its parameters took.
 
-    ``place`` is the run's among those to be compared, ``reference`` the way of the one before.
+    Runs that are ``compared`` lie in one folder; ``first`` and ``reference`` are what the first one returned.
     """
     import shlex
 
     import lightning as L
     import torch
     from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.loggers import TensorBoardLogger
 
     from nnmath.training import TrainingModule
 
@@ -140,8 +152,7 @@ def fit(
     done = torch.load(last, weights_only=True)["lr_schedulers"][0]["last_epoch"] if last else 0
     if run and done >= epochs:
         stop(f"{run} is finished: all of its {epochs} epochs are done", code=2)
-    logger = logger_of(options, run, done, place)
-    callbacks, path = callbacks_of(options, reference)
+    callbacks, path = callbacks_of(options, compared, reference)
     with usage(MisconfigurationException), usage():
         trainer = L.Trainer(
             accelerator=options["accelerator"],
@@ -149,14 +160,22 @@ def fit(
             strategy=options["strategy"],
             precision=options["precision"],
             max_epochs=epochs,
-            logger=logger,
+            logger=False,
             callbacks=callbacks,
             deterministic=True,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-    run = Path(logger.log_dir)
+    if not run:
+        run = folder_of(options, compared, first)
+    trainer.logger = TensorBoardLogger(
+        run.parent.parent,
+        run.parent.name,
+        version=run.name,
+        default_hp_metric=False,
+        purge_step=done + 1 if last else None,  # what was logged after the checkpoint is logged again
+    )
     if trainer.is_global_zero:
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -190,26 +209,22 @@ def fit(
         if reference:
             print(f"{'training/difference':<24} {path.difference:.1e}")
         print(f"run: {run}")
-        print(f"look at it: tensorboard --logdir {shlex.quote(str(run.parent.parent))}")
-    return path
+        logs = options["log_dir"] if not resume else str(run.parent.parent)
+        print(f"look at it: tensorboard --logdir {shlex.quote(logs)}")
+    return run, path
 
 
-def logger_of(options: dict[str, Any], run: Path | None, done: int, place: int | None) -> Any:
-    r"""TensorBoard's logger, to the run's own folder or to a new one; ``place`` is that among runs to be compared."""
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    if run:  # what was logged after the checkpoint is logged again
-        return TensorBoardLogger(
-            run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=done + 1
-        )
-    folder, name = options["log_dir"], Path(options["dataset"]).stem
-    version = TensorBoardLogger(folder, name).version
-    if place is not None:
-        version = f"version_{int(version) - place}_{options['backward']}"
-    return TensorBoardLogger(folder, name, version=version, default_hp_metric=False)
+def folder_of(options: dict[str, Any], compared: bool, first: Path | None) -> Path:
+    r"""A new run's folder; two that are compared share one, version_0/manual and version_0/autograd."""
+    if "LOCAL_RANK" in os.environ:
+        return Path(
+            options["log_dir"], Path(options["dataset"]).stem, "version"
+        )  # not the first process: writes nothing
+    folder = first.parent if first else run_folder(options["log_dir"], Path(options["dataset"]).stem)
+    return folder / options["backward"] if compared else folder
 
 
-def callbacks_of(options: dict[str, Any], reference: Any) -> tuple[list[Any], Any]:
+def callbacks_of(options: dict[str, Any], compared: bool, reference: Any) -> tuple[list[Any], Any]:
     r"""What happens beside the training, and the memory of its way."""
     import shlex
 
@@ -217,12 +232,12 @@ def callbacks_of(options: dict[str, Any], reference: Any) -> tuple[list[Any], An
     from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
 
     epochs, pictures = options["epochs"], options["pictures"]
-    path = Trajectory(max(1, epochs // 200), reference)
+    path = Trajectory(-(-epochs // 200), reference)
     callbacks = [
         Stop(),
         GradientNorm(),
         GradientAgreement(options["agreement_every"]),
-        path,
+        *([path] if pictures or compared else []),
         Overview(options, shlex.join(["python", *sys.argv])),
     ]
     if pictures:

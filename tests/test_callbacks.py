@@ -98,11 +98,15 @@ class TestTrajectory:
         assert second.difference < 1e-6
         assert "training/difference" not in scalars(tmp_path / "manual")
 
-    def test_remembers_no_more_than_there_is_room_for(self, tmp_path):
+    def test_remembers_no_more_than_there_is_room_for_and_the_last(self, tmp_path):
         path = Trajectory()
-        path.MOST = 17 * 3
-        fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=7, callbacks=[path])
-        assert path.epochs == [0, 1, 2]
+        path.ROOM = 17 * 4
+        fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=9, callbacks=[path])
+        assert path.epochs == [0, 4, 8, 9]
+        path.ROOM = 17
+        path.epochs, path.points = [], []
+        fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=3, callbacks=[path])
+        assert path.points == []
 
 
 class TestStop:

@@ -15,8 +15,9 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from nnmath import dashboard
 from nnmath.callbacks import GradientNorm, Trajectory
-from nnmath.dashboard import CHARTS, Histograms, Overview, Pictures, PrecisionRecall, checked
+from nnmath.dashboard import CHARTS, Histograms, Overview, Pictures, PrecisionRecall, checked, write_article
 from nnmath.data import DataModule
 from nnmath.datasets import Dataset, moons
 from nnmath.equations import ACTIVATIONS
@@ -186,6 +187,21 @@ def test_a_run_that_goes_on_does_not_say_again_what_it_is(tmp_path):
     assert seen["network/weights"] == [0, 1, 2, 3, 4]
     (path,) = [callback for callback in again.callbacks if isinstance(callback, Trajectory)]
     assert path.epochs == [0, 1, 2, 3, 4]
+
+
+def test_of_a_large_network_there_is_less(tmp_path, monkeypatch):
+    """For what takes memory and time in proportion to the square of the parameters, or to a thousand of them."""
+    monkeypatch.setattr(dashboard, "MOST_CHECKED", 16)
+    fit(TrainingModule(), DataModule(moons(100)), tmp_path, max_epochs=2, callbacks=callbacks(1))
+    tags = {*steps(read(tmp_path))}
+    assert "network/weights" in tags
+    assert not {"network/descent", "gradients/text_summary"} & tags
+
+
+def test_a_run_of_a_data_set_called_article_lies_beside_the_article(tmp_path):
+    (tmp_path / "article" / "version_0").mkdir(parents=True)
+    write_article(tmp_path / "article")
+    assert "the_article/firing" in steps(read(tmp_path / "article"))
 
 
 def test_a_regression_has_no_precision_and_other_networks_have_what_they_can(tmp_path):

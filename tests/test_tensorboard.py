@@ -15,7 +15,7 @@ from PIL import Image
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-RUNS = ["moons/version_0_manual", "moons/version_0_autograd"]
+RUNS = ["moons/version_0/manual", "moons/version_0/autograd"]
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_both_backwards_beside_each_other(tmp_path):
     )
     assert process.returncode == 0, process.stderr
     manual, autograd = (
-        tmp_path / "lightning_logs" / "moons" / f"version_0_{backward}" for backward in ("manual", "autograd")
+        tmp_path / "lightning_logs" / "moons" / "version_0" / backward for backward in ("manual", "autograd")
     )
     assert f"run: {manual.relative_to(tmp_path)}\n" in process.stdout
     assert [weights(run)["hyper_parameters"]["backward"] for run in (manual, autograd)] == ["manual", "autograd"]
@@ -290,6 +290,11 @@ class TestRefuses:
             ("--samples 3 --dataset xor", "samples must be at least 10"),
             ("--resume nowhere", "resume: nowhere is not the folder of a run that can go on: it has no config.yaml"),
             ("--resume nowhere --epochs 1000", "resume goes on with a run as it was configured; leave --epochs out"),
+            ("--compare manual manual", "compare needs two different backwards, on one device, got manual manual"),
+            (
+                "--compare manual autograd --devices 2",
+                "compare needs two different backwards, on one device, .*devices=2",
+            ),
             ("--seed 5000000000", 'option "seed": .*5000000000'),
         ],
     )
