@@ -133,6 +133,7 @@ def fit(
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    from nnmath import checkpoints
     from nnmath.training import TrainingModule
 
     with usage(RuntimeError), usage():  # torch's word for too little memory is RuntimeError
@@ -149,7 +150,10 @@ def fit(
         )
     epochs, run = options["epochs"], Path(resume) if resume else None
     last = run / "checkpoints" / "last.ckpt" if run else None
-    done = torch.load(last, weights_only=True)["lr_schedulers"][0]["last_epoch"] if last else 0
+    with usage():
+        for file in (last.with_name("best.ckpt"), last) if last else ():
+            checkpoint = checkpoints.read(file, module.hparams)
+    done = checkpoint["epoch"] + 1 if last else 0
     if run and done >= epochs:
         stop(f"{run} is finished: all of its {epochs} epochs are done", code=2)
     callbacks, path = callbacks_of(options, compared, reference)
@@ -188,7 +192,7 @@ def fit(
         print(f"{Path(options['dataset']).stem}: {parts}" + (f", 1 is {data.classes[1]}" if data.classes else ""))
     goes_on = f"--resume {shlex.quote(str(run))} goes on"
     try:
-        trainer.fit(module, data, ckpt_path=last)
+        trainer.fit(module, data, ckpt_path=last, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
         stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
     best = callbacks[-3].best_model_path
@@ -201,7 +205,7 @@ def fit(
         )
     if callbacks[0].asked and trainer.current_epoch < epochs:
         stop(f"interrupted after epoch {trainer.current_epoch} of {epochs}; {goes_on}", code=1)
-    trainer.test(module, data, ckpt_path=best, verbose=False)
+    trainer.test(module, data, ckpt_path=best, weights_only=True, verbose=False)
     if trainer.is_global_zero:
         for name, value in trainer.callback_metrics.items():
             if name.startswith("test/"):

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
-def fit(module, data, folder, **options):
-    """Trains on the CPU, logs to ``folder`` and gives the Trainer back."""
+def fit(module, data, folder, ckpt_path=None, **options):
+    """Trains on the CPU, from a checkpoint if one is given, logs to ``folder`` and gives the Trainer back."""
     options = {"enable_checkpointing": False, "enable_progress_bar": False} | options
     trainer = L.Trainer(
         accelerator="cpu",
@@ -20,7 +20,7 @@ def fit(module, data, folder, **options):
         log_every_n_steps=1,
         **options,
     )
-    trainer.fit(module, data)
+    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
 
