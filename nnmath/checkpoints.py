@@ -40,6 +40,8 @@ HYPERPARAMETERS = {
     **dict.fromkeys(("learning_rate", "momentum", "eta_min", "y_std"), float),
     "sizes": list,
 }
+SGD: dict[str, Any] = {"dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False, "differentiable": False}
+SGD |= {"foreach": None, "fused": None}
 SAVER = {"best_k_models", "best_model_path", "best_model_score", "current_score", "dirpath", "kth_best_model_path"}
 SAVER |= {"kth_value", "last_model_path", "monitor"}
 
@@ -247,10 +249,7 @@ def examine_weights(weights: Any, optimizers: Any, values: Mapping[str, Any]) ->
             type(rate) is float and 0 <= rate <= 1.001 * values["learning_rate"],
             f"its optimizer's {name} is {rate!s:.40}",
         )
-    must(
-        all(type(v) in (bool, int, float, type(None)) and not v for v in group.values()),
-        "its optimizer is not plain SGD",
-    )
+    must(group == SGD, "its optimizer is not plain SGD")
     must(list(state) in ([], [*range(len(shapes))]), "its momenta are not those of its weights")
     for (name, shape), momentum in zip(shapes.items(), state.values(), strict=False):
         must(type(momentum) is dict and list(momentum) == ["momentum_buffer"], f"the momentum of {name} is missing")

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,6 +288,10 @@ class TestRefuses:
             ("--dataset mnist", "dataset must be one of breast_cancer, .* got 'mnist'"),
             ("--dataset missing.csv --features [a] --target b", "missing.csv cannot be read: No such file"),
             ("--dataset missing.csv", "a CSV file needs features and target"),
+            (
+                "--dataset /dev/zero --features [a] --target b",
+                "/dev/zero is a device or a pipe: copy what it gives into",
+            ),
             ("--features [size]", "features of breast_cancer must be among"),
             ("--samples 3 --dataset xor", "samples must be at least 10"),
             ("--resume nowhere", "resume: nowhere is not the folder of a run that can go on: it has no config.yaml"),
@@ -356,6 +362,49 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(tmp_path, n
         f"train.py: error: interrupted after epoch {done} of 100000; --resume lightning_logs/moons/version_0 goes on\n"
     )
     assert [step for step, _ in scalars(run)["loss/val"]] == list(range(1, done + 1))
+
+
+class TestCheckpoints:
+    """What a run goes on from may be broken, or made by somebody else."""
+
+    @pytest.fixture
+    def run(self, default, tmp_path):
+        """A run that was killed at epoch 1000 of 1010."""
+        folder, _ = default
+        shutil.copytree(folder / "lightning_logs", tmp_path / "lightning_logs")
+        run = tmp_path / "lightning_logs" / "breast_cancer" / "version_0"
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(yaml.safe_dump(config | {"epochs": 1010}))
+        return run
+
+    @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+    def test_are_read_before_the_run_goes_on(self, run, tmp_path, name):
+        path = run / "checkpoints" / name
+        path.write_bytes(path.read_bytes()[:3000])
+        before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+        process = train(tmp_path, "--resume", "lightning_logs/breast_cancer/version_0")
+        assert process.returncode == 2
+        assert process.stderr == (
+            f"train.py: error: lightning_logs/breast_cancer/version_0/checkpoints/{name} is no checkpoint to go on "
+            "with: it is cut off, or torch.save did not write it; start the run anew\n"
+        )
+        assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+    def test_run_nothing_whatever_the_environment_says(self, run, tmp_path):
+        """Whoever loads them does so with weights_only, also where Lightning is asked to."""
+        program = (
+            "import runpy, sys, torch; sys.argv = sys.argv[1:]; load = torch.load\n"
+            "def watched(*args, weights_only=None, **kwargs):\n"
+            "    print('weights_only:', weights_only)\n"
+            "    return load(*args, weights_only=weights_only, **kwargs)\n"
+            "torch.load = watched; runpy.run_path(sys.argv[0], run_name='__main__')"
+        )
+        command = [sys.executable, "-c", program, SCRIPT, "--resume", "lightning_logs/breast_cancer/version_0"]
+        environment = os.environ | {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+        process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert process.returncode == 0, process.stderr
+        loads = [line for line in process.stdout.splitlines() if line.startswith("weights_only:")]
+        assert loads == ["weights_only: True"] * 4  # best and last, to look at them; to go on; to test
 
 
 @pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.soak), 64])
