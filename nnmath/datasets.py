@@ -11,7 +11,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from csv import Error as CsvError
 from csv import reader
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 LARGEST = 256 << 20  # bytes of a CSV file
 WIDEST = 10_000  # columns
-HEADER = 256 << 10  # bytes of its header
+HEADER = 128 << 10  # bytes of its header; a single cell may have as many
 CELLS = 2_000_000  # that are text at one time
 
 
@@ -245,10 +244,7 @@ def layout(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]:
     headers: dict[str, list[str]] = {}
     for separator in ",;\t":
         start = io.StringIO(content[:HEADER].decode("utf-8-sig", errors="ignore"), newline="")
-        try:
-            headers[separator] = next(reader(start, delimiter=separator, skipinitialspace=True))
-        except CsvError:  # a cell beyond 128 KiB
-            headers[separator] = [""] * (WIDEST + 1)
+        headers[separator] = next(reader(start, delimiter=separator, skipinitialspace=True))
         if (len(content) > HEADER and not start.read(1)) or len(headers[separator]) > WIDEST:
             raise ValueError(f" has a header of more than {WIDEST} columns or {HEADER >> 10} KiB: is it a CSV file?")
     separator = max(

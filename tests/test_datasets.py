@@ -175,12 +175,13 @@ class TestCsv:
         ("text", "message"),
         [
             ("a,b,y\n" + "x" * 300_000 + ",2,0\n", f"line 2: column 'a' holds '{'x' * 40}…', but"),
-            ("x" * 300_000 + "\na,b,y\n", "has a header of more than 10000 columns or 256 KiB: is it a CSV file"),
-            ("a,b,y," + "x," * 10_000 + "\n1,2,3", "has a header of more than 10000 columns or 256 KiB"),
-            ("a,b,y," + "x," * 200_000 + "\n1,2,3", "has a header of more than 10000 columns or 256 KiB"),
+            ("x" * 300_000 + "\na,b,y\n", "has a header of more than 10000 columns or 128 KiB: is it a CSV file"),
+            ("a,b,y," + f"{'x' * 40}," * 9_000 + "\n1,2,3", "has a header of more than 10000 columns or 128 KiB"),
+            ("a,b,y," + "x," * 10_000 + "\n1,2,3", "has a header of more than 10000 columns or 128 KiB"),
+            ("a,b,y," + "x," * 200_000 + "\n1,2,3", "has a header of more than 10000 columns or 128 KiB"),
             ("a,b,y\n" + "1,2,3\n" * 10_000 + "1,x,3\n", "line 10002: column 'b' holds 'x', but"),
         ],
-        ids=["long cell", "long header", "many columns", "long header of columns", "many rows"],
+        ids=["long cell", "long header", "long names", "many columns", "long header of columns", "many rows"],
     )
     def test_refuses_what_is_long_in_a_short_message(self, tmp_path, monkeypatch, text, message):
         monkeypatch.setattr(datasets, "CELLS", 300)  # so that there are several tables
@@ -195,6 +196,8 @@ class TestCsv:
         animals = csv(path, ["a"], "kind")
         assert animals.classes == ("cat", "dog")
         assert animals.y.tolist() == [1, 0] * 10
+        mixed = csv(write(tmp_path, "a,kind\n1,x\n2,1\n", "mixed.csv"), ["a"], "kind")
+        assert (mixed.classes, mixed.y.tolist()) == (("1", "x"), [1, 0])
         assert animals.x[:, 0].tolist() == csv(path, ["price"], "a").y.tolist() == list(range(20))
 
     def test_refuses_what_is_no_readable_file(self, tmp_path):
