@@ -213,7 +213,7 @@ def examine(checkpoint: Any) -> None:
         must(type(values[name]) is kind and finite, f"its {name} is no {kind.__name__}")
     examine_weights(checkpoint["state_dict"], checkpoint["optimizer_states"], values)
     examine_progress(checkpoint, values)
-    examine_callbacks(checkpoint["callbacks"])
+    examine_callbacks(checkpoint["callbacks"], list(checkpoint["state_dict"].values()))
 
 
 def examine_weights(weights: Any, optimizers: Any, values: Mapping[str, Any]) -> None:
@@ -317,9 +317,12 @@ def progress(done: int, steps: int) -> dict[str, Any]:
     }
 
 
-def examine_callbacks(callbacks: Mapping[Any, Any]) -> None:
+def examine_callbacks(callbacks: Mapping[Any, Any], weights: list[Tensor]) -> None:
     r"""Refuse what Lightning's ModelCheckpoint cannot go on with, and files elsewhere: it may read and delete them."""
     for key, state in callbacks.items():
+        if key == "Trajectory":
+            examine_way(state, weights)
+            continue
         must(type(key) is str and type(state) is dict and state.keys() == SAVER, "its 'callbacks' are not Lightning's")
         folder, models, best = state["dirpath"], state["best_k_models"], state["kth_best_model_path"]
         right = type(folder) is str and type(models) is dict and type(best) is str
@@ -331,6 +334,17 @@ def examine_callbacks(callbacks: Mapping[Any, Any]) -> None:
         for score in (*models.values(), *(score for score in scores if best or score is not None)):
             number = type(score) is Tensor and score.shape == () and not score.isnan()
             must(number, "the loss of the best checkpoint is no number")
+
+
+def examine_way(state: Any, weights: list[Tensor]) -> None:
+    r"""Refuse what :class:`nnmath.callbacks.Trajectory` cannot go on with."""
+    must(type(state) is dict and state.keys() == {"every_n_epochs", "epochs", "points"}, "its way is none")
+    every, epochs, points = state["every_n_epochs"], state["epochs"], state["points"]
+    must(type(every) is int and every > 0 and type(epochs) is list, "its way is none")
+    must(all(type(epoch) is int for epoch in epochs), "its way is none")
+    if points is not None or epochs:
+        parameters = sum(weight.numel() for weight in weights)
+        examine_tensor("its way", points, (len(epochs), parameters), weights[0].dtype)
 
 
 def compare(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -129,7 +129,6 @@ def fit(
     import shlex
 
     import lightning as L
-    import torch
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch.loggers import TensorBoardLogger
 

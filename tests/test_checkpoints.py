@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from limits import memory
 from runs import fit
 
-from nnmath.callbacks import Checkpoint
+from nnmath.callbacks import Checkpoint, Trajectory
 from nnmath.checkpoints import read
 from nnmath.data import DataModule
 from nnmath.datasets import xor
@@ -45,6 +45,7 @@ class Keep(Callback):
 def train(folder, **options):
     """Four epochs, as the training script configures them."""
     callbacks = [Checkpoint("best", 1, monitor="loss/val"), Checkpoint("last", 1), *options.pop("callbacks", [])]
+    callbacks.append(Trajectory())
     module, data = TrainingModule(momentum=options.pop("momentum", 0.9)), DataModule(xor(samples=50), batch_size=16)
     return fit(module, data, folder, max_epochs=4, enable_checkpointing=True, callbacks=callbacks, **options)
 
@@ -177,6 +178,11 @@ class TestRead:
         ("place", "value", "message"),
         [
             ("state_dict", DELETED, "it has no 'state_dict'"),
+            ("callbacks/Trajectory", {}, "its way is none"),
+            ("callbacks/Trajectory/every_n_epochs", 0, "its way is none"),
+            ("callbacks/Trajectory/epochs", [0, 1, 2.0], "its way is none"),
+            ("callbacks/Trajectory/points", torch.zeros(3, 16), r"its way has shape \(3, 16\), not \(3, 17\)"),
+            ("callbacks/Trajectory/points", None, "its way is no tensor"),
             ("state_dict", {}, "its 'state_dict' is no OrderedDict"),
             ("state_dict/network.2.bias", DELETED, "its weights are not those of its sizes"),
             ("state_dict/more", torch.zeros(1), "its weights are not those of its sizes"),
@@ -372,7 +378,7 @@ class TestHostile:
             with zipfile.ZipFile(path, "w", kind) as archive:
                 for name, part in members(last).items():
                     archive.writestr(f"archive/{name}", part)
-                archive.writestr("archive/data/10" if kind == zipfile.ZIP_DEFLATED else "archive/x", b"\0" * 50_000_000)
+                archive.writestr("archive/data/99" if kind == zipfile.ZIP_DEFLATED else "archive/x", b"\0" * 50_000_000)
             as_torch_ends(path)
             with memory(256 << 20):
                 refused(path, message)
