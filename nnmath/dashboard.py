@@ -197,10 +197,11 @@ class Pictures(Callback):
     Args:
         every_n_epochs: k ≥ 1.
         path: where the way is remembered; None for none.
+        article: the folder for what is the same for all runs; None for none.
     """
 
-    def __init__(self, every_n_epochs: int, path: Trajectory | None = None) -> None:
-        self.every_n_epochs, self.path = every_n_epochs, path
+    def __init__(self, every_n_epochs: int, path: Trajectory | None = None, article: Path | None = None) -> None:
+        self.every_n_epochs, self.path, self.article = every_n_epochs, path, article
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.current_epoch > 0:
@@ -208,7 +209,8 @@ class Pictures(Callback):
         from nnmath.figures import article
 
         for writer in writers(trainer):
-            write_article(Path(trainer.loggers[0].save_dir or ".", "article"))
+            if self.article:
+                write_article(self.article)
             show(writer, "network/parameters", article.parameters(pl_module.network.sizes))
         self.draw(trainer, pl_module, epoch=0)
 

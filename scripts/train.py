@@ -245,7 +245,11 @@ def callbacks_of(options: dict[str, Any], compared: bool, reference: Any) -> tup
     ]
     if pictures:
         k = -(-epochs // pictures)
-        callbacks += [Pictures(k, path), PrecisionRecall(k), Histograms(-(-epochs // (4 * pictures)))]
+        callbacks += [
+            Pictures(k, path, Path(options["log_dir"], "article")),
+            PrecisionRecall(k),
+            Histograms(-(-epochs // (4 * pictures))),
+        ]
     best = Checkpoint("best", options["checkpoint_every"], monitor="loss/val")
     return [*callbacks, best, Checkpoint("last", options["checkpoint_every"]), EpochProgress()], path
 

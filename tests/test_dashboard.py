@@ -27,11 +27,11 @@ from nnmath.training import TrainingModule
 OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "backward": "manual", "neurons": 4, "features": None, "devices": 1}
 
 
-def callbacks(every):
+def callbacks(every, article=None):
     path = Trajectory()
     return [
         *(GradientNorm(), path, Overview(OPTIONS, "python train.py --dataset moons")),
-        *(Histograms(every), PrecisionRecall(every), Pictures(every, path)),
+        *(Histograms(every), PrecisionRecall(every), Pictures(every, path, article)),
     ]
 
 
@@ -57,7 +57,7 @@ def run(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("dashboard")
     module = TrainingModule(learning_rate=0.5)
-    fit(module, DataModule(moons(100)), folder, max_epochs=5, callbacks=callbacks(2))
+    fit(module, DataModule(moons(100)), folder, max_epochs=5, callbacks=callbacks(2, folder / "article"))
     return folder, read(folder), module
 
 
@@ -98,7 +98,7 @@ class TestARun:
         }
         assert "| B5 | Case 2 | ∂E/∂wᵢ = (O − y) O (1 − O) wₒ h (1 − h) x" in text(read(article), "the_article")[0]
         before = {path: path.stat() for path in article.iterdir()}
-        fit(TrainingModule(), DataModule(moons(100)), run[0], max_epochs=1, callbacks=[Pictures(1)])
+        fit(TrainingModule(), DataModule(moons(100)), run[0], max_epochs=1, callbacks=[Pictures(1, article=article)])
         assert {path: path.stat() for path in article.iterdir()} == before
 
     def test_the_histograms_are_of_what_they_say(self, run):
