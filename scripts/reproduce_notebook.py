@@ -32,7 +32,7 @@ def reproduce(
         repeats: repetitions of the nine-fold cross-validation
         log_dir: folder for the run
     """
-    data = read(csv)
+    csv, data = read(csv)
     from rich.console import Console
 
     from nnmath.advice import NOTEBOOKS, advice, cross_validated, same_split
@@ -45,7 +45,7 @@ def reproduce(
     try:
         every = trained(data.train, RATES, epochs, range(epochs + 1), validation=data.val, progress=True)
         taken = time.perf_counter() - begun
-        console.print(sweep_table(every, data), epochs_table(every, RATES.index(EPOCHS_RATE)))
+        console.print(sweep_table(every, data, csv), epochs_table(every, RATES.index(EPOCHS_RATE)))
         console.print(final_table(final(data)))
         print(f"all {len(RATES)} rates × {epochs} epochs in one run: {taken:.0f} s; {optimum(every)}")
         log(run, every)
@@ -59,13 +59,14 @@ def reproduce(
     print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
 
 
-def read(csv: str | None) -> Data:
-    r"""The data, from the user's copy or by download; one line if they cannot be had."""
+def read(csv: str | None) -> tuple[str, Data]:
+    r"""The file and its data, the user's copy or by download; one line if they cannot be had."""
     from nnmath.notebook import download
     from nnmath.notebook import read as read_csv
 
     try:
-        return read_csv(csv if csv is not None else download())
+        csv = csv if csv is not None else str(download())
+        return csv, read_csv(csv)
     except ValueError as error:
         stop(error, code=2)
     except OSError as error:
@@ -73,26 +74,30 @@ def read(csv: str | None) -> Data:
         stop(f"haberman.csv cannot be downloaded ({reason}): name a copy of yours with --csv", code=1)
 
 
-def sweep_table(every: Trained, data: Data) -> Table:
-    r"""The sweep over the learning rates, one epoch each; to 50 digits, too."""
+def sweep_table(every: Trained, data: Data, csv: str) -> Table:
+    r"""The sweep over the learning rates, one epoch each; in its author's order of summation and to 50 digits, too."""
     from rich.table import Table
 
-    from nnmath.notebook import PUBLISHED_SWEEP, RATES, one_epoch_to_50_digits
+    from nnmath.notebook import PUBLISHED_SWEEP, RATES, in_its_authors_order, one_epoch_to_50_digits
 
     table = Table(
         "η",
         "published",
         "reproduced",
         "digits",
+        "author's order",
         "to 50 digits",
         title="validation error after one epoch",
-        caption="digits: how many of the published ones are the same; in which order sums are added decides the last",
+        caption="digits: how many of the published ones are the same; in which order sums are added decides the last: "
+        "author's order has each sum as the notebook has it, in NumPy",
     )
+    theirs = in_its_authors_order(csv)
     truths = one_epoch_to_50_digits(data, list(PUBLISHED_SWEEP))
-    for (rate, published), truth in zip(PUBLISHED_SWEEP.items(), truths, strict=True):
+    for k, ((rate, published), truth) in enumerate(zip(PUBLISHED_SWEEP.items(), truths, strict=True)):
         value = float(cost(every)[1, RATES.index(rate)])
         of_them = f"{same_digits(repr(value), published)} of {len(published) - 2}"
-        table.add_row(f"{rate:.2f}", published, repr(value), of_them, f"{digits(truth, 20)}…")
+        in_order = ("same" if theirs[k] == published else theirs[k]) if theirs else "other kernels"
+        table.add_row(f"{rate:.2f}", published, repr(value), of_them, in_order, f"{digits(truth, 20)}…")
     return table
 
 
