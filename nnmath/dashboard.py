@@ -60,6 +60,12 @@ def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
     return done % every_n_epochs == 0 or done == trainer.max_epochs
 
 
+def data_of(trainer: L.Trainer) -> Any:
+    r"""The trainer's :class:`nnmath.data.DataModule`."""
+    # Lightning gives the Trainer this attribute at run time and does not declare it
+    return trainer.datamodule  # type: ignore[attr-defined]
+
+
 def equations_of(network: Network) -> tuple[list[Layer], list[Activation]]:
     r"""The network as the equations take it."""
     layers = [Layer(linear.weight.detach().cpu(), linear.bias.detach().cpu()) for linear in network.linears]
@@ -97,7 +103,7 @@ class Overview(Callback):
         if trainer.current_epoch == 0 or trainer.current_epoch + 1 == trainer.max_epochs:
             if pl_module.network.number_of_parameters > MOST_CHECKED:
                 return
-            x, y = trainer.datamodule.train.tensors  # type: ignore[attr-defined]  # nnmath.data's
+            x, y = data_of(trainer).train.tensors
             for writer in writers(trainer):
                 writer.add_text("gradients", checked(pl_module.network, x, y), trainer.current_epoch + 1)
 
@@ -151,7 +157,7 @@ class Histograms(Callback):
         r"""The weights and the activations as they are."""
         layers, activations = equations_of(network)
         for writer in writers(trainer):
-            x = trainer.datamodule.train.tensors[0].mT.to(layers[0].weight)  # type: ignore[attr-defined]
+            x = data_of(trainer).train.tensors[0].mT.to(layers[0].weight)
             hidden = forward(x, layers, activations)[1:-1]
             for i, (weight, bias) in enumerate(layers, start=1):
                 histogram(writer, f"parameters/value/layer{i}", torch.cat([weight.flatten(), bias]), step)
@@ -180,7 +186,7 @@ class PrecisionRecall(Callback):
             return
         layers, activations = equations_of(pl_module.network)
         for writer in writers(trainer):
-            x, y = trainer.datamodule.val.tensors  # type: ignore[attr-defined]  # nnmath.data's
+            x, y = data_of(trainer).val.tensors
             output = forward(x.mT.to(layers[0].weight), layers, activations)[-1].flatten()
             if output.isfinite().all():
                 writer.add_pr_curve("precision_recall/val", y.flatten(), output.clamp(0, 1), trainer.current_epoch + 1)
@@ -224,7 +230,7 @@ class Pictures(Callback):
 
         layers, activations = equations_of(module.network)
         for writer in writers(trainer):
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]  # nnmath.data's
+            data = data_of(trainer)
             train, val = (tuple(t.mT for t in part.tensors) for part in (data.train, data.val))
             if module.network.sizes[0] == 2 and module.network.sizes[-1] == 1:
                 units = {**data.state_dict(), "features": data.features, "target": data.target, "classes": data.classes}
@@ -246,7 +252,7 @@ class Pictures(Callback):
         from nnmath.figures import training
 
         for writer in writers(trainer):
-            x, y = (rows.mT for rows in trainer.datamodule.train.tensors)  # type: ignore[attr-defined]  # nnmath.data's
+            x, y = (rows.mT for rows in data_of(trainer).train.tensors)
             landscape = Landscape(network.sizes, equations_of(network)[1], x, y)
             drawn = training.descent(torch.stack(self.path.points), landscape, epoch=trainer.current_epoch)
             show(writer, "network/descent", drawn, trainer.current_epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ def bound_to(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # built-in functions may have none
-        parameters = {}  # type: ignore[assignment]
+        parameters = MappingProxyType({})
     if set(names) <= set(parameters) and all(
         parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY for name in names
     ):

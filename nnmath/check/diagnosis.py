@@ -123,7 +123,7 @@ def told_by(rule: Callable[[Case], Iterator[Story]], case: Case, most: int) -> I
     r"""A rule's stories; one that cannot deal with this graph, of complex numbers say, has no more of them."""
     try:
         yield from islice(rule(case), most)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):  # what torch raises at kinds of tensors it lacks
         return
 
 

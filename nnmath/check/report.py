@@ -81,7 +81,7 @@ class Report:
             highlight=False,
         )
         console.print(self)
-        text = console.file.getvalue().rstrip()  # type: ignore[attr-defined]  # the StringIO from above
+        text = console.file.getvalue().rstrip()  # type: ignore[attr-defined]  # it is the StringIO from above
         return "\n".join(line.rstrip() for line in text.splitlines())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mpmath
 import torch
@@ -24,6 +24,7 @@ from nnmath.equations import (
     sigmoid_slope,
     squared_error,
 )
+from nnmath.equations.cost import Reduction
 from nnmath.exact import DIGITS, numbers
 from nnmath.experiments.perceptron import CORNERS
 from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, RATES, SIZES, Data, mse, trained
@@ -93,7 +94,10 @@ def open_range() -> Erratum:
     r"""Erratum 1: the range of σ is the open interval (0, 1); it is 1 only where it rounds to it."""
     z = {dtype: rounds_to_one(dtype) for dtype in (torch.float32, torch.float64)}
     with mpmath.workdps(DIGITS):
-        short = float(1 - sigmoid(numbers(torch.tensor([z[torch.float64]], dtype=torch.float64))).item())  # type: ignore[arg-type]
+        exact: Any = numbers(
+            torch.tensor([z[torch.float64]], dtype=torch.float64)
+        )  # the equations are typed for tensors
+        short = float(1 - sigmoid(exact).item())
     return Erratum(
         1,
         'The sigmoid always returns a "binary (0/1) output".',
@@ -160,8 +164,8 @@ def conventions(rows: int = 266, epochs: int = 10) -> Erratum:
     y = (x.sum(0, keepdim=True) > 1.5).double()
     stack = initial(SIZES, seeds=[0], dtype=torch.float64)
 
-    def output(reduction: str, learning_rate: float) -> Tensor:
-        layers = train(stack, x, y, epochs=epochs, learning_rate=learning_rate, reduction=reduction).layers  # type: ignore[arg-type]
+    def output(reduction: Reduction, learning_rate: float) -> Tensor:
+        layers = train(stack, x, y, epochs=epochs, learning_rate=learning_rate, reduction=reduction).layers
         return forward(x, layers, (SIGMOID, SIGMOID))[-1]
 
     summed, averaged, same = output("sum", FINAL_RATE), output("mean", FINAL_RATE * rows), output("mean", FINAL_RATE)
@@ -216,7 +220,8 @@ def rounded_slope(z: float = 40.0) -> Erratum:
     weighted_sum = torch.tensor([z], dtype=torch.float64)
     of_value, of_sum = sigmoid_slope(sigmoid(weighted_sum)), sigmoid_derivative(weighted_sum)
     with mpmath.workdps(DIGITS):
-        truth = float(sigmoid_derivative(numbers(weighted_sum)).item())  # type: ignore[arg-type]
+        exact: Any = numbers(weighted_sum)  # the equations are typed for tensors
+        truth = float(sigmoid_derivative(exact).item())
     return Erratum(
         7,
         "h (1 − h), computed from h = σ(z), is σ′(z).",
