@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -71,8 +73,9 @@ def agreement(network: Network, batch: Batch) -> float:
     >>> agreement(Network(), (torch.randn(8, 2), torch.rand(8, 1))) < 1e-9
     True
     """
-    twin = copy.deepcopy(network).to("cpu", torch.float64)
-    x, y = (part.to("cpu", torch.float64) for part in batch)
+    device = batch[0].device if batch[0].device.type != "mps" else "cpu"  # Apple's GPUs have no float64
+    twin = copy.deepcopy(network).to(device, torch.float64)
+    x, y = (part.to(device, torch.float64) for part in batch)
     by_hand, by_autograd = (gradients(twin, (x, y), backward) for backward in ("manual", "autograd"))
     return max(
         float((a - b).abs().max() / b.abs().max()) if not torch.equal(a, b) else 0.0
@@ -108,7 +111,6 @@ class Trajectory(Callback):
         self.every_n_epochs, self.reference = every_n_epochs, reference
         self.epochs: list[int] = []
         self.points: list[Tensor] = []
-        self.difference = math.nan
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.current_epoch == 0:
@@ -129,10 +131,16 @@ class Trajectory(Callback):
         self.epochs.append(epoch)
         self.points.append(theta)
         if self.reference and epoch in self.reference.epochs:
-            other = self.reference.points[self.reference.epochs.index(epoch)]
-            self.difference = float((theta - other).abs().max() / other.abs().max().clamp(min=1e-30))
             for logger in trainer.loggers:
                 logger.log_metrics({"training/difference": self.difference}, step=epoch)
+
+    @property
+    def difference(self) -> float:
+        r"""From the other run, at the last epoch remembered; nan if that one does not remember it."""
+        if not self.reference or not self.epochs or self.epochs[-1] not in self.reference.epochs:
+            return math.nan
+        theta, other = self.points[-1], self.reference.points[self.reference.epochs.index(self.epochs[-1])]
+        return float((theta - other).abs().max() / other.abs().max().clamp(min=1e-30))
 
     def state_dict(self) -> dict[str, Any]:
         points = torch.stack(self.points) if self.points else None
@@ -146,6 +154,7 @@ class Trajectory(Callback):
 class Checkpoint(ModelCheckpoint):
     r"""Lightning's ModelCheckpoint that looks at every k-th epoch, and at the last whatever its number.
 
+    Without a monitor also at the one that a run was interrupted after; the best is then still what it would have been.
     Nothing is kept of a network whose loss is no finite number.
 
     Args:
@@ -168,9 +177,26 @@ class Checkpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not finite_loss(trainer):
             return
-        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+        interrupted = trainer.should_stop and self.monitor is None
+        if interrupted or trainer.current_epoch + 1 == trainer.max_epochs:
             self._every_n_epochs = 1  # Lightning has no public way to say so
+        for logger in trainer.loggers:
+            logger.save()  # a run that goes on from here has its curves until here
         super().on_train_epoch_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.located(super().state_dict(), os.path.basename)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        folder = str(self.dirpath)
+        state = self.located(state_dict, lambda name: os.path.join(folder, name) if name else "")
+        super().load_state_dict(state | {"dirpath": self.dirpath})
+
+    def located(self, state: dict[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
+        r"""The state with its files elsewhere: it has their names alone, so that a run's folder can be moved."""
+        files = {name: where(state[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        models = {where(path): score for path, score in state["best_k_models"].items()}
+        return state | files | {"best_k_models": models, "dirpath": ""}
 
 
 class Stop(Callback):

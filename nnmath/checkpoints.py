@@ -23,7 +23,10 @@ from typing import IO, Any
 from zipfile import ZIP_STORED, ZipFile
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
+
+from nnmath.command_line import write_whole
 
 LARGEST = 1 << 30  # bytes of a checkpoint
 LARGEST_PICKLE = 4 << 20  # bytes of what is not numbers in it
@@ -46,15 +49,41 @@ SAVER = {"best_k_models", "best_model_path", "best_model_score", "current_score"
 SAVER |= {"kth_value", "last_model_path", "monitor"}
 
 
-def read(path: str | Path, hyper_parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+class WholeFiles(TorchCheckpointIO):
+    r"""How Lightning writes checkpoints: whole or not at all, whenever the process is killed.
+
+    Lightning's own way is by $TMPDIR, and from there to another file system a file is copied bit by bit.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_whole(Path(path), content.getvalue())
+
+
+def read_both(
+    last: Path, hyper_parameters: Mapping[str, Any] | None = None, scale: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    r"""A run's last.ckpt, and its best.ckpt looked at too if there is one; see :func:`read`."""
+    checkpoint = read(last, hyper_parameters, scale)
+    if any(state.get("best_model_path") == "best.ckpt" for state in checkpoint["callbacks"].values()):
+        read(last.with_name("best.ckpt"), hyper_parameters, scale)
+    return checkpoint
+
+
+def read(
+    path: str | Path, hyper_parameters: Mapping[str, Any] | None = None, scale: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     r"""A checkpoint that Lightning wrote of a :class:`nnmath.training.TrainingModule`, at the end of an epoch.
 
     Args:
         path: the file, at most 1 GiB.
         hyper_parameters: of the module that it is for; None takes any.
+        scale: the state of the :class:`nnmath.data.DataModule` that it is for; None takes any.
 
     Raises:
-        ValueError: the file cannot be read, is damaged, holds what no such checkpoint holds, or is of another module.
+        ValueError: the file cannot be read, is damaged, holds what no such checkpoint holds, or is of another module or
+            other data.
     """
     path = Path(path)
     try:
@@ -69,6 +98,10 @@ def read(path: str | Path, hyper_parameters: Mapping[str, Any] | None = None) ->
         examine(checkpoint)
         if hyper_parameters is not None:
             compare(checkpoint["hyper_parameters"], hyper_parameters)
+        if scale is not None:
+            must(
+                same_scale(checkpoint["DataModule"], scale), "it is of other data, or the file of the data has changed"
+            )
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # whatever zipfile, torch or a comparison stumbles over, the file is the reason
@@ -201,6 +234,7 @@ def examine(checkpoint: Any) -> None:
         "loops": dict,
     }
     kinds |= {"callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "hyper_parameters": dict}
+    kinds |= {"DataModule": dict}
     for name, kind in kinds.items():
         must(name in checkpoint, f"it has no {name!r}")
         must(type(checkpoint[name]) is kind, f"its {name!r} is no {kind.__name__}")
@@ -324,12 +358,12 @@ def examine_callbacks(callbacks: Mapping[Any, Any], weights: list[Tensor]) -> No
             examine_way(state, weights)
             continue
         must(type(key) is str and type(state) is dict and state.keys() == SAVER, "its 'callbacks' are not Lightning's")
-        folder, models, best = state["dirpath"], state["best_k_models"], state["kth_best_model_path"]
-        right = type(folder) is str and type(models) is dict and type(best) is str
+        models, best = state["best_k_models"], state["kth_best_model_path"]
+        right = type(models) is dict and type(best) is str
         must(right and list(models) == [best] * bool(best), "its 'callbacks' are not Lightning's")
         for path in (best, state["best_model_path"], state["last_model_path"]):
-            here = path in ("", f"{folder}/best.ckpt", f"{folder}/last.ckpt")
-            must(here, f"it names a file outside its folder, {path!s:.80}")
+            must(path in ("", "best.ckpt", "last.ckpt"), f"it names a file outside its folder, {path!s:.80}")
+        must(state["dirpath"] == "", "it names another folder")
         scores = [state[name] for name in ("best_model_score", "current_score", "kth_value")]
         for score in (*models.values(), *(score for score in scores if best or score is not None)):
             number = type(score) is Tensor and score.shape == () and not score.isnan()
@@ -352,3 +386,17 @@ def compare(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for name, value in wanted.items():
         same = math.isclose(found[name], value, rel_tol=1e-9) if name == "y_std" else found[name] == value
         must(same, f"its {name} is {found[name]!r}, the run's is {value!r}")
+
+
+def same_scale(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    r"""Whether means and standard deviations are the same, as far as sums are between processors."""
+
+    def numbers(scale: Mapping[str, Any]) -> list[Any]:
+        return [number for value in scale.values() for number in (value if type(value) is list else [value])]
+
+    pairs = list(zip(numbers(found), numbers(wanted), strict=False))
+    return (
+        found.keys() == wanted.keys()
+        and len(numbers(found)) == len(numbers(wanted))
+        and all(type(a) is float and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-300) for a, b in pairs)
+    )

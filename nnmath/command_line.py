@@ -2,15 +2,20 @@ r"""What the scripts' command lines have in common: help on one screen, and erro
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from argparse import Action
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+RANKS = "RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"
+r"""Variables by which processes that work together are told apart; those of the first are 0, or not there."""
 
 
 class BriefHelp(DefaultHelpFormatter):
@@ -40,18 +45,25 @@ class Parser(ArgumentParser):
             prog=name, usage=f"{name} [options]", description=description, formatter_class=BriefHelp, allow_abbrev=False
         )
 
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:  # type: ignore[override]
+        r"""Takes --num-nodes for --num_nodes, and so on."""
+        words = sys.argv[1:] if args is None else args
+        words = [re.sub(r"^--[\w-]+", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in words]
+        return super().parse_args(words, *others, **more)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         stop(message.replace("Parser key ", "option "), code=2)
 
 
 def stop(message: object, code: int) -> NoReturn:
-    r"""End the script with one line on stderr.
+    r"""End the script with one line on stderr; of several processes that work together the first one says it.
 
     Args:
         message: what is wrong, where, and what to do.
         code: the exit code: 2 for what the user asked, 1 for what then failed.
     """
-    print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
+    if all(os.environ.get(name, "0") == "0" for name in RANKS):
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -67,6 +79,36 @@ def run_folder(log_dir: str, name: str) -> Path:
     except OSError as error:
         stop(f"log_dir: nothing can be written to {parent}: {error.strerror}", code=1)
     return parent / f"version_{k}"
+
+
+def newest_run(log_dir: str) -> Path:
+    r"""The folder of the run of scripts/train.py that was last written to, or one line and exit code 2."""
+    written = {
+        max(file.stat().st_mtime_ns for file in (config, *config.parent.glob("**/last.ckpt"))): config.parent
+        for config in Path(log_dir).glob("*/version_*/config.yaml")
+        if not (config.parent / "results.csv").exists()  # a sweep's
+    }
+    if not written:
+        stop(f"resume: there is no run in {log_dir}", code=2)
+    return written[max(written)]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    r"""Writes a file so that, whatever happens meanwhile, there is the old one or the new one, never a part of it.
+
+    It is written under another name in the same folder, which is made if need be, and renamed.
+
+    Raises:
+        OSError: it cannot be written; the old one is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -107,11 +107,10 @@ class Overview(Callback):
             for writer in writers(trainer):
                 writer.add_text("gradients", checked(pl_module.network, x, y), trainer.current_epoch + 1)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if trainer.current_epoch == trainer.max_epochs:
-            for writer in writers(trainer):
-                *_, end = self.hparams(pl_module)
-                writer._get_file_writer().add_summary(end)
+    def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        for writer in writers(trainer):
+            *_, end = self.hparams(pl_module)
+            writer._get_file_writer().add_summary(end)
 
     def hparams(self, module: Any) -> tuple[Any, Any, Any]:
         r"""The summaries of the HParams plugin: which metrics there are, a run's start, its end."""
@@ -196,9 +195,9 @@ class Pictures(Callback):
     r"""The article's figures, and those of the network as it learns, every k epochs.
 
     Every k epochs: ``network/decision_boundary`` (of two inputs), ``network/weights`` (Fig. 6), and of the hidden
-    neurons ``network/saturation``. At the end: ``network/descent``, the way that the parameters took (Fig. 8). Figs. 1
-    and 3 to 5 and the equations are the same for all runs: they are a run of their own, ``article``, that the first one
-    writes.
+    neurons ``network/saturation``. Before the test: ``network/descent``, the way that the parameters took (Fig. 8).
+    Figs. 1 and 3 to 5 and the equations are the same for all runs: they are a run of their own, ``article``, that the
+    first one writes.
 
     Args:
         every_n_epochs: k ≥ 1.
@@ -243,19 +242,18 @@ class Pictures(Callback):
                     writer, "network/saturation", training.saturation(layers, activations, train[0], epoch=epoch), epoch
                 )
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         network = pl_module.network
-        if self.path is None or trainer.current_epoch != trainer.max_epochs:
-            return
-        if len(self.path.points) < 2 or network.number_of_parameters > MOST_CHECKED:
+        if self.path is None or len(self.path.points) < 2 or network.number_of_parameters > MOST_CHECKED:
             return
         from nnmath.figures import training
 
         for writer in writers(trainer):
             x, y = (rows.mT for rows in data_of(trainer).train.tensors)
             landscape = Landscape(network.sizes, equations_of(network)[1], x, y)
-            drawn = training.descent(torch.stack(self.path.points), landscape, epoch=trainer.current_epoch)
-            show(writer, "network/descent", drawn, trainer.current_epoch)
+            epoch = self.path.epochs[-1]
+            drawn = training.descent(torch.stack(self.path.points), landscape, epoch=epoch)
+            show(writer, "network/descent", drawn, epoch)
 
 
 def write_article(folder: Path) -> None:

@@ -93,20 +93,48 @@ class DataModule(L.LightningDataModule):
         scale = {"x_mean": self.x_mean.tolist(), "x_std": self.x_std.tolist()}
         return scale | {"y_mean": self.y_mean, "y_std": self.y_std}
 
+    def can_be_shared(self, processes: int) -> None:
+        r"""Refuse more processes than there are rows to share: each has to have some of each part.
+
+        Raises:
+            ValueError: there are.
+        """
+        batch = len(self.train) if self.batch_size is None else min(self.batch_size, len(self.train))
+        for what, rows in ((f"a batch of {batch}", batch), ("validation", len(self.val)), ("test", len(self.test))):
+            if rows < processes:
+                raise ValueError(f"{processes} processes cannot share {rows} rows ({what}): take fewer devices")
+
+    def setup(self, stage: str) -> None:
+        r"""Lightning calls this in each of its processes."""
+        self.can_be_shared(self.processes["processes"])
+
+    @property
+    def processes(self) -> dict[str, int]:
+        r"""Which of how many processes this one is: 0 of 1 without a Trainer."""
+        if self.trainer is None:
+            return {"rank": 0, "processes": 1}
+        return {"rank": self.trainer.global_rank, "processes": self.trainer.world_size}
+
     def batches(self) -> Batches:
         r"""The batches of training rows."""
         if self.batch_size is None or self.batch_size >= len(self.train):
-            return Batches(len(self.train), len(self.train))
-        return Batches(len(self.train), self.batch_size, self.seed)
+            return Batches(len(self.train), len(self.train), **self.processes)
+        return Batches(len(self.train), self.batch_size, self.seed, **self.processes)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return whole_batches(self.train, self.batches())
+        return self.loader(self.train, self.batches())
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return whole_batches(self.val, Batches(len(self.val), len(self.val)))
+        return self.loader(self.val, Batches(len(self.val), len(self.val), **self.processes))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return whole_batches(self.test, Batches(len(self.test), len(self.test)))
+        return self.loader(self.test, Batches(len(self.test), len(self.test), **self.processes))
+
+    def loader(self, rows: TensorDataset, batches: Batches) -> DataLoader[Any]:
+        r"""Takes each batch out of the tensors at once, not row by row; on a GPU the tensors already lie there."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        tensors = [tensor.to(device) for tensor in rows.tensors]
+        return DataLoader(TensorDataset(*tensors), sampler=batches, batch_size=None)
 
 
 def standard(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -123,8 +151,3 @@ def standard(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[n
         if not 0 < deviation < np.inf:
             raise ValueError(f"column {name!r} has values too large or too small to be standardised")
     return mean, std
-
-
-def whole_batches(rows: TensorDataset, batches: Batches) -> DataLoader[Any]:
-    r"""Loader that takes each batch out of the tensors at once, not row by row."""
-    return DataLoader(rows, sampler=batches, batch_size=None)

@@ -150,7 +150,8 @@ class HalfMSELoss(nn.Module):
         output (n, out), target (n, out) → scalar. With one output it is half of torch.nn.MSELoss.
 
     Raises:
-        ValueError: the shapes differ or are not (n, out), there are no samples, or an argument is unknown.
+        ValueError: the shapes differ or are not (n, out), there are no samples to take the mean of, or an argument is
+            unknown.
 
     Source: article, "Cost function" (C2) and Fig. 9 (B0).
 
@@ -167,7 +168,7 @@ class HalfMSELoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         require.same_shape(output=output, target=target)
-        if output.ndim != 2 or len(output) == 0:
+        if output.ndim != 2 or (len(output) == 0 and self.reduction == "mean"):
             raise ValueError(f"output must have shape (n, out) with n of at least 1, got {tuple(output.shape)}")
         dtype = torch.promote_types(output.dtype, target.dtype)  # under autocast the output is coarser than the target
         output, target = output.to(dtype), target.to(dtype)

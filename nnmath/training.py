@@ -37,6 +37,11 @@ def regression_metrics() -> MetricCollection:
 METRICS = {"binary": binary_metrics, "regression": regression_metrics}
 
 
+def epochs_done(trainer: L.Trainer) -> int:
+    r"""How many epochs have been trained, also where a run is gone on with after its last one."""
+    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]  # declared less narrowly
+
+
 class TrainingModule(L.LightningModule):
     r"""Trains a network on E = 1/(2n) Σ (O − y)² by SGD with momentum, the learning rate annealed over the whole run.
 
@@ -88,7 +93,7 @@ class TrainingModule(L.LightningModule):
         sizes = list(sizes)
         self.save_hyperparameters()
         self.network = Network(sizes, hidden, output, backward)
-        self.loss = HalfMSELoss(backward=backward)
+        self.loss, self.summed_loss = HalfMSELoss("mean", backward), HalfMSELoss("sum", backward)
         self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError()
         self.eval_metrics = METRICS[task]()
         self.curves: dict[str, float | Tensor] = {}
@@ -100,7 +105,11 @@ class TrainingModule(L.LightningModule):
         x, y = batch
         output = self.network(x)
         self.train_mse.update(output.detach(), y)
-        return cast(Tensor, self.loss(output, y))
+        if self.trainer.world_size == 1:
+            return cast(Tensor, self.loss(output, y))
+        # DDP takes the mean of the processes' gradients: 1/W Σ_W (W/n) Σ_rows is 1/n Σ, however many rows each has
+        share = self.trainer.strategy.reduce(torch.tensor(float(len(x)), device=y.device), reduce_op="mean")  # n/W
+        return cast(Tensor, self.summed_loss(output, y) / share)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch)
@@ -152,7 +161,7 @@ class TrainingModule(L.LightningModule):
     def on_test_epoch_end(self) -> None:
         result = self.evaluation("test/loss", "test")
         self.trainer.callback_metrics.update(result)
-        self.log_curves(result, step=self.current_epoch)
+        self.log_curves(result, step=epochs_done(self.trainer))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.SGD(

@@ -57,7 +57,8 @@ def run(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("dashboard")
     module = TrainingModule(learning_rate=0.5)
-    fit(module, DataModule(moons(100)), folder, max_epochs=5, callbacks=callbacks(2, folder / "article"))
+    data = DataModule(moons(100))
+    fit(module, data, folder, max_epochs=5, callbacks=callbacks(2, folder / "article")).test(module, data, verbose=False)
     return folder, read(folder), module
 
 
@@ -192,7 +193,8 @@ def test_a_run_that_goes_on_does_not_say_again_what_it_is(tmp_path):
 def test_of_a_large_network_there_is_less(tmp_path, monkeypatch):
     """For what takes memory and time in proportion to the square of the parameters, or to a thousand of them."""
     monkeypatch.setattr(dashboard, "MOST_CHECKED", 16)
-    fit(TrainingModule(), DataModule(moons(100)), tmp_path, max_epochs=2, callbacks=callbacks(1))
+    module, data = TrainingModule(), DataModule(moons(100))
+    fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(1)).test(module, data, verbose=False)
     tags = {*steps(read(tmp_path))}
     assert "network/weights" in tags
     assert not {"network/descent", "gradients/text_summary"} & tags
@@ -209,7 +211,7 @@ def test_a_regression_has_no_precision_and_other_networks_have_what_they_can(tmp
     x = rng.normal(size=(60, 3))
     data = DataModule(Dataset(x, x.sum(1), ("a", "b", "c"), "sum", None))
     module = TrainingModule((3, 1), output="identity", task="regression", learning_rate=0.1)
-    fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(1))
+    fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(1)).test(module, data, verbose=False)
     events = read(tmp_path)
     tags = {*steps(events)}
     assert {"network/weights", "network/descent", "parameters/value/layer1"} < tags

@@ -275,6 +275,7 @@ class TestRefuses:
         ("options", "message"),
         [
             ("--epoch 3", "unrecognized arguments: --epoch 3"),
+            ("--num-nodes 0", 'option "num_nodes": .*0 does not conform'),
             ("--epochs 0", 'option "epochs": .*0 does not conform'),
             ("--learning_rate nan", 'option "learning_rate": .*nan does not conform'),
             ("--learning_rate -1", 'option "learning_rate": .*-1'),
@@ -294,7 +295,8 @@ class TestRefuses:
             ),
             ("--features [size]", "features of breast_cancer must be among"),
             ("--samples 3 --dataset xor", "samples must be at least 10"),
-            ("--resume nowhere", "resume: nowhere is not the folder of a run that can go on: it has no config.yaml"),
+            ("--resume nowhere", "resume: nowhere is not the folder of a run: it has no config.yaml"),
+            ("--resume last", "resume: there is no run in lightning_logs"),
             ("--resume nowhere --epochs 1000", "resume goes on with a run as it was configured; leave --epochs out"),
             ("--compare manual manual", "compare needs two different backwards, on one device, got manual manual"),
             (
@@ -375,6 +377,7 @@ class TestCheckpoints:
         run = tmp_path / "lightning_logs" / "breast_cancer" / "version_0"
         config = yaml.safe_load((run / "config.yaml").read_text())
         (run / "config.yaml").write_text(yaml.safe_dump(config | {"epochs": 1010}))
+        (run / "results.yaml").unlink()
         return run
 
     def test_are_read_before_the_run_goes_on(self, run, tmp_path):

@@ -1,0 +1,194 @@
+r"""A training run in its folder: started, gone on with, ended.
+
+    version_0/config.yaml       its options
+    version_0/checkpoints/      last.ckpt and best.ckpt
+    version_0/events.out...     what TensorBoard shows
+    version_0/results.yaml      the loss and the metrics of the test rows; a run that has it is finished
+
+Two runs that are compared lie in one folder, version_0/manual and version_0/autograd; its config.yaml has both.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from nnmath import checkpoints
+from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
+from nnmath.command_line import run_folder, stop, usage, write_whole
+from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
+from nnmath.data import DataModule
+from nnmath.training import TrainingModule, epochs_done
+
+
+def train(
+    options: Mapping[str, Any],
+    data: DataModule,
+    folder: Path | None = None,
+    reference: Trajectory | None = None,
+) -> tuple[Path, Trajectory]:
+    r"""Trains and tests; what goes wrong is one line, and an exit code.
+
+    Args:
+        options: those of scripts/train.py; where ``compare`` has any, this is the run by ``backward`` of the two.
+        data: the samples.
+        folder: of the run, or of the two, to go on with; None makes a new one.
+        reference: the way of the run that this one is compared with.
+
+    Returns:
+        The folder, and the way that the parameters took.
+    """
+    with usage(RuntimeError), usage():  # torch's word for too little memory is RuntimeError
+        module = module_of(options, data)
+    epochs, member = options["epochs"], options["backward"] if options["compare"] else ""
+    logs = folder.parent.parent if folder else Path(options["log_dir"])
+    way = Trajectory(-(-epochs // 200), reference)
+    last = folder / member / "checkpoints" / "last.ckpt" if folder else None
+    done, purge = 0, 0 if folder else None
+    if last and last.is_file():
+        with usage():
+            checkpoint = checkpoints.read_both(last, module.hparams, data.state_dict())
+        if (last.parents[1] / "results.yaml").is_file():
+            way.load_state_dict(checkpoint["callbacks"]["Trajectory"])
+            return last.parents[2], way
+        done = checkpoint["epoch"] + 1
+        purge = done + 1  # what was logged after the checkpoint is logged again
+    else:
+        last = None  # not even the first was written
+    best = Checkpoint("best", options["checkpoint_every"], monitor="loss/val")
+    with usage(MisconfigurationException), usage():
+        trainer = L.Trainer(
+            accelerator=options["accelerator"],
+            devices=options["devices"],
+            num_nodes=options["num_nodes"],
+            strategy=options["strategy"],
+            precision=options["precision"],
+            max_epochs=epochs,
+            logger=False,  # once there is a folder
+            callbacks=callbacks_of(options, way, logs / "article", best),
+            plugins=[checkpoints.WholeFiles()],
+            deterministic=True,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    folder = folder or new_folder(options, trainer)
+    run = folder / member
+    trainer.logger = TensorBoardLogger(
+        run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=purge
+    )
+    goes_on = f"--resume {shlex.quote(str(folder))} goes on"
+    with endings(run, goes_on):
+        if trainer.is_global_zero:
+            config = run / "config.yaml"
+            if not config.is_file():
+                write_whole(config, text(alone(options)))
+            introduce(module, data, options)
+        trainer.fit(module, data, ckpt_path=last, weights_only=True)
+        done = epochs_done(trainer)
+        loss = trainer.callback_metrics.get("loss/val")
+        if loss is not None and not loss.isfinite():
+            rate = f"{module.curves.get('training/learning_rate', options['learning_rate']):.3g}"
+            kept = f"; {best.best_model_path} is from before" if best.best_model_path else ""
+            stop(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1)
+        if done < epochs:
+            stop(f"interrupted after epoch {done} of {epochs}; {goes_on}", code=1)
+        trainer.test(module, data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
+        if trainer.is_global_zero:
+            results = {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
+            write_whole(run / "results.yaml", text(results))
+            for name, value in results.items():
+                print(f"{name:<24} {value:.4f}")
+            if reference:
+                print(f"{'training/difference':<24} {way.difference:.1e}")
+            print(f"run: {run}")
+            print(f"look at it: tensorboard --logdir {shlex.quote(str(logs))}")
+    return folder, way
+
+
+def module_of(options: Mapping[str, Any], data: DataModule) -> TrainingModule:
+    r"""The network and how it learns.
+
+    Raises:
+        ValueError: an option is out of range.
+        RuntimeError: there is not enough memory.
+    """
+    neurons = options["neurons"]
+    return TrainingModule(
+        [len(data.features), *([neurons] if isinstance(neurons, int) else neurons), 1],
+        options["hidden"],
+        options["output"],
+        options["backward"],
+        options["learning_rate"],
+        options["momentum"],
+        options["eta_min"],
+        task="regression" if data.classes is None else "binary",
+        y_std=data.y_std,
+    )
+
+
+def callbacks_of(options: Mapping[str, Any], way: Trajectory, article: Path, best: Checkpoint) -> list[Callback]:
+    r"""What happens beside the training."""
+    epochs, pictures = options["epochs"], options["pictures"]
+    callbacks: list[Callback] = [Stop(), GradientNorm(), GradientAgreement(options["agreement_every"])]
+    if pictures or options["compare"]:
+        callbacks.append(way)
+    callbacks.append(Overview(alone(options), shlex.join(["python", *sys.argv])))
+    if pictures:
+        k = -(-epochs // pictures)
+        callbacks += [Pictures(k, way, article), PrecisionRecall(k), Histograms(-(-epochs // (4 * pictures)))]
+    return [*callbacks, EpochProgress(), best, Checkpoint("last", options["checkpoint_every"])]
+
+
+def new_folder(options: Mapping[str, Any], trainer: L.Trainer) -> Path:
+    r"""A new folder with the options in it; of several processes the first one makes it, and writes into it alone."""
+    name = Path(options["dataset"]).stem
+    if not trainer.is_global_zero:
+        return Path(options["log_dir"], name, "version")
+    folder = run_folder(options["log_dir"], name)
+    with endings(folder, "nothing was trained"):
+        write_whole(folder / "config.yaml", text(options if options["compare"] else alone(options)))
+    return folder
+
+
+def alone(options: Mapping[str, Any]) -> dict[str, Any]:
+    r"""The options of a run that is compared with none."""
+    return {name: value for name, value in options.items() if name != "compare"}
+
+
+def text(values: Mapping[str, Any]) -> bytes:
+    r"""YAML."""
+    return yaml.safe_dump(dict(values), sort_keys=False).encode()
+
+
+def introduce(module: TrainingModule, data: DataModule, options: Mapping[str, Any]) -> None:
+    r"""Prints what is trained on what."""
+    sizes = "-".join(map(str, module.network.sizes))
+    print(f"{sizes}: {module.network.number_of_parameters} parameters, {options['backward']} backward")
+    parts = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
+    one = f", 1 is {' '.join(str(data.classes[1]).split())}" if data.classes else ""
+    print(f"{Path(options['dataset']).stem}: {parts}{one}", flush=True)
+
+
+@contextmanager
+def endings(run: Path, goes_on: str) -> Iterator[None]:
+    r"""Every way in which a run may end before its time, in one line."""
+    try:
+        yield
+    except OSError as error:
+        stop(f"{run}: nothing more can be written: {error.strerror or error}; {goes_on}", code=1)
+    except KeyboardInterrupt:
+        stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
+    except (RuntimeError, MemoryError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        stop(f"{run}: {reason[:200]}; {goes_on} from the last checkpoint", code=1)
