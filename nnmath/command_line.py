@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-RANKS = "RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"
-r"""Variables by which processes that work together are told apart; those of the first are 0, or not there."""
+LOCAL_RANKS = "LOCAL_RANK", "SLURM_LOCALID"
+r"""Variables by which processes that work together on a machine are told apart; the first one's is 0, or not there."""
 
 
 class BriefHelp(DefaultHelpFormatter):
@@ -56,13 +56,13 @@ class Parser(ArgumentParser):
 
 
 def stop(message: object, code: int) -> NoReturn:
-    r"""End the script with one line on stderr; of several processes that work together the first one says it.
+    r"""End the script with one line on stderr; of the processes that work together on a machine the first one says it.
 
     Args:
         message: what is wrong, where, and what to do.
         code: the exit code: 2 for what the user asked, 1 for what then failed.
     """
-    if all(os.environ.get(name, "0") == "0" for name in RANKS):
+    if all(os.environ.get(name, "0") == "0" for name in LOCAL_RANKS):
         print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(code)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch.distributed
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
@@ -103,7 +104,10 @@ def train(
             stop(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1)
         if done < epochs:
             stop(f"interrupted after epoch {done} of {epochs}; {goes_on}", code=1)
-        trainer.test(module, data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
+        # with ckpt_path, Trainer.test would set the callbacks back to the best epoch, too
+        weights = checkpoints.read(best.best_model_path)["state_dict"] if trainer.is_global_zero else {}
+        module.load_state_dict(trainer.strategy.broadcast(weights))
+        trainer.test(module, data, verbose=False)
         if trainer.is_global_zero:
             results = {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
             write_whole(run / "results.yaml", text(results))
@@ -190,5 +194,7 @@ def endings(run: Path, goes_on: str) -> Iterator[None]:
     except KeyboardInterrupt:
         stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
     except (RuntimeError, MemoryError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        stop(f"{run}: {reason[:200]}; {goes_on} from the last checkpoint", code=1)
+        reason = (next(iter(str(error).splitlines()), "") or type(error).__name__)[:200]
+        if torch.distributed.is_initialized():
+            reason = f"one of the processes has ended, or they lost each other ({reason})"
+        stop(f"{run}: {reason}; {goes_on} from the last checkpoint", code=1)

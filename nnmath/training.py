@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 import lightning as L
 import torch
+import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
@@ -107,9 +108,10 @@ class TrainingModule(L.LightningModule):
         self.train_mse.update(output.detach(), y)
         if self.trainer.world_size == 1:
             return cast(Tensor, self.loss(output, y))
-        # DDP takes the mean of the processes' gradients: 1/W Σ_W (W/n) Σ_rows is 1/n Σ, however many rows each has
-        share = self.trainer.strategy.reduce(torch.tensor(float(len(x)), device=y.device), reduce_op="mean")  # n/W
-        return cast(Tensor, self.summed_loss(output, y) / share)
+        # DDP takes the mean of W processes' gradients: that of W/n Σ_rows is 1/n Σ, however many rows each of them has
+        n = torch.tensor(float(len(x)), device=y.device)
+        torch.distributed.all_reduce(n)
+        return cast(Tensor, self.summed_loss(output, y) * (self.trainer.world_size / n))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.evaluate(batch)

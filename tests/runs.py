@@ -1,12 +1,26 @@
-"""Training in a test: a quiet Trainer, and what it logged."""
+"""Training in a test: by a quiet Trainer, or by the script, in a process of its own or in this one; what came of it."""
 
+import contextlib
+import io
 import logging
+import multiprocessing
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from unittest import mock
 
 import lightning as L
+import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 
 
 def fit(module, data, folder, ckpt_path=None, **options):
@@ -29,3 +43,80 @@ def scalars(folder):
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def start(folder, *options, **more):
+    """The training script as people start it."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, SCRIPT, *map(str, options)], cwd=folder, **pipes, **more)
+
+
+def train(folder, *options, timeout=120, **more):
+    """The same, and waits for its end."""
+    process = start(folder, *options, **more)
+    out, err = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def train_here(folder, *options):
+    """The same in this process, which saves the seconds that the imports take; for what no other process is needed."""
+    out, err = io.StringIO(), io.StringIO()
+    threads, argv = torch.get_num_threads(), [str(SCRIPT), *map(str, options)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        stack.enter_context(mock.patch.object(sys, "argv", argv))
+        stack.enter_context(warnings.catch_warnings())
+        try:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code
+        finally:
+            torch.set_num_threads(threads)
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+
+def checkpoint(run, name="last"):
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def epochs_done(run):
+    return checkpoint(run)["lr_schedulers"][0]["last_epoch"]
+
+
+def wait_for(file):
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+processes = multiprocessing.get_context("forkserver")  # imports once, for all tests, what takes seconds
+processes.set_forkserver_preload(["nnmath.run"])
+
+
+def machine(rank, machines, port, folder, options):
+    """One of several machines, on each of which the script is started; here they are processes."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank)}
+    process = train_here(folder, *options, "--num-nodes", machines, "--strategy", "ddp")
+    (folder / f"errors-{rank}").write_text(process.stderr)
+    raise SystemExit(process.returncode)
+
+
+def train_on(machines, folder, *options):
+    """Their exit codes, and what they said on stderr."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        processes.Process(target=machine, args=(rank, machines, port, folder, options)) for rank in range(machines)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+        if process.is_alive():
+            process.kill()
+    errors = [(folder / f"errors-{rank}").read_text() for rank in range(machines)]
+    return [process.exitcode for process in started], errors

@@ -58,7 +58,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dashboard")
     module = TrainingModule(learning_rate=0.5)
     data = DataModule(moons(100))
-    fit(module, data, folder, max_epochs=5, callbacks=callbacks(2, folder / "article")).test(module, data, verbose=False)
+    fit(module, data, folder, max_epochs=5, callbacks=callbacks(2, folder / "article")).test(
+        module, data, verbose=False
+    )
     return folder, read(folder), module
 
 

@@ -1,67 +1,24 @@
 """scripts/train.py as people run it: in a process of its own, its output read, its files opened."""
 
-import contextlib
-import io
 import os
 import re
-import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import time
-import warnings
 from itertools import pairwise
-from pathlib import Path
 from typing import get_args, get_type_hints
-from unittest import mock
 
 import pytest
 import torch
 import yaml
-from runs import scalars
+from runs import SCRIPT, checkpoint, epochs_done, scalars, train, train_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.data import DataModule
 from nnmath.datasets import circles
 from nnmath.equations import cosine_annealing
 from nnmath.network import HalfMSELoss, Network
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
-
-
-def train(folder, *options, timeout=120):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, options)], cwd=folder, capture_output=True, text=True, timeout=timeout
-    )
-
-
-def train_here(folder, *options):
-    """The same in this process, which saves the seconds that the imports take; for what no other process is needed."""
-    out, err = io.StringIO(), io.StringIO()
-    threads, argv = torch.get_num_threads(), [str(SCRIPT), *map(str, options)]
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.chdir(folder))
-        stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
-        stack.enter_context(mock.patch.object(sys, "argv", argv))
-        stack.enter_context(warnings.catch_warnings())
-        try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code
-        finally:
-            torch.set_num_threads(threads)
-    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
-
-
-def weights(run):
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-
-
-def epochs_done(run):
-    return weights(run)["lr_schedulers"][0]["last_epoch"]
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +91,8 @@ def test_a_runs_options_make_the_same_run_again(tmp_path):
         process = train_here(tmp_path, *arguments)
         assert process.returncode == 0, process.stderr
     assert scalars(first) == scalars(again)
-    one, two = weights(first)["state_dict"], weights(again)["state_dict"]
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    for name in ("best.ckpt", "last.ckpt", "../results.yaml"):
+        assert (first / "checkpoints" / name).read_bytes() == (again / "checkpoints" / name).read_bytes()
     assert not EventAccumulator(str(first)).Reload().Tags()["images"]
 
 
@@ -148,7 +105,7 @@ def test_both_backwards_beside_each_other(tmp_path):
         tmp_path / "lightning_logs" / "moons" / "version_0" / backward for backward in ("manual", "autograd")
     )
     assert f"run: {manual.relative_to(tmp_path)}\n" in process.stdout
-    assert [weights(run)["hyper_parameters"]["backward"] for run in (manual, autograd)] == ["manual", "autograd"]
+    assert [checkpoint(run)["hyper_parameters"]["backward"] for run in (manual, autograd)] == ["manual", "autograd"]
     one, two = scalars(manual), scalars(autograd)
     difference = two.pop("training/difference")
     assert [step for step, _ in difference] == list(range(31))
@@ -215,16 +172,6 @@ def test_every_option_arrives(tmp_path):
     assert losses(best)[0] == pytest.approx(min(looked_at), rel=1e-5)
     assert losses(last)[0] == pytest.approx(looked_at[-1], rel=1e-5)
     assert float(re.search(r"test/loss +(.*)", process.stdout).group(1)) == pytest.approx(losses(best)[1], abs=5e-5)
-
-
-def test_a_run_of_two_processes_can_be_resumed(tmp_path):
-    options = ["--dataset", "moons", "--devices", 2, "--strategy", "ddp_fork", "--epochs", 5]
-    assert train(tmp_path, *options).returncode == 0
-    run = tmp_path / "lightning_logs" / "moons" / "version_0"
-    assert epochs_done(run) == 5
-    again = train(tmp_path, "--resume", run)
-    assert again.returncode == 2
-    assert again.stderr == f"train.py: error: {run} is finished: all of its 5 epochs are done\n"
 
 
 def test_a_csv_file_of_ones_own(tmp_path):
@@ -344,28 +291,6 @@ class TestRefuses:
         )
 
 
-def wait_for(file):
-    deadline = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(tmp_path, number):
-    options = ["--epochs", "100000", "--dataset", "moons", "--pictures", "0", "--checkpoint_every", "50"]
-    process = subprocess.Popen([sys.executable, SCRIPT, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    run = tmp_path / "lightning_logs" / "moons" / "version_0"
-    wait_for(run / "checkpoints" / "last.ckpt")
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    done = epochs_done(run)
-    assert errors == (
-        f"train.py: error: interrupted after epoch {done} of 100000; --resume lightning_logs/moons/version_0 goes on\n"
-    )
-    assert [step for step, _ in scalars(run)["loss/val"]] == list(range(1, done + 1))
-
-
 class TestCheckpoints:
     """What a run goes on from may be broken, or made by somebody else."""
 
@@ -407,26 +332,3 @@ class TestCheckpoints:
         assert process.returncode == 0, process.stderr
         loads = [line for line in process.stdout.splitlines() if line.startswith("weights_only:")]
         assert loads == ["weights_only: True"] * 4  # best and last, to look at them; to go on; to test
-
-
-@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.soak), 64])
-def test_a_killed_run_goes_on_to_the_same_end(tmp_path, batch_size):
-    options = ["--epochs", 100, "--checkpoint_every", 10, "--dataset", "moons", "--pictures", 4]
-    options += ["--batch_size", batch_size] if batch_size else []
-    assert train(tmp_path, *options, "--log_dir", "whole").returncode == 0
-    process = subprocess.Popen([sys.executable, SCRIPT, *map(str, options), "--log_dir", "killed"], cwd=tmp_path)
-    killed, whole = (tmp_path / name / "moons" / "version_0" for name in ("killed", "whole"))
-    wait_for(killed / "checkpoints" / "last.ckpt")
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert 10 <= epochs_done(killed) < 100
-    resumed = train(tmp_path, "--resume", "killed/moons/version_0")
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stderr == ""
-    assert "run: killed/moons/version_0\n" in resumed.stdout
-    one, two = weights(killed), weights(whole)
-    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
-        torch.testing.assert_close(one[part], two[part], rtol=0, atol=0)
-    assert scalars(killed) == scalars(whole)
-    events = EventAccumulator(str(killed), size_guidance={"images": 0}).Reload()
-    assert [event.step for event in events.Images("network/weights")] == [0, 25, 50, 75, 100]

@@ -1,0 +1,249 @@
+"""Runs that are interrupted, killed, moved, and gone on with: by real processes and signals where these matter."""
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from runs import checkpoint, epochs_done, scalars, start, train, train_here, wait_for
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nnmath.callbacks import GradientNorm
+from nnmath.checkpoints import read
+
+QUICK = ["--dataset", "moons", "--samples", 60, "--epochs", 40, "--batch_size", 16, "--pictures", 2]
+RUN = Path("lightning_logs", "moons", "version_0")
+
+
+def ended(run):
+    """What a run leaves, to the bit: checkpoints, curves (without wall times), results, and the pictures' steps."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0}).Reload()
+    return {
+        "files": sorted(path.name for path in (run / "checkpoints").iterdir()),
+        **{name: plain(checkpoint(run, name)) for name in ("best", "last")},
+        "results": (run / "results.yaml").read_text(),
+        "curves": scalars(run),
+        "pictures": {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]},
+    }
+
+
+def plain(value):
+    """A checkpoint without tensors, every bit of them in it."""
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), tuple(value.shape), value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, (list, tuple)) else (type(value), repr(value))
+
+
+def same(one, two):
+    assert one.keys() == two.keys()
+    for part in one:
+        assert one[part] == two[part], part
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = train_here(folder, *QUICK)
+    assert process.returncode == 0, process.stderr
+    return folder / RUN
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """A copy of it, to be made into one that was killed."""
+    shutil.copytree(whole, tmp_path / RUN)
+    (tmp_path / RUN / "results.yaml").unlink()
+    return tmp_path / RUN
+
+
+def goes_on(folder, run="last"):
+    process = train_here(folder, "--resume", run)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    return process
+
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """Makes this process send itself a signal while an epoch is trained, for one time."""
+
+    def at(number, epoch, backward="manual"):
+        def send(self, trainer, module, *rest):
+            if trainer.current_epoch + 1 == epoch and module.network.backward == backward:
+                monkeypatch.undo()
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(GradientNorm, "on_train_batch_start", send)
+
+    return at
+
+
+class TestGoesOn:
+    def test_before_the_first_checkpoint(self, run, whole, tmp_path):
+        shutil.rmtree(run / "checkpoints")
+        goes_on(tmp_path)
+        same(ended(run), ended(whole))
+
+    def test_between_the_first_best_and_the_first_last_checkpoint(self, run, whole, tmp_path):
+        (run / "checkpoints" / "last.ckpt").unlink()
+        goes_on(tmp_path)
+        same(ended(run), ended(whole))
+
+    def test_after_the_last_checkpoint(self, run, whole, tmp_path):
+        """There was no test yet."""
+        newest = max(run.glob("events.*"), key=lambda path: int(path.name.split(".")[-1]))
+        newest.unlink()
+        assert "test/loss" not in scalars(run)
+        goes_on(tmp_path)
+        same(ended(run), ended(whole))
+
+    @pytest.mark.parametrize("epoch", [4, 27])
+    def test_in_another_folder(self, whole, tmp_path, signalled, epoch):
+        """It was moved, and is named by a path from elsewhere."""
+        signalled(signal.SIGINT, epoch)
+        interrupted = train_here(tmp_path, *QUICK)
+        assert interrupted.returncode == 1
+        assert interrupted.stderr == f"train.py: error: interrupted after epoch {epoch} of 40; --resume {RUN} goes on\n"
+        assert epochs_done(tmp_path / RUN) == epoch
+        moved = tmp_path / "elsewhere" / "moons" / "a run"
+        shutil.move(tmp_path / RUN, moved)
+        (tmp_path / "here").mkdir()
+        process = goes_on(tmp_path / "here", moved)
+        assert f"run: {moved}\nlook at it: tensorboard --logdir {tmp_path}/elsewhere\n" in process.stdout
+        same(ended(moved), ended(whole))
+        assert not any((tmp_path / "here").iterdir())
+
+    def test_and_nothing_else(self, run, tmp_path):
+        """Not a run that is finished, not with other data."""
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        for changed in ({"seed": 1}, {"noise": 0.2}, {"samples": 61}):
+            (run / "config.yaml").write_text(yaml.safe_dump(config | changed))
+            process = train_here(tmp_path, "--resume", RUN)
+            assert process.returncode == 2
+            assert process.stderr == (
+                f"train.py: error: {RUN}/checkpoints/last.ckpt is no checkpoint to go on with: it is of other data, or "
+                "the file of the data has changed; start the run anew\n"
+            )
+        (run / "results.yaml").write_text("")
+        process = train_here(tmp_path, "--resume", RUN)
+        assert process.returncode == 2
+        assert process.stderr == f"train.py: error: {RUN} is finished: all of its 40 epochs are done\n"
+
+    def test_last_is_the_newest_run(self, run, tmp_path):
+        for k, age in ((1, 300), (2, 100), (3, 200)):
+            folder = tmp_path / "lightning_logs" / f"data{k}" / "version_7"
+            shutil.copytree(run, folder)
+            for file in folder.rglob("*"):
+                os.utime(file, (time.time() - age, time.time() - age))
+        shutil.rmtree(run)
+        (tmp_path / "lightning_logs" / "sweep_moons" / "version_0").mkdir(parents=True)
+        for name in ("config.yaml", "results.csv"):
+            (tmp_path / "lightning_logs" / "sweep_moons" / "version_0" / name).write_text("")
+        assert "run: lightning_logs/data2/version_7\n" in goes_on(tmp_path).stdout
+        (tmp_path / "lightning_logs").rename(tmp_path / "logs")
+        process = train_here(tmp_path, "--resume", "last", "--log-dir", "logs")
+        assert process.stderr == ("train.py: error: logs/data2/version_7 is finished: all of its 40 epochs are done\n")
+
+
+def test_a_pair_goes_on_together(tmp_path, signalled):
+    options = [*QUICK, "--compare", "autograd", "manual"]
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    assert train_here(tmp_path / "whole", *options).returncode == 0
+    signalled(signal.SIGTERM, epoch=12)
+    process = train_here(tmp_path / "killed", *options)
+    assert process.returncode == 1
+    assert process.stderr == f"train.py: error: interrupted after epoch 12 of 40; --resume {RUN} goes on\n"
+    process = goes_on(tmp_path / "killed", RUN / "manual")
+    assert "autograd backward" not in process.stdout
+    for member in ("autograd", "manual"):
+        same(*(ended(tmp_path / name / RUN / member) for name in ("whole", "killed")))
+    curve = scalars(tmp_path / "killed" / RUN / "manual")["training/difference"]
+    assert [step for step, _ in curve] == list(range(41))
+    again = train_here(tmp_path / "killed", "--resume", RUN / "autograd")
+    assert again.stderr == f"train.py: error: {RUN} is finished: all of its 40 epochs are done\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(tmp_path, number):
+    process = start(tmp_path, "--epochs", 100_000, "--dataset", "moons", "--pictures", 0, "--checkpoint_every", 50)
+    wait_for(tmp_path / RUN / "checkpoints" / "last.ckpt")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    done = epochs_done(tmp_path / RUN)
+    assert errors == f"train.py: error: interrupted after epoch {done} of 100000; --resume {RUN} goes on\n"
+    assert [step for step, _ in scalars(tmp_path / RUN)["loss/val"]] == list(range(1, done + 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "kills"),
+    [
+        (["--batch_size", 64], 1),
+        *(
+            pytest.param([*batches, "--backward", backward], 13, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])
+            for batches in ([], ["--batch_size", 50, "--precision", "64-true", "--checkpoint_every", 1])
+            for backward in ("manual", "autograd")
+        ),
+    ],
+)
+def test_a_run_that_is_killed_goes_on_to_the_same_end(tmp_path, options, kills):
+    """At moments drawn at random; $TMPDIR is on another file system, where there is one."""
+    options = ["--dataset", "moons", "--epochs", 100 if kills == 1 else 1000, "--pictures", 4, *options]
+    assert train_here(tmp_path, *options, "--log_dir", "whole").returncode == 0
+    run, draw = tmp_path / "killed" / "moons" / "version_0", random.Random(0)
+    elsewhere = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else tmp_path
+    done, command = [], [*options, "--log_dir", "killed"]
+    with tempfile.TemporaryDirectory(dir=elsewhere) as folder:
+        environment = os.environ | {"TMPDIR": folder}
+        while len(done) < kills:
+            process = start(tmp_path, *command, env=environment)
+            if kills == 1:
+                wait_for(run / "checkpoints" / "last.ckpt")
+            else:
+                wait_for_more(run)
+                time.sleep(draw.uniform(0, 3))
+            process.kill()
+            process.communicate()
+            if (run / "results.yaml").exists():  # it was at its end
+                same(ended(run), ended(tmp_path / "whole" / "moons" / "version_0"))
+                shutil.rmtree(run)
+                command = [*options, "--log_dir", "killed"]
+                continue
+            assert process.returncode == -signal.SIGKILL
+            done.append(read(run / "checkpoints" / "last.ckpt")["epoch"] + 1 if checkpoints_of(run) else 0)
+            command = ["--resume", "killed/moons/version_0"]
+            scalars(run)
+        assert not any(Path(folder).glob("*"))
+    print("killed after epochs", done)
+    resumed = train(tmp_path, *command)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr == ""
+    same(ended(run), ended(tmp_path / "whole" / "moons" / "version_0"))
+
+
+def wait_for_more(run):
+    """Until something is logged."""
+    size, deadline = None, time.monotonic() + 60
+    while time.monotonic() < deadline:
+        last, size = size, sum(path.stat().st_size for path in run.glob("events.*"))
+        if last is not None and size != last:
+            return
+        time.sleep(0.01)
+
+
+def checkpoints_of(run):
+    """Those there are; each can be read."""
+    names = {path.name for path in run.glob("checkpoints/*.ckpt")}
+    for name in names:
+        read(run / "checkpoints" / name)
+    return "last.ckpt" in names
