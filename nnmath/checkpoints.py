@@ -15,6 +15,7 @@ import struct
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from json import dumps
 from pathlib import Path
@@ -61,29 +62,37 @@ class WholeFiles(TorchCheckpointIO):
         write_whole(Path(path), content.getvalue())
 
 
-def read_both(
-    last: Path, hyper_parameters: Mapping[str, Any] | None = None, scale: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Wanted:
+    r"""The run that a checkpoint is for."""
+
+    hyper_parameters: Mapping[str, Any]
+    scale: Mapping[str, Any]
+    r"""state of the :class:`nnmath.data.DataModule`"""
+    dtype: torch.dtype
+    epochs: int
+    r"""of the whole run"""
+    updates: int
+    r"""in each of them"""
+
+
+def read_both(last: Path, wanted: Wanted | None = None) -> dict[str, Any]:
     r"""A run's last.ckpt, and its best.ckpt looked at too if there is one; see :func:`read`."""
-    checkpoint = read(last, hyper_parameters, scale)
+    checkpoint = read(last, wanted)
     if any(state.get("best_model_path") == "best.ckpt" for state in checkpoint["callbacks"].values()):
-        read(last.with_name("best.ckpt"), hyper_parameters, scale)
+        read(last.with_name("best.ckpt"), wanted)
     return checkpoint
 
 
-def read(
-    path: str | Path, hyper_parameters: Mapping[str, Any] | None = None, scale: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def read(path: str | Path, wanted: Wanted | None = None) -> dict[str, Any]:
     r"""A checkpoint that Lightning wrote of a :class:`nnmath.training.TrainingModule`, at the end of an epoch.
 
     Args:
         path: the file, at most 1 GiB.
-        hyper_parameters: of the module that it is for; None takes any.
-        scale: the state of the :class:`nnmath.data.DataModule` that it is for; None takes any.
+        wanted: the run that it is for; None takes that of any.
 
     Raises:
-        ValueError: the file cannot be read, is damaged, holds what no such checkpoint holds, or is of another module or
-            other data.
+        ValueError: the file cannot be read, is damaged, holds what no such checkpoint holds, or is of another run.
     """
     path = Path(path)
     try:
@@ -96,12 +105,8 @@ def read(
                 warnings.simplefilter("ignore")
                 checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         examine(checkpoint)
-        if hyper_parameters is not None:
-            compare(checkpoint["hyper_parameters"], hyper_parameters)
-        if scale is not None:
-            must(
-                same_scale(checkpoint["DataModule"], scale), "it is of other data, or the file of the data has changed"
-            )
+        if wanted:
+            compare(checkpoint, wanted)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # whatever zipfile, torch or a comparison stumbles over, the file is the reason
@@ -381,11 +386,19 @@ def examine_way(state: Any, weights: list[Tensor]) -> None:
         examine_tensor("its way", points, (len(epochs), parameters), weights[0].dtype)
 
 
-def compare(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    r"""Refuse the hyperparameters of another module; y_std may differ as sums do between processors."""
-    for name, value in wanted.items():
+def compare(checkpoint: Mapping[str, Any], wanted: Wanted) -> None:
+    r"""Refuse the checkpoint of another run; y_std may differ as sums do between processors."""
+    found = checkpoint["hyper_parameters"]
+    for name, value in wanted.hyper_parameters.items():
         same = math.isclose(found[name], value, rel_tol=1e-9) if name == "y_std" else found[name] == value
         must(same, f"its {name} is {found[name]!r}, the run's is {value!r}")
+    dtype = next(iter(checkpoint["state_dict"].values())).dtype
+    must(dtype == wanted.dtype, f"its weights are {dtype}, the run's are {wanted.dtype}")
+    epochs = checkpoint["lr_schedulers"][0]["T_max"]
+    must(epochs == wanted.epochs, f"it is of a run of {epochs} epochs, not {wanted.epochs}")
+    same = same_scale(checkpoint["DataModule"], wanted.scale)
+    same = same and checkpoint["global_step"] == (checkpoint["epoch"] + 1) * wanted.updates
+    must(same, "it is of other data, or the file of the data has changed")
 
 
 def same_scale(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -6,16 +6,44 @@ import os
 import re
 import sys
 from argparse import Action
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader
 
 LOCAL_RANKS = "LOCAL_RANK", "SLURM_LOCALID"
 r"""Variables by which processes that work together on a machine are told apart; the first one's is 0, or not there."""
+
+
+LONGEST = 1 << 16
+r"""Characters of a file of options."""
+DEEPEST = 10
+r"""Lists in lists."""
+LONGEST_MESSAGE = 400
+any_yaml = get_loader("yaml")
+
+
+def plain_yaml(text: str) -> Any:
+    r"""Options as YAML, a file of them perhaps a stranger's: without aliases, by which a few lines fill any memory.
+
+    Raises:
+        yaml.YAMLError: it has some, is too long or too deep, or no YAML.
+    """
+    if len(text) > LONGEST:
+        raise yaml.YAMLError(f"it has more than {LONGEST} characters")
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+            raise yaml.YAMLError("it has an alias (*), or too many lists in lists")
+    return any_yaml(text)
+
+
+set_loader("yaml", plain_yaml)
 
 
 class BriefHelp(DefaultHelpFormatter):
@@ -49,10 +77,37 @@ class Parser(ArgumentParser):
         r"""Takes --num-nodes for --num_nodes, and so on."""
         words = sys.argv[1:] if args is None else args
         words = [re.sub(r"^--[\w-]+", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in words]
-        return super().parse_args(words, *others, **more)
+        with usage((OSError, ValueError, yaml.YAMLError)):
+            return super().parse_args(words, *others, **more)
+
+    def parse_whole(self, path: Path, but: Iterable[str] = ()) -> Any:
+        r"""All options out of a file that a script has written, ``but`` some; perhaps a stranger's, so nothing else."""
+        try:
+            if path.stat().st_size > LONGEST:
+                raise ValueError(f"it has more than {LONGEST} bytes")
+            values = plain_yaml(path.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("it has no options")
+            strange = values.keys() - (self.get_defaults().as_dict().keys() - set(but))
+            if strange:
+                raise ValueError(f"it has an option {min(map(repr, strange)):.60}, which it should not have")
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            stop(f"{path} has not the options of a run: {error}", code=2)
+        with usage(
+            AssertionError, f"{path} has not the options of a run: one is no list"
+        ):  # jsonargparse's word for it
+            return self.parse_object(values)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        stop(message.replace("Parser key ", "option "), code=2)
+        r"""Says it in one line; of the types that an option may have, only what is wrong with the first."""
+        union = re.fullmatch(
+            r"(.*?)Does not validate.*?Errors:\s*- (.*?)\n\s*- .*Given value: (.*)", message, re.DOTALL
+        )
+        if union:
+            where, wrong, value = union.groups()
+            message = f"{where}{wrong}, got {value}"
+        message = " ".join(message.replace("Parser key ", "option ").split())
+        stop(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} ...", code=2)
 
 
 def stop(message: object, code: int) -> NoReturn:
@@ -112,9 +167,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def usage(errors: type[Exception] = ValueError) -> Iterator[None]:
-    r"""An error of this kind within is about what the user asked for: it becomes one line, and exit code 2."""
+def usage(
+    errors: type[Exception] | tuple[type[Exception], ...] = ValueError, instead: str | None = None
+) -> Iterator[None]:
+    r"""An error of this kind within is about what the user asked for: it becomes one line, and exit code 2.
+
+    The line is the error's own, unless there is one ``instead``.
+    """
     try:
         yield
     except errors as error:
-        stop(error, code=2)
+        stop(instead or error, code=2)

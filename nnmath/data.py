@@ -57,7 +57,7 @@ class DataModule(L.LightningDataModule):
         super().__init__()
         if batch_size is not None:
             require.between(1, float("inf"), batch_size=batch_size)
-        if len(split) != 3 or not all(0 < share < float("inf") for share in split):
+        if len(split) != 3 or not (all(share > 0 for share in split) and sum(split) < float("inf")):
             raise ValueError(f"split must be three positive shares, got {tuple(split)}")
         n = len(dataset.y)
         n_val, n_test = (round(n * share / sum(split)) for share in split[1:])

@@ -49,7 +49,8 @@ def train(
     Returns:
         The folder, and the way that the parameters took.
     """
-    with usage(RuntimeError), usage():  # torch's word for too little memory is RuntimeError
+    too_large = f"neurons={options['neurons']} make a network that does not fit into the memory"
+    with usage((RuntimeError, MemoryError), too_large), usage():  # torch's word for too little memory is RuntimeError
         module = module_of(options, data)
     epochs, member = options["epochs"], options["backward"] if options["compare"] else ""
     logs = folder.parent.parent if folder else Path(options["log_dir"])
@@ -58,7 +59,9 @@ def train(
     done, purge = 0, 0 if folder else None
     if last and last.is_file():
         with usage():
-            checkpoint = checkpoints.read_both(last, module.hparams, data.state_dict())
+            dtype, updates = data.train.tensors[0].dtype, len(data.batches())
+            wanted = checkpoints.Wanted(module.hparams, data.state_dict(), dtype, epochs, updates)
+            checkpoint = checkpoints.read_both(last, wanted)
         if (last.parents[1] / "results.yaml").is_file():
             way.load_state_dict(checkpoint["callbacks"]["Trajectory"])
             return last.parents[2], way

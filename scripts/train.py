@@ -2,6 +2,7 @@ r"""Trains the article's network and logs it to TensorBoard: python scripts/trai
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,12 +79,17 @@ def train(
         compare: the backwards to train by, one after the other, in runs beside each other
     """
     options = {name: value for name, value in locals().items() if name != "resume"} | {"compare": list(compare)}
-    with usage(MemoryError), usage():
+    with usage(MemoryError, f"{dataset} with {samples=} does not fit into the memory"), usage():
         if compare and (len(set(compare)) < 2 or devices * num_nodes > 1):
             got = f"{' '.join(compare)}, {devices=}, {num_nodes=}"
             raise ValueError(f"compare needs two different backwards, on one device, got {got}")
         if eta_min > learning_rate:
             raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {learning_rate=}")
+        if learning_rate > 1e30:
+            raise ValueError(f"learning_rate must be at most 1e30, got {learning_rate}")
+        if num_nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & os.environ.keys():
+            wanted = "set MASTER_ADDR, MASTER_PORT and, from 0 on, NODE_RANK in the environment of each"
+            raise ValueError(f"{num_nodes} machines cannot find each other: {wanted}")
         from nnmath.datasets import load
 
         table = load(dataset, features, target, samples, noise, seed)
@@ -128,7 +134,9 @@ def to_go_on(parser: Parser, options: Any) -> Any:
     config = folder / "config.yaml"
     if not config.is_file():
         stop(f"resume: {folder} is not the folder of a run: it has no config.yaml", code=2)
-    options = parser.parse_path(config)
+    options = parser.parse_whole(config, but=("config", "resume"))
+    if options.compare and sorted(options.compare) != ["autograd", "manual"]:
+        stop(f"{config}: compare must be manual and autograd, got {options.compare!s:.60}", code=2)
     if all((folder / of_run / "results.yaml").is_file() for of_run in options.compare or ("",)):
         stop(f"{folder} is finished: all of its {options.epochs} epochs are done", code=2)
     options.resume = str(folder)
@@ -145,7 +153,7 @@ def main() -> None:
     )
     with usage():
         options = parser.parse_args()
-    if options.resume:
+    if options.resume is not None:
         options = to_go_on(parser, options)
     try:
         train(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them

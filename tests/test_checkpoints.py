@@ -1,17 +1,22 @@
 import copy
+import errno
 import io
 import os
 import pickle
 import pickletools
 import re
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections import OrderedDict
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -22,7 +27,7 @@ from limits import memory
 from runs import fit
 
 from nnmath.callbacks import Checkpoint, Trajectory
-from nnmath.checkpoints import read
+from nnmath.checkpoints import Wanted, WholeFiles, read, read_both
 from nnmath.data import DataModule
 from nnmath.datasets import xor
 from nnmath.training import TrainingModule
@@ -48,6 +53,13 @@ def train(folder, **options):
     callbacks.append(Trajectory())
     module, data = TrainingModule(momentum=options.pop("momentum", 0.9)), DataModule(xor(samples=50), batch_size=16)
     return fit(module, data, folder, max_epochs=4, enable_checkpointing=True, callbacks=callbacks, **options)
+
+
+def its(trainer):
+    """What its checkpoints are for."""
+    module, data = trainer.lightning_module, trainer.datamodule
+    dtype = next(module.parameters()).dtype
+    return Wanted(module.hparams, data.state_dict(), dtype, trainer.max_epochs, len(data.batches()))
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +97,9 @@ def write(path, parts):
     return path
 
 
-def refused(path, message, hyper_parameters=None):
+def refused(path, message, wanted=None):
     with pytest.raises(ValueError, match=message) as refusal:
-        read(path, hyper_parameters)
+        read(path, wanted)
     assert str(refusal.value).startswith(str(path))
     assert len(str(refusal.value).splitlines()) == 1
     assert len(str(refusal.value)) < len(str(path)) + 250
@@ -116,13 +128,21 @@ for _ in range(60):  # to walk through it takes 2⁶⁰ steps
 BEST = "Checkpoint{'filename': 'best', 'monitor': 'loss|val'}"
 
 
+SCALE = DataModule(xor(samples=50)).state_dict()
+
+
+def own_run(hyper_parameters):
+    """The run that the checkpoints here are of."""
+    return Wanted(hyper_parameters, SCALE, torch.float32, epochs=4, updates=2)
+
+
 class TestRead:
     @pytest.mark.parametrize("options", [{}, {"momentum": 0.0}, {"precision": "64-true"}, {"precision": "bf16-mixed"}])
     def test_gives_what_was_written(self, tmp_path, options):
         trainer = train(tmp_path, **options)
         for name in ("best.ckpt", "last.ckpt"):
             path = tmp_path / "checkpoints" / name
-            found, wanted = read(path, trainer.lightning_module.hparams), torch.load(path, weights_only=True)
+            found, wanted = read(path, its(trainer)), torch.load(path, weights_only=True)
             for part in ("state_dict", "optimizer_states"):
                 torch.testing.assert_close(found[part], wanted[part], rtol=0, atol=0)
             assert {name: found[name] for name in found if name not in TENSORS} == {
@@ -273,8 +293,31 @@ class TestRead:
     )
     def test_refuses_that_of_another_module(self, last, name, value):
         own = read(last)["hyper_parameters"]
-        assert read(last, own | {"y_std": 1 + 1e-12})["epoch"] == 1
-        refused(last, re.escape(f"its {name} is {own[name]!r}, the run's is {value!r}"), own | {name: value})
+        assert read(last, own_run(own | {"y_std": 1 + 1e-12}))["epoch"] == 1
+        refused(last, re.escape(f"its {name} is {own[name]!r}, the run's is {value!r}"), own_run(own | {name: value}))
+
+    @pytest.mark.parametrize(
+        ("other", "message"),
+        [
+            ({"epochs": 5}, "it is of a run of 4 epochs, not 5"),
+            ({"dtype": torch.float64}, "its weights are torch.float32, the run's are torch.float64"),
+            ({"updates": 3}, "it is of other data, or the file of the data has changed"),
+            ({"scale": {}}, "it is of other data"),
+            ({"scale": SCALE | {"x_mean": [0.0]}}, "it is of other data"),
+            ({"scale": SCALE | {"y_mean": 1e-6}}, "it is of other data"),
+        ],
+    )
+    def test_refuses_that_of_another_run(self, last, other, message):
+        wanted = own_run(read(last)["hyper_parameters"])
+        assert read(last, wanted)["epoch"] == 1
+        refused(last, message, replace(wanted, **other))
+
+    def test_looks_at_the_best_as_well_if_there_is_one(self, run, last, tmp_path):
+        shutil.copy(last, tmp_path / "last.ckpt")
+        with pytest.raises(ValueError, match="best.ckpt cannot be read: No such file"):
+            read_both(tmp_path / "last.ckpt")
+        shutil.copy(run / "kept-best.ckpt", tmp_path / "best.ckpt")
+        assert read_both(tmp_path / "last.ckpt")["epoch"] == 1
 
 
 TENSORS = ("state_dict", "optimizer_states", "callbacks")
@@ -562,3 +605,19 @@ def test_any_file_is_read_and_gone_on_with_or_refused_in_one_line(run, last, tmp
     assert min(outcomes["read"], outcomes["refused"]) > examples / 50
     assert not list(tmp_path.iterdir())
     print(outcomes)
+
+
+def test_are_written_whole_beside_the_old_one_and_not_by_the_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    path = tmp_path / "new" / "last.ckpt"
+    WholeFiles().save_checkpoint({"a": 1}, path)
+    assert torch.load(path, weights_only=True) == {"a": 1}
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with mock.patch.object(Path, "replace", side_effect=full), pytest.raises(OSError, match="No space left"):
+        WholeFiles().save_checkpoint({"a": 2}, path)
+    assert torch.load(path, weights_only=True) == {"a": 1}
+    (path.parent / "last.ckpt.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        WholeFiles().save_checkpoint({"a": 2}, path)
+    assert torch.load(path, weights_only=True) == {"a": 1}
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
