@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from argparse import Action
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -99,13 +100,14 @@ class Parser(ArgumentParser):
             return self.parse_object(values)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        r"""Says it in one line; of the types that an option may have, only what is wrong with the first."""
+        r"""Says it in one line; of the types that an option may have, what is wrong with the one that was meant."""
         union = re.fullmatch(
-            r"(.*?)Does not validate.*?Errors:\s*- (.*?)\n\s*- .*Given value: (.*)", message, re.DOTALL
+            r"(.*?)Does not validate.*?Errors:(.*)Given value type:.*Given value: (.*)", message, re.DOTALL
         )
         if union:
             where, wrong, value = union.groups()
-            message = f"{where}{wrong}, got {value}"
+            reasons = [reason for reason in re.findall(r"^\s*- (.*)", wrong, re.MULTILINE) if "NoneType" not in reason]
+            message = f"{where}{reasons[-1 if value.startswith('[') else 0]}, got {value}"
         message = " ".join(message.replace("Parser key ", "option ").split())
         stop(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} ...", code=2)
 
@@ -164,6 +166,21 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writers_told_of() -> Iterator[None]:
+    r"""TensorBoard writes in a thread; if that cannot, this thread is told, and its own traceback is one too many."""
+
+    def other(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, OSError):
+            before(args)
+
+    before, threading.excepthook = threading.excepthook, other
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

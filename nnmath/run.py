@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath import checkpoints
 from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
-from nnmath.command_line import run_folder, stop, usage, write_whole
+from nnmath.command_line import run_folder, stop, usage, write_whole, writers_told_of
 from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
 from nnmath.data import DataModule
 from nnmath.training import TrainingModule, epochs_done
@@ -163,7 +163,7 @@ def new_folder(options: Mapping[str, Any], trainer: L.Trainer) -> Path:
     if not trainer.is_global_zero:
         return Path(options["log_dir"], name, "version")
     folder = run_folder(options["log_dir"], name)
-    with endings(folder, "nothing was trained"):
+    with endings(folder, "start anew"):
         write_whole(folder / "config.yaml", text(options if options["compare"] else alone(options)))
     return folder
 
@@ -191,9 +191,10 @@ def introduce(module: TrainingModule, data: DataModule, options: Mapping[str, An
 def endings(run: Path, goes_on: str) -> Iterator[None]:
     r"""Every way in which a run may end before its time, in one line."""
     try:
-        yield
+        with writers_told_of():
+            yield
     except OSError as error:
-        stop(f"{run}: nothing more can be written: {error.strerror or error}; {goes_on}", code=1)
+        stop(f"{run}: nothing more can be written: {error.strerror or error}; once it can, {goes_on}", code=1)
     except KeyboardInterrupt:
         stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
     except (RuntimeError, MemoryError) as error:

@@ -1,22 +1,30 @@
 """Runs that are interrupted, killed, moved, and gone on with: by real processes and signals where these matter."""
 
+import contextlib
 import os
 import random
+import re
+import resource
 import shutil
 import signal
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from limits import memory
 from runs import checkpoint, epochs_done, scalars, start, train, train_here, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.callbacks import GradientNorm
 from nnmath.checkpoints import read
 
+BOMB = "a: &a [1, 1, 1, 1]\n" + "".join(
+    f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopq")
+)
 QUICK = ["--dataset", "moons", "--samples", 60, "--epochs", 40, "--batch_size", 16, "--pictures", 2]
 RUN = Path("lightning_logs", "moons", "version_0")
 
@@ -138,6 +146,42 @@ class TestGoesOn:
         assert process.returncode == 2
         assert process.stderr == f"train.py: error: {RUN} is finished: all of its 40 epochs are done\n"
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda text: "", "it has no options"),
+            (lambda text: "- 1\n", "it has no options"),
+            (lambda text: text + "config: /etc/passwd\n", "it has an option 'config', which it should not have"),
+            (lambda text: text + "resume: elsewhere\n", "it has an option 'resume', which it should not have"),
+            (lambda text: text + '"x\\n y": 1\n', r"it has an option 'x\\n y', which it should not have"),
+            (lambda text: text + "compare: ../..\n", "one is no list"),
+            (lambda text: text + "compare: [manual, ..]\n", "not among choices"),
+            (lambda text: text + "compare: [manual, manual]\n", "compare must be manual and autograd, got"),
+            (lambda text: text.replace("epochs: 40", "epochs: -1"), 'option "epochs": Not of type PositiveInt: -1'),
+            (
+                lambda text: "epochs: !!python/object/apply:os.mkdir [x]\n",
+                "could not determine a constructor for the tag",
+            ),
+            (lambda text: "epochs: \x00", "unacceptable character #x0000"),
+            (lambda text: b"epochs: \xe9", "'utf-8' codec can't decode"),
+            (lambda text: "a: " + "[" * 11 + "]" * 11, "it has an alias .*, or too many lists in lists"),
+            (lambda text: "[" * 70_000, "it has more than 65536 bytes"),
+            (lambda text: BOMB, "it has an alias .*, or too many lists in lists"),
+        ],
+    )
+    def test_by_options_that_somebody_else_wrote_only_if_they_are_such(self, run, tmp_path, change, message):
+        config = run / "config.yaml"
+        changed = change(config.read_text())
+        config.write_bytes(changed if isinstance(changed, bytes) else changed.encode())
+        before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        start = time.monotonic()
+        with memory(1 << 29):
+            process = train_here(tmp_path, "--resume", RUN)
+        assert time.monotonic() - start < 5
+        assert process.returncode == 2
+        assert re.fullmatch(f"train.py: error: .*{message}.*\n", process.stderr)
+        assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
     def test_last_is_the_newest_run(self, run, tmp_path):
         for k, age in ((1, 300), (2, 100), (3, 200)):
             folder = tmp_path / "lightning_logs" / f"data{k}" / "version_7"
@@ -171,6 +215,40 @@ def test_a_pair_goes_on_together(tmp_path, signalled):
     assert [step for step, _ in curve] == list(range(41))
     again = train_here(tmp_path / "killed", "--resume", RUN / "autograd")
     assert again.stderr == f"train.py: error: {RUN} is finished: all of its 40 epochs are done\n"
+
+
+@contextlib.contextmanager
+def files_up_to(size):
+    """What writes beyond it is told that the file is too large, as it is told that a disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("size", "more"),
+    [
+        (100, "start anew"),  # not even for the options
+        (3_000, f"--resume {RUN} goes on"),  # not for the first events
+        (80_000, f"--resume {RUN} goes on"),  # in the middle
+    ],
+)
+def test_a_full_disk_is_told_and_nothing_is_lost(whole, tmp_path, size, more, capfd):
+    (tmp_path / "lightning_logs" / "article").mkdir(parents=True)  # written before, by another run
+    (tmp_path / "lightning_logs" / "article" / "events.of.before").touch()
+    with files_up_to(size):
+        process = train_here(tmp_path, *QUICK)
+    assert process.returncode == 1
+    assert process.stderr == (
+        f"train.py: error: {RUN}: nothing more can be written: File too large; once it can, {more}\n"
+    )
+    assert capfd.readouterr().err == ""
+    if "--resume" in more:
+        goes_on(tmp_path)
+        same(ended(tmp_path / RUN), ended(whole))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -232,6 +232,7 @@ class TestRefuses:
             ("--backward torch", 'option "backward": .*torch'),
             ("--split [1,2]", 'option "split": '),
             ("--neurons 0", 'option "neurons": '),
+            ("--neurons [3,0]", 'option "neurons": Not of type PositiveInt: 0 does not conform .*, got \\[3, 0'),
             ("--config missing.yaml", "missing.yaml"),
             ("--dataset mnist", "dataset must be one of breast_cancer, .* got 'mnist'"),
             ("--dataset missing.csv --features [a] --target b", "missing.csv cannot be read: No such file"),
@@ -250,6 +251,19 @@ class TestRefuses:
                 "--compare manual autograd --devices 2",
                 "compare needs two different backwards, on one device, .*devices=2",
             ),
+            ("--num_nodes 2", "2 machines cannot find each other: set MASTER_ADDR, MASTER_PORT and"),
+            ("--learning_rate 1e31", "learning_rate must be at most 1e30, got 1e\\+31"),
+            (
+                "--samples 1000000000000 --dataset moons",
+                "moons with samples=1000000000000 does not fit into the memory",
+            ),
+            ("--features a", "option \"features\": Expected <class 'list'>, got a"),
+            (
+                "--batch_size -3",
+                'option "batch_size": Not of type PositiveInt: does not conform to restriction v>0, got -3',
+            ),
+            ("--config /proc/self/mem", "Input/output error"),
+            ("--resume", "argument --resume: expected one argument"),
             ("--seed 5000000000", 'option "seed": .*5000000000'),
         ],
     )
