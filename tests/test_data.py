@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,18 @@ class TestBatches:
     @pytest.mark.parametrize(("n", "size", "length"), [(10, 4, 3), (8, 4, 2), (3, 4, 1)])
     def test_length(self, n, size, length):
         assert len(Batches(n, size)) == len(list(Batches(n, size))) == length
+
+    @pytest.mark.parametrize(("n", "size", "processes"), [(10, 4, 2), (9, 4, 3), (7, 7, 5), (5, 2, 2)])
+    @pytest.mark.parametrize("seed", [None, 3])
+    def test_processes_share_each_batch(self, n, size, processes, seed):
+        def of(rank, processes):
+            batches = Batches(n, size, seed, rank, processes)
+            batches.set_epoch(5)
+            return list(batches)
+
+        for whole, *shares in zip(of(0, 1), *(of(rank, processes) for rank in range(processes))):
+            assert sorted(torch.cat(shares).tolist()) == sorted(whole.tolist())
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 rare = Dataset(np.random.default_rng(0).normal(size=(200, 1)), np.arange(200) < 4, ("a",), "y", ("0", "1"))
@@ -120,3 +134,13 @@ class TestDataModule:
     def test_refuses(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             DataModule(**arguments)
+
+
+def test_the_rows_lie_where_they_are_used():
+    data = DataModule(xor(100), batch_size=32)
+    strategy = SimpleNamespace(root_device=torch.device("meta"))
+    data.trainer = SimpleNamespace(strategy=strategy, global_rank=1, world_size=2)
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        assert {tensor.device.type for tensor in loader.dataset.tensors} == {"meta"}
+        assert (loader.sampler.rank, loader.sampler.num_replicas) == (1, 2)
+    assert {tensor.device.type for tensor in data.train.tensors} == {"cpu"}

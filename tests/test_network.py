@@ -300,6 +300,15 @@ class TestRefuses:
         with pytest.raises(ValueError, match="output must have shape"):
             HalfMSELoss()(torch.zeros(shape), torch.zeros(shape))
 
+    @pytest.mark.parametrize("backward", ["manual", "autograd"])
+    def test_but_not_the_sum_over_none(self, backward):
+        """What a process has that shares a batch of fewer rows than there are processes."""
+        network = Network(backward=backward)
+        loss = HalfMSELoss("sum", backward)(network(torch.zeros(0, 2)), torch.zeros(0, 1))
+        loss.backward()
+        assert loss == 0
+        assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in network.parameters())
+
     def test_unknown_names_of_the_loss(self):
         with pytest.raises(ValueError, match="reduction must be 'mean' or 'sum', got 'max'"):
             HalfMSELoss("max")

@@ -190,6 +190,13 @@ def test_a_csv_file_of_ones_own(tmp_path):
     )
 
 
+def test_a_class_of_several_lines_is_named_in_one(tmp_path):
+    (tmp_path / "table.csv").write_text("a,b\n" + '1,no\n2,"yes\n of course"\n' * 20)
+    process = train_here(tmp_path, "--dataset", "table.csv", "--features", "[a]", "--target", "b", "--epochs", 1)
+    assert process.returncode == 0, process.stderr
+    assert "rows, 1 is yes of course\n" in process.stdout
+
+
 class TestHelp:
     def test_fits_a_screen_and_comes_at_once(self, tmp_path):
         seconds = []
