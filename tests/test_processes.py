@@ -20,10 +20,11 @@ EXACT = ["--epochs", 200, "--precision", "64-true", "--pictures", 1]
 @pytest.mark.parametrize(
     ("machines", "options"),
     [
-        (2, ["--backward", "manual"]),  # 341 rows in one batch
-        (2, ["--backward", "autograd", "--batch_size", 170]),  # the last of three batches has one row
-        pytest.param(2, ["--backward", "autograd"], marks=pytest.mark.soak),
+        (2, ["--backward", "autograd"]),  # 341 rows in one batch
+        (2, ["--backward", "manual", "--batch_size", 170]),  # the last of three batches has one row
+        pytest.param(2, ["--backward", "manual"], marks=pytest.mark.soak),
         pytest.param(3, ["--backward", "manual", "--batch_size", 34], marks=pytest.mark.soak),
+        pytest.param(3, ["--backward", "autograd", "--batch_size", 34], marks=pytest.mark.soak),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else None,
 )

@@ -20,14 +20,14 @@ def number_averaged(n: int, reduction: Reduction) -> int:
     r"""What a sum over n samples is divided by: n for the "mean", 1 for the "sum".
 
     Raises:
-        ValueError: the reduction is neither.
+        ValueError: the reduction is neither, or there are no samples to take the mean of.
 
     >>> number_averaged(266, "mean"), number_averaged(266, "sum")
     (266, 1)
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
-    if n == 0:
+    if n == 0 and reduction == "mean":
         raise ValueError("there are no samples: the last dimension of the tensors is 0")
     return n if reduction == "mean" else 1
 
