@@ -7,8 +7,9 @@ nine folds of 25 survivors and 9 deaths each, which take turns at being the test
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -39,11 +40,35 @@ class Recipe:
             return initial(SIZES, seeds, torch.float64)
         return [Layer(w.expand(len(seeds), -1, -1), b.expand(len(seeds), -1)) for w, b in start()]
 
-    def outputs(self, train_part: Part, test_x: Tensor, seeds: Sequence[int], progress: bool = False) -> Tensor:
-        r"""O of the test rows, shape (M, 1, n), after training a network for each seed."""
-        layers = self.layers(seeds)
-        trained = train(layers, *train_part, epochs=self.epochs, record=[], progress=progress, **self.options)
-        return forward(test_x, trained.layers, (SIGMOID, SIGMOID))[-1]
+    def but_for_the_rate(self) -> Recipe:
+        r"""The same recipe at η = 0, under no name: what two of one stack have in common."""
+        return replace(self, name="", options=self.options | {"learning_rate": 0.0})
+
+
+def outputs(
+    recipes: Iterable[Recipe], train_part: Part, test_x: Tensor, seeds: Sequence[int], progress: bool = False
+) -> list[Tensor]:
+    r"""O of the test rows, shape (M, 1, n), for each recipe after training a network for each seed.
+
+    Recipes beside each other that differ in η alone are one stack.
+    """
+    found: list[Tensor] = []
+    for recipe, group in groupby(recipes, Recipe.but_for_the_rate):
+        rates = torch.tensor([each.options["learning_rate"] for each in group], dtype=torch.float64)
+
+        def for_each(tensor: Tensor, k: int = len(rates)) -> Tensor:
+            return tensor.repeat(k, *[1] * (tensor.ndim - 1))
+
+        def samples(tensor: Tensor) -> Tensor:  # each network's own, or the same for all of them
+            return for_each(tensor) if tensor.ndim == 3 else tensor
+
+        layers = [Layer(for_each(w), for_each(b)) for w, b in recipe.layers(seeds)]
+        options = recipe.options | {"learning_rate": rates.repeat_interleave(len(seeds))}
+        trained = train(
+            layers, *map(samples, train_part), epochs=recipe.epochs, record=[], progress=progress, **options
+        )
+        found.extend(forward(samples(test_x), trained.layers, (SIGMOID, SIGMOID))[-1].split(len(seeds)))
+    return found
 
 
 NOTEBOOKS = Recipe(
@@ -91,10 +116,10 @@ def scores(name: str, output: Tensor, target: Tensor) -> Scores:
     return Scores(name, error(output, target), right.double().mean((-1, -2)))
 
 
-def same_split(data: Data, recipe: Recipe, seeds: Sequence[int] = range(10)) -> Scores:
-    r"""On the notebook's own 20 test rows, a network for each seed."""
-    output = recipe.outputs(data.train, data.test.x, seeds)
-    return scores(recipe.name, output, data.test.y.expand_as(output))
+def same_split(data: Data, recipes: Sequence[Recipe], seeds: Sequence[int] = range(10)) -> list[Scores]:
+    r"""Every recipe on the notebook's own 20 test rows, a network for each seed."""
+    found = outputs(recipes, data.train, data.test.x, seeds)
+    return [scores(recipe.name, o, data.test.y.expand_as(o)) for recipe, o in zip(recipes, found, strict=True)]
 
 
 def cross_validated(data: Data, recipes: Sequence[Recipe], repeats: int = 10, progress: bool = False) -> list[Scores]:
@@ -118,6 +143,6 @@ def cross_validated(data: Data, recipes: Sequence[Recipe], repeats: int = 10, pr
     prior = train_part.y.mean(-1, keepdim=True).expand_as(test_y)
     found = [scores("majority class: all survive", torch.ones_like(test_y), test_y)]
     found.append(scores("share of survivors, for everybody", prior, test_y))
-    for recipe in recipes:
-        found.append(scores(recipe.name, recipe.outputs(train_part, test_x, seeds, progress), test_y))
+    for recipe, output in zip(recipes, outputs(recipes, train_part, test_x, seeds, progress), strict=True):
+        found.append(scores(recipe.name, output, test_y))
     return found

@@ -49,9 +49,10 @@ def reproduce(
         console.print(final_table(final(data)))
         print(f"all {len(RATES)} rates × {epochs} epochs in one run: {taken:.0f} s; {optimum(every)}")
         log(run, every)
-        here = [same_split(data, recipe) for recipe in (NOTEBOOKS, *advice())]
+        recipes = [NOTEBOOKS, *advice()]
+        here = same_split(data, recipes)
         console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", here))
-        found = cross_validated(data, [NOTEBOOKS, *advice()], repeats, progress=True)
+        found = cross_validated(data, recipes, repeats, progress=True)
     except Interrupted as interrupted:
         stop(f"interrupted after {interrupted.trained.done} epochs of a training; what was printed stands", code=1)
     console.print(scores_table(f"nine-fold cross-validation, {repeats} times", found, found[0]))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, mean_squared_error
 
-from nnmath.advice import FOLDS, NOTEBOOKS, Recipe, Scores, advice, cross_validated, same_split, scores
+from nnmath.advice import FOLDS, NOTEBOOKS, Recipe, Scores, advice, cross_validated, outputs, same_split, scores
 from nnmath.notebook import Data, Part, read
 
 HABERMAN = os.environ.get("HABERMAN_CSV")
@@ -50,15 +50,31 @@ def test_what_can_be_learned_beats_the_majority_class_and_noise_does_not(learnab
     assert (gain > 5 * uncertain) is learnable
 
 
+@pytest.mark.parametrize("own_rows", [False, True])
+def test_recipes_of_one_stack_give_what_each_gives_alone(own_rows):
+    data = drawn(True)
+    train_part, test_x = data.train, data.test.x
+    if own_rows:  # of each network, as in the cross-validation
+        train_part = Part(*(torch.stack([tensor, tensor.flip(1)]) for tensor in train_part))
+        test_x = torch.stack([test_x, test_x.flip(1)])
+    other = Recipe("other", 40, {"learning_rate": 0.02, "reduction": "sum"}, starts_as_the_notebook=True)
+    recipes = [other, *advice(epochs=30, rates=(0.1, 3.0)), other, *advice(epochs=31, rates=(1.0,))]
+    together = outputs(recipes, train_part, test_x, seeds=[4, 5])
+    assert [output.shape for output in together] == [(2, 1, 20)] * 5
+    for recipe, output in zip(recipes, together):
+        (alone,) = outputs([recipe], train_part, test_x, seeds=[4, 5])
+        torch.testing.assert_close(output, alone, rtol=1e-11, atol=0)
+
+
 def test_no_row_is_trained_on_and_tested_on(monkeypatch):
     seen = []
     data = drawn(True)
 
-    def outputs(self, train_part, test_x, seeds, progress=False):
+    def outputs(recipes, train_part, test_x, seeds, progress=False):
         seen.append((train_part, test_x))
-        return torch.zeros(len(test_x), 1, test_x.shape[-1], dtype=torch.float64)
+        return [torch.zeros(len(test_x), 1, test_x.shape[-1], dtype=torch.float64)]
 
-    monkeypatch.setattr(Recipe, "outputs", outputs)
+    monkeypatch.setattr("nnmath.advice.outputs", outputs)
     cross_validated(data, [NOTEBOOKS], repeats=2)
     ((train_part, test_x),) = seen
     assert train_part.x.shape == (2 * FOLDS, 3, 272)
@@ -73,8 +89,8 @@ def test_no_row_is_trained_on_and_tested_on(monkeypatch):
 @pytest.mark.skipif(not HABERMAN, reason="HABERMAN_CSV does not name a copy of Haberman's survival data")
 def test_on_the_notebooks_own_split():
     data = read(HABERMAN)
-    theirs = same_split(data, NOTEBOOKS, seeds=[0])
+    (theirs,) = same_split(data, [NOTEBOOKS], seeds=[0])
     assert float(theirs.mse[0]) == pytest.approx(0.125, abs=1e-6)
     assert float(theirs.accuracy[0]) == 0.75  # of the majority class: 15 of the 20 survive
-    ours = same_split(data, advice(epochs=500)[1], seeds=range(3))
+    (ours,) = same_split(data, advice(epochs=500)[1:2], seeds=range(3))
     assert (ours.mse < 0.1).all()
