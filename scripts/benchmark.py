@@ -38,7 +38,7 @@ def benchmark(
     seconds = medians({name: run for name, (run, _) in stacks.items()}, max(1, rounds // 3))
     per_update = {name: seconds[name] / work for name, (_, work) in stacks.items()}
     show(f"an epoch of a network, 2-4-1 on 266 rows, float32, of {networks} in a stack", "µs", 1e6, per_update)
-    sizes_of_stacks(most, max(1, rounds // 5))
+    sizes_of_stacks(most, steps, max(1, rounds // 5))
 
     torch.set_num_threads(1)
     show("a step of 2-4-1 on 266 rows, float32", "µs", 1e6 / steps, medians(steps_by(steps), rounds))
@@ -156,7 +156,7 @@ def by_jax(stack: Any, x: Tensor, y: Tensor, rates: Tensor, epochs: int) -> Call
     return lambda: jax.block_until_ready(run(parameters, eta))
 
 
-def sizes_of_stacks(most: int, rounds: int) -> None:
+def sizes_of_stacks(most: int, steps: int, rounds: int) -> None:
     r"""A table of what a network costs in stacks of 100, 1,000 and so on, and of the memory that they take."""
     import resource
     import shutil
@@ -170,7 +170,7 @@ def sizes_of_stacks(most: int, rounds: int) -> None:
 
     x, y = torch.randn(2, 266), torch.randint(2, (1, 266)).float()
     sizes = [10**k for k in range(2, 9) if 10**k <= most]
-    epochs = {m: max(24, 400_000 // m) for m in sizes}
+    epochs = {m: max(24, 2000 * steps // m) for m in sizes}
     stacks = {m: initial((2, 4, 1), range(m)) for m in sizes}
 
     compile = shutil.which("g++") is not None
