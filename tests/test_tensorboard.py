@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 from PIL import Image
+from scripts_here import run_here
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -21,8 +22,9 @@ RUNS = ["moons/version_0/manual", "moons/version_0/autograd"]
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorboard")
-    options = ["--compare", "manual", "autograd", "--dataset", "moons", "--epochs", "30"]
-    subprocess.run([sys.executable, SCRIPT, *options], cwd=folder, check=True, capture_output=True, timeout=120)
+    options = ["--compare", "manual", "autograd", "--dataset", "moons", "--epochs", "30", "--pictures", "2"]
+    process = run_here(SCRIPT, folder, *options)
+    assert process.returncode == 0, process.stderr
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", "lightning_logs", "--host", "127.0.0.1"]
     server = subprocess.Popen([*command, "--port", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
     try:

@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import nnmath.equations as eq
 from nnmath.catalogue import CATALOGUE
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "check_gradients.py"
 
 
 def run(tmp_path, *options):
-    command = [sys.executable, SCRIPT, *options]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    return run_here(SCRIPT, tmp_path, *options)
 
 
 @pytest.fixture
@@ -32,7 +33,8 @@ def template(tmp_path):
 
 
 def test_every_equation_has_its_row(tmp_path):
-    process = run(tmp_path)
+    command = [sys.executable, SCRIPT]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert process.returncode == 0, process.stderr
     lines = [line for line in process.stdout.splitlines() if line.endswith("│") and "right" in line]
     assert [line.split()[1] for line in lines] == [row.id for row in CATALOGUE]
@@ -56,16 +58,10 @@ def test_json_and_the_text_tab(tmp_path):
     assert "∂E/∂wₒ" in text
 
 
-def test_a_row_that_fails_is_an_exit_code(tmp_path):
+def test_a_row_that_fails_is_an_exit_code(tmp_path, monkeypatch):
     """The script itself, with a mistake in the sigmoid's slope."""
-    program = (
-        "import runpy, sys; sys.argv = ['check_gradients.py', '--json']\n"
-        "import nnmath.equations as eq\n"
-        "import nnmath.catalogue as catalogue\n"
-        "eq.sigmoid_slope = lambda h: h * (1 + h)\n"
-        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    )
-    process = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    monkeypatch.setattr(eq, "sigmoid_slope", lambda h: h * (1 + h))
+    process = run(tmp_path, "--json")
     assert process.returncode == 1, process.stderr
     failed = {row["id"]: row for row in json.loads(process.stdout) if not row["passed"]}
     assert set(failed) == {"B2", "B4", "B5"}

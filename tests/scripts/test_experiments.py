@@ -1,11 +1,13 @@
 """scripts/experiments.py as people run it."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "experiments.py"
@@ -29,10 +31,19 @@ OF_THE_NOTEBOOK = {
 }
 
 
-def run(folder, *options, program=None):
-    """The script, or a program, without a network and without data that were downloaded before."""
-    environment = os.environ | NO_NETWORK | {"SCIKIT_LEARN_DATA": str(folder / "sklearn")}
-    command = [sys.executable, *(["-c", program] if program else [SCRIPT, *options])]
+def without_network(folder):
+    """What keeps a script from the network, and from data that were downloaded before."""
+    return NO_NETWORK | {"SCIKIT_LEARN_DATA": str(folder / "sklearn")}
+
+
+def run(folder, *options):
+    return run_here(SCRIPT, folder, *options, **without_network(folder))
+
+
+def run_apart(folder, *arguments):
+    """Python in a process of its own."""
+    environment = os.environ | without_network(folder)
+    command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
 
 
@@ -40,7 +51,7 @@ def run(folder, *options, program=None):
 def whole(tmp_path_factory):
     """Everything at once: with data where there are any."""
     folder = tmp_path_factory.mktemp("whole")
-    process = run(folder, "--log_dir", "runs", *(["--csv", CSV] if CSV else []))
+    process = run_apart(folder, SCRIPT, "--log_dir", "runs", *(["--csv", CSV] if CSV else []))
     assert process.returncode == 0, process.stderr
     events = EventAccumulator(str(folder / "runs" / "experiments" / "version_0"), size_guidance={"scalars": 0})
     events.Reload()
@@ -95,13 +106,14 @@ def test_the_claim_of_saturation(whole):
     assert norm[6000] < 2e-6
 
 
-def test_without_network_what_needs_the_data_is_left_out_in_one_line(tmp_path):
-    program = f"import runpy; print(runpy.run_path({str(SCRIPT)!r})['read'](None, required=False))"
-    process = run(tmp_path, program=program)
-    assert process.returncode == 0
-    assert process.stdout == "None\n"
-    assert process.stderr.count("\n") == 1
-    assert "saturation and errata need it for is left out; name a copy of yours with --csv" in process.stderr
+def test_without_network_what_needs_the_data_is_left_out_in_one_line(tmp_path, monkeypatch, capsys):
+    for name, value in without_network(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert runpy.run_path(str(SCRIPT))["read"](None, required=False) is None
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "saturation and errata need it for is left out; name a copy of yours with --csv" in err
 
 
 def test_without_network_what_was_asked_for_is_an_error(tmp_path):
@@ -149,7 +161,7 @@ def test_bad_options_are_told_before_torch_is_loaded(tmp_path):
         f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
         "finally: print(*({'torch', 'matplotlib', 'tensorboard'} & set(sys.modules)))"
     )
-    process = run(tmp_path, program=program)
+    process = run_apart(tmp_path, "-c", program)
     assert process.returncode == 2
     assert process.stdout == "\n"
 

@@ -5,22 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce_notebook.py"
 HABERMAN = os.environ.get("HABERMAN_CSV")
 
 
-def reproduce(folder, *options, **environment):
-    command = [sys.executable, SCRIPT, *map(str, options)]
-    return subprocess.run(
-        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=200
-    )
-
-
 @pytest.mark.skipif(not HABERMAN, reason="HABERMAN_CSV does not name a copy of Haberman's survival data")
 def test_published_against_reproduced(tmp_path):
-    process = reproduce(tmp_path, "--csv", HABERMAN, "--epochs", 200, "--repeats", 1)
+    command = [sys.executable, SCRIPT, "--csv", HABERMAN, "--epochs", "200", "--repeats", "1"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     out = process.stdout
@@ -44,7 +39,7 @@ def test_published_against_reproduced(tmp_path):
 def test_without_a_network_it_names_the_option(tmp_path):
     nowhere = "http://127.0.0.1:9"  # nothing listens on the port that discards
     environment = {"http_proxy": nowhere, "https_proxy": nowhere, "SCIKIT_LEARN_DATA": str(tmp_path / "data")}
-    process = reproduce(tmp_path, **environment, no_proxy="")
+    process = run_here(SCRIPT, tmp_path, **environment, no_proxy="")
     assert process.returncode == 1
     message = "haberman.csv cannot be downloaded (.*): name a copy of yours with --csv"
     assert re.fullmatch(f"reproduce_notebook.py: error: {message.replace('(.*)', '[(].*[)]')}\n", process.stderr), (
@@ -65,6 +60,6 @@ def test_without_a_network_it_names_the_option(tmp_path):
 )
 def test_bad_options_are_one_line(tmp_path, options, message):
     (tmp_path / "other.csv").write_text("1,2,3,1\n")
-    process = reproduce(tmp_path, *options.split())
+    process = run_here(SCRIPT, tmp_path, *options.split())
     assert process.returncode == 2
     assert re.fullmatch(f"reproduce_notebook.py: error: .*{message}\n", process.stderr), process.stderr
