@@ -101,8 +101,7 @@ def write(path, parts):
 def refused(path, message, wanted=None):
     with pytest.raises(ValueError, match=message) as refusal:
         read(path, wanted)
-    assert str(refusal.value).startswith(str(path))
-    assert len(str(refusal.value).splitlines()) == 1
+    assert_one_line_about(path, refusal.value)
     assert len(str(refusal.value)) < len(str(path)) + 250
 
 
@@ -279,7 +278,7 @@ class TestRead:
             (dict(torch.load(last, weights_only=True)["state_dict"]), "it has no 'epoch'"),
             ([], "it is not a dictionary"),
             (torch.nn.Linear(2, 4), "it asks for 'torch.nn.modules.linear Linear', which is not allowed"),
-            ({"epoch": Path("a")}, "it asks for 'pathlib .*', which is not allowed"),
+            ({"epoch": Path("a")}, "it asks for 'pathlib.* PosixPath', which is not allowed"),
         ):
             torch.save(thing, path)
             refused(path, message)
