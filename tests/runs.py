@@ -1,22 +1,18 @@
 """Training in a test: by a quiet Trainer, or by the script, in a process of its own or in this one; what came of it."""
 
-import contextlib
-import io
 import logging
 import multiprocessing
 import os
-import runpy
 import socket
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
-from unittest import mock
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -59,23 +55,8 @@ def train(folder, *options, timeout=120, **more):
 
 
 def train_here(folder, *options):
-    """The same in this process, which saves the seconds that the imports take; for what no other process is needed."""
-    out, err = io.StringIO(), io.StringIO()
-    threads, argv = torch.get_num_threads(), [str(SCRIPT), *map(str, options)]
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.chdir(folder))
-        stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
-        stack.enter_context(mock.patch.object(sys, "argv", argv))
-        stack.enter_context(warnings.catch_warnings())
-        try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code
-        finally:
-            torch.set_num_threads(threads)
-    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+    """The same in this process."""
+    return run_here(SCRIPT, folder, *options)
 
 
 def checkpoint(run, name="last"):

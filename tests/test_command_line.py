@@ -52,6 +52,16 @@ def test_stop_makes_one_line_of_many(monkeypatch, capsys):
     assert capsys.readouterr().err == "script.py: error: two lines\n"
 
 
+def test_stop_is_told_once_by_the_processes_of_a_machine(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    for rank, told in (("0", "script.py: error: no\n"), ("1", ""), ("2", "")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(SystemExit) as exit_:
+            stop("no", code=2)
+        assert exit_.value.code == 2
+        assert capsys.readouterr().err == told
+
+
 def test_usage_errors_become_a_line_and_others_stay_what_they_are(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["script.py"])
     with pytest.raises(SystemExit), usage():
