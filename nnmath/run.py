@@ -51,7 +51,7 @@ def train(
     """
     too_large = f"neurons={options['neurons']} make a network that does not fit into the memory"
     with usage((RuntimeError, MemoryError), too_large), usage():  # torch's word for too little memory is RuntimeError
-        module = module_of(options, data)
+        module = module_of(options, data).to(data.train.tensors[0].dtype)  # Lightning does so after it has read weights
     epochs, member = options["epochs"], options["backward"] if options["compare"] else ""
     logs = folder.parent.parent if folder else Path(options["log_dir"])
     way = Trajectory(-(-epochs // 200), reference)

@@ -25,7 +25,20 @@ from nnmath.checkpoints import read
 BOMB = "a: &a [1, 1, 1, 1]\n" + "".join(
     f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopq")
 )
-QUICK = ["--dataset", "moons", "--samples", 60, "--epochs", 40, "--batch_size", 16, "--pictures", 2]
+QUICK = [
+    "--dataset",
+    "moons",
+    "--samples",
+    60,
+    "--epochs",
+    40,
+    "--batch_size",
+    16,
+    "--pictures",
+    2,
+    "--precision",
+    "64-true",
+]
 RUN = Path("lightning_logs", "moons", "version_0")
 
 
