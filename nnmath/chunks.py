@@ -20,6 +20,7 @@ from torch import Tensor
 from nnmath.batches import Batches
 from nnmath.equations import Activation, Layer, at_rest, backward, cosine_annealing, descend, error, forward
 from nnmath.equations.cost import Reduction
+from nnmath.processes import ALONE, Processes
 
 Schedule = Literal["constant", "cosine"]
 
@@ -151,6 +152,10 @@ class Chunk:
             x, target = self.validation
             self.val_cost[row] = error(forward(x, layers, self.plan.activations)[-1], target)
 
+    def results(self, last: int) -> list[Tensor]:
+        r"""What training makes of it: the parameters, which are ``states[last]``, and the costs."""
+        return [*(parameter for layer in self.states[last][0] for parameter in layer), self.train_cost, self.val_cost]
+
 
 def split(
     plan: Plan,
@@ -227,15 +232,39 @@ def part(whole: Chunk, cut: slice) -> Chunk:
     )
 
 
+def share(chunks: Sequence[Chunk], threads: Sequence[int], rank: int) -> dict[int, Chunk]:
+    r"""The chunks that fall to one of several processes of so many threads each, with their numbers."""
+    begin = sum(threads[:rank])
+    turns = range(begin, begin + threads[rank])
+    return {i: chunk for i, chunk in enumerate(chunks) if i % sum(threads) in turns}
+
+
+def exchange(chunks: Sequence[Chunk], mine: dict[int, Chunk], last: int, processes: Processes) -> None:
+    r"""Fills in what the other processes have made of their chunks."""
+    if processes.size == 1:
+        return
+    made = {i: [tensor.clone() for tensor in chunk.results(last)] for i, chunk in mine.items()}  # no views
+    for other, theirs in enumerate(processes.gathered(made)):
+        if other != processes.rank:
+            for i, tensors in theirs.items():
+                for tensor, value in zip(chunks[i].results(last), tensors, strict=True):
+                    tensor.copy_(value)
+
+
 def advance(
-    chunks: Sequence[Chunk], epochs: int, workers: int, advanced_to: Callable[[int], None]
+    chunks: Sequence[Chunk],
+    epochs: int,
+    together: int,
+    workers: int,
+    advanced_to: Callable[[int], None],
+    processes: Processes = ALONE,
 ) -> tuple[int, int, bool]:
-    r"""Trains all chunks, a stretch of epochs at a time.
+    r"""Trains all chunks, a stretch of epochs at a time; processes that share a stack are in the same stretch.
 
     Returns:
         The number of epochs done by all of them, which of their states that is, and whether Ctrl-C was pressed.
     """
-    reached, halt, together = (0, 0), Event(), chunks[0].plan.together
+    reached, halt = (0, 0), processes.interrupted or Event()
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         stretch = 1
         try:
@@ -244,9 +273,12 @@ def advance(
                 until = min(epochs, done + -(-stretch // together) * together)
                 for _ in pool.map(lambda chunk, args=(done, until, last, halt): chunk.advance(*args), chunks):
                     pass  # an error of a chunk's is raised here
+                seconds, halted = zip(*processes.gathered((time.perf_counter() - begun, halt.is_set())), strict=True)
+                if any(halted):
+                    return *reached, True
                 reached = until, 1 - last
                 advanced_to(until)
-                quicker = GLANCE / max(time.perf_counter() - begun, 1e-9)
+                quicker = GLANCE / max(*seconds, 1e-9)
                 stretch = max(1, int(stretch * min(4.0, quicker)))
         except KeyboardInterrupt:
             halt.set()
@@ -273,8 +305,10 @@ def fused(device: str) -> Callable[..., tuple[list[Tensor], Sequence[Layer], Seq
     return torch.compile(steps, fullgraph=True, dynamic=False, options=options)
 
 
-def compile_steps(plan: Plan, chunk: Chunk) -> None:
+def compile_steps(plan: Plan, chunk: Chunk, processes: Processes = ALONE) -> None:
     r"""Lets torch.compile fuse a chunk's updates, for all chunks are alike; without it where that does not work.
+
+    Where it does not work for one of several processes, all go without.
 
     A call costs as much as some dozens of networks: several epochs of a chunk that is small share one.
     """
@@ -282,6 +316,7 @@ def compile_steps(plan: Plan, chunk: Chunk) -> None:
     if plan.batches is None:
         size = len(chunk.momentum) * taken(layers, chunk.x, chunk.validation)
         plan.together = max(1, min(TOGETHER, CACHE // size))
+    reason = ""
     try:
         with torch.no_grad():
             for k in {len(epochs) for epochs in plan.calls(0, plan.epochs, chunk.validation is not None)}:
@@ -290,7 +325,10 @@ def compile_steps(plan: Plan, chunk: Chunk) -> None:
                     function(x, target, layers, velocities, rates, chunk.momentum, plan.activations, plan.reduction)
     except Exception as error:  # whatever a compiler, or its absence, comes to
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        warnings.warn(f"compile=True: torch.compile does not work here ({reason}); going on without it", stacklevel=3)
-        plan.together = 1
+    reason = next(filter(None, processes.gathered(reason)), "")
+    if not reason:
+        plan.steps = function
         return
-    plan.steps = function
+    plan.together = 1
+    if processes.first:
+        warnings.warn(f"compile=True: torch.compile does not work here ({reason}); going on without it", stacklevel=3)

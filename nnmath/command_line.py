@@ -16,9 +16,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader
 
-LOCAL_RANKS = "LOCAL_RANK", "SLURM_LOCALID"
-r"""Variables by which processes that work together on a machine are told apart; the first one's is 0, or not there."""
-
+from nnmath.processes import end_together, first
 
 LONGEST = 1 << 16
 r"""Characters of a file of options."""
@@ -119,8 +117,9 @@ def stop(message: object, code: int) -> NoReturn:
         message: what is wrong, where, and what to do.
         code: the exit code: 2 for what the user asked, 1 for what then failed.
     """
-    if all(os.environ.get(name, "0") == "0" for name in LOCAL_RANKS):
+    if first():
         print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
+    end_together(code)
     sys.exit(code)
 
 

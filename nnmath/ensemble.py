@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor
 
 from nnmath.batches import Batches
-from nnmath.chunks import Plan, Schedule, advance, compile_steps, one_thread_each, split
+from nnmath.chunks import Plan, Schedule, advance, compile_steps, exchange, one_thread_each, share, split
 from nnmath.equations import (
     SIGMOID,
     Activation,
@@ -32,6 +32,7 @@ from nnmath.equations import (
     require,
 )
 from nnmath.equations.cost import Reduction
+from nnmath.processes import ALONE, Processes
 from nnmath.progress import epochs_bar
 
 
@@ -129,6 +130,7 @@ def train(
     record: Iterable[int] | None = None,
     compile: bool = False,
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Trained:
     r"""Trains each network of a stack as if it were alone: forward, Case 1, Case 2, then v ← m v + g, θ ← θ − η v.
 
@@ -157,6 +159,10 @@ def train(
         compile: whether to let torch.compile fuse the equations: some seconds at the start, then 3 times as fast. Where
             that is not possible, for want of a C++ compiler say, a warning says so and the training goes on without.
         progress: whether to show a bar; only where stderr is a terminal.
+        processes: those that share the stack, from :func:`nnmath.processes.meet`; each must call this with the same
+            arguments, and each gets all of it. To the last bit it is what one process of as many threads in all would
+            get, since the chunks are the same; with another number of threads they are others, and so may be the last
+            bits, for a matrix product's depend on where in its chunk a network is.
 
     Returns:
         The stack, and the costs. Networks that diverge are in it too, and disturb no other.
@@ -164,6 +170,7 @@ def train(
     Raises:
         ValueError: a number is out of range, or shapes, types or devices do not go together.
         Interrupted: by Ctrl-C; it has what there was by then.
+        Lost: another process has ended.
 
     Source: article, "Backpropagation" (B7), with momentum (G4) and cosine annealing (G5).
     """
@@ -189,16 +196,21 @@ def train(
     plan = Plan(
         epochs, schedule, eta_min, tuple(activations), reduction, batches, {t: k for k, t in enumerate(recorded)}
     )
-    workers = torch.get_num_threads() if device.type == "cpu" else 1
+    threads = processes.gathered(torch.get_num_threads() if device.type == "cpu" else 1)
+    workers = sum(threads)
     whole, chunks = split(plan, layers, x, target, validation, rates, momenta, workers)
+    mine = share(chunks, threads, processes.rank)
     with one_thread_each(workers), epochs_bar(epochs, shown=progress) as advanced_to:
         if compile and epochs:
-            compile_steps(plan, chunks[0])
-        done, last, interrupted = advance(chunks, epochs, workers, advanced_to)
+            compile_steps(plan, chunks[0], processes)
+        done, last, interrupted = advance(
+            list(mine.values()), epochs, plan.together, threads[processes.rank], advanced_to, processes
+        )
     at = [*(t for t in recorded if t < done), *([done] if done in recorded or interrupted else [])]
     if at and at[-1] == done:
-        for chunk in chunks:
+        for chunk in mine.values():
             chunk.record(len(at) - 1, chunk.states[last][0])
+    exchange(chunks, mine, last, processes)
     trained = Trained(
         [Layer(weight[:m].clone(), bias[:m].clone()) for weight, bias in whole.states[last][0]],
         at,

@@ -14,6 +14,7 @@ from nnmath.data import DataModule
 from nnmath.ensemble import Interrupted, Trained, initial, train
 from nnmath.equations import ACTIVATIONS, Layer
 from nnmath.network import ActivationName
+from nnmath.processes import ALONE, Processes
 
 KEYS = ["learning_rate", "momentum", "epochs"]
 r"""What makes a configuration; the seeds are its repetitions."""
@@ -63,6 +64,7 @@ def sweep(
     shape: Shape = Shape(),
     compile: bool = False,
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> tuple[pd.DataFrame, bool]:
     r"""Trains every network of the grid.
 
@@ -72,6 +74,7 @@ def sweep(
         shape: of the network.
         compile: whether torch.compile may help.
         progress: whether to show a bar.
+        processes: those that share each stack; see :func:`~nnmath.ensemble.train`.
 
     Returns:
         A row for each network and number of epochs, in the order of the grid: learning_rate, momentum, epochs, seed,
@@ -86,7 +89,8 @@ def sweep(
     interrupted = False
     for seeds, epochs, record in trainings(grid, data(grid.seeds[0])):
         try:
-            tables.append(table(grid, seeds, train_grid(grid, seeds, epochs, record, data, shape, compile, progress)))
+            trained = train_grid(grid, seeds, epochs, record, data, shape, compile, progress, processes)
+            tables.append(table(grid, seeds, trained))
         except KeyboardInterrupt as stop:
             interrupted = True
             if not tables:
@@ -119,6 +123,7 @@ def train_grid(
     shape: Shape,
     compile: bool = False,
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Trained:
     r"""Trains all configurations for some seeds in one stack: seed after seed, in it rate after rate, then momenta."""
     rates, momenta = len(grid.learning_rates), len(grid.momenta)
@@ -154,6 +159,7 @@ def train_grid(
         record=record,
         compile=compile,
         progress=progress,
+        processes=processes,
     )
 
 
@@ -191,12 +197,18 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def networks(
-    grid: Grid, learning_rate: float, momentum: float, epochs: int, data: Callable[[int], DataModule], shape: Shape
+    grid: Grid,
+    learning_rate: float,
+    momentum: float,
+    epochs: int,
+    data: Callable[[int], DataModule],
+    shape: Shape,
+    processes: Processes = ALONE,
 ) -> list[list[Layer]]:
     r"""The networks of one configuration, trained anew: one for each seed."""
     one = Grid([learning_rate], [momentum], grid.seeds, [epochs], grid.schedule, grid.eta_min)
     found: list[list[Layer]] = []
     for seeds, length, record in trainings(one, data(grid.seeds[0])):
-        layers = train_grid(one, seeds, length, record, data, shape).layers
+        layers = train_grid(one, seeds, length, record, data, shape, processes=processes).layers
         found += [[Layer(weight[i], bias[i]) for weight, bias in layers] for i in range(len(seeds))]
     return found

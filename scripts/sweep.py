@@ -11,6 +11,7 @@ import yaml
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
 from nnmath.command_line import Parser, run_folder, stop, usage
+from nnmath.processes import Lost, Processes, ctrl_c, meet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,29 +107,40 @@ def sweep(
     shape = Shape(layers, hidden, output)
     with usage(RuntimeError), usage():
         data(seed)
-    sizes = "-".join(map(str, [len(table.features), *layers, 1]))
-    print(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs", flush=True)
-    run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
+    processes = meet()
+    if processes.first:
+        sizes = "-".join(map(str, [len(table.features), *layers, 1]))
+        print(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs", flush=True)
+        run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
     with usage(RuntimeError), usage():
-        rows, interrupted = trained_on(grid, data, shape, compile, progress=True)
+        rows, interrupted = trained_on(grid, data, shape, compile, processes.first, processes)
     best = summary(rows)
+    if processes.first:
+        write(run, options, rows, best)
+        show(best)
+    conclusion = ""
+    if best.val_loss.isna().all():
+        conclusion = "every configuration diverged: try smaller learning rates\n"
+    elif not interrupted:
+        conclusion = on_test_rows(grid, best, data, shape, table.classes is not None, processes) + "\n"
+    if processes.first:
+        print(f"{conclusion}results: {run / 'results.csv'}")
+        print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
+    processes.gathered(None)  # the first has written
+    if interrupted:
+        runs = rows.groupby(["learning_rate", "momentum", "seed"]).ngroups
+        stop(f"interrupted: the results are those of {runs} networks, until epoch {rows.epochs.max()}", code=1)
+
+
+def write(run: Path, options: dict[str, Any], rows: pd.DataFrame, best: pd.DataFrame) -> None:
+    r"""Writes all there is into the run's folder."""
     try:
         (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
         rows.to_csv(run / "results.csv", index=False, lineterminator="\n")
         (run / "results.json").write_text(json.dumps(finite(rows), indent=1) + "\n")
-        log(run, best, schedule)
+        log(run, best, options["schedule"])
     except OSError as error:
         stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
-    show(best)
-    if best.val_loss.isna().all():
-        print("every configuration diverged: try smaller learning rates")
-    elif not interrupted:
-        print(on_test_rows(grid, best, data, shape, table.classes is not None))
-    print(f"results: {run / 'results.csv'}")
-    print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
-    if interrupted:
-        runs = rows.groupby(["learning_rate", "momentum", "seed"]).ngroups
-        stop(f"interrupted: the results are those of {runs} networks, until epoch {rows.epochs.max()}", code=1)
 
 
 def finite(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -160,7 +172,7 @@ def show(best: pd.DataFrame) -> None:
         print(f"{len(worst)} of {len(best)} configurations diverged, the smallest η at {worst.learning_rate.min():g}")
 
 
-def on_test_rows(grid: Any, best: pd.DataFrame, data: Any, shape: Any, classes: bool) -> str:
+def on_test_rows(grid: Any, best: pd.DataFrame, data: Any, shape: Any, classes: bool, processes: Processes) -> str:
     r"""What the best configuration gives on the test rows, which had no part in finding it."""
     import torch
 
@@ -168,7 +180,8 @@ def on_test_rows(grid: Any, best: pd.DataFrame, data: Any, shape: Any, classes: 
     from nnmath.sweep import networks
 
     first = best.iloc[0]
-    found = networks(grid, float(first.learning_rate), float(first.momentum), int(first.epochs), data, shape)
+    configuration = float(first.learning_rate), float(first.momentum), int(first.epochs)
+    found = networks(grid, *configuration, data, shape, processes)
     activations = [ACTIVATIONS[shape.hidden]] * len(shape.neurons) + [ACTIVATIONS[shape.output]]
     losses, hits = [], []
     for seed, layers in zip(grid.seeds, found, strict=True):
@@ -229,6 +242,7 @@ def log(run: Path, best: pd.DataFrame, schedule: str) -> None:
 
 
 def main() -> None:
+    ctrl_c()
     parser = Parser("Trains a grid of learning rates, momenta, seeds and numbers of epochs in one go.")
     parser.add_argument("--config", action="config", help="a YAML file of these options")
     parser.add_function_arguments(sweep, as_group=False)
@@ -238,6 +252,8 @@ def main() -> None:
         sweep(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
     except KeyboardInterrupt:
         stop("interrupted before there was anything more to keep", code=1)
+    except Lost as error:
+        stop(error, code=1)
 
 
 if __name__ == "__main__":

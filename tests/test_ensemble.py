@@ -271,13 +271,11 @@ class TestCompile:
 
     def test_a_stretch_of_epochs_ends_between_two_calls(self):
         class Chunk:
-            plan = chunks.Plan(11, "constant", 0.0, (SIGMOID,), "mean", None, {}, together=4)
-
             def advance(self, start, stop, last, halt):
                 assert start % 4 == 0
 
         done = []
-        assert chunks.advance([Chunk()], 11, 1, done.append)[0] == 11
+        assert chunks.advance([Chunk()], 11, 4, 1, done.append)[0] == 11
         assert done == [4, 8, 11]
 
     def test_goes_on_without_a_compiler_after_a_warning(self, tmp_path):
