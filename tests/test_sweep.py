@@ -1,9 +1,14 @@
 import math
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from runs import fit
+from sweeps import results
 
 from nnmath import sweep as module
 from nnmath.data import DataModule
@@ -125,3 +130,15 @@ def test_the_networks_of_a_configuration_are_trained_anew():
         output = forward(x, layers, (SIGMOID, SIGMOID))[-1]
         row = rows[(rows.learning_rate == 2.0) & (rows.momentum == 0.9) & (rows.seed == seed) & (rows.epochs == 30)]
         assert float(error(output, y)) == pytest.approx(row.val_loss.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.soak)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_processes_give_the_bits_of_one_with_as_many_threads(tmp_path, compile):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3"]
+    command += [Path(__file__).with_name("sweeps.py"), tmp_path, *["compile"] * compile]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    torch.set_num_threads(3)
+    expected = results(compile=compile)
+    for rank in range(3):
+        assert pickle.loads((tmp_path / str(rank)).read_bytes()) == expected

@@ -1,9 +1,12 @@
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +19,69 @@ QUICK = ["--dataset", "moons", "--samples", "60", "--seeds", "2"]
 QUICK += ["--learning_rate", "[0.1,1]", "--momentum", "[0,0.9]", "--epochs", "[3,10]"]
 
 
-def sweep(folder, *options):
-    command = [sys.executable, SCRIPT, *map(str, options)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+ONE = [sys.executable, SCRIPT]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", SCRIPT]
+ENVIRONMENT = os.environ | {"TERM": "xterm", "NO_COLOR": "1"}
+
+
+def sweep(folder, *options, by=ONE):
+    return subprocess.run(
+        [*by, *map(str, options)], cwd=folder, capture_output=True, text=True, timeout=120, env=ENVIRONMENT
+    )
+
+
+@contextmanager
+def started(folder, *options, by):
+    """A sweep that goes on, its bar having passed epoch 20, and the terminal that the bar is on."""
+    terminal, stderr = pty.openpty()
+    command = [*by, *options]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True, env=ENVIRONMENT
+    ) as run:
+        os.close(stderr)
+        shown = b""
+        while not re.search(rb"epoch ([2-9]\d|\d{3,})/", shown):
+            shown += os.read(terminal, 10_000)
+        try:
+            yield run, terminal
+        finally:
+            run.terminate()  # unless it has ended, as it should
+    os.close(terminal)
+
+
+def ended(process, terminal):
+    """What it then said: stdout, and the lines of ours on the terminal."""
+    shown = b""
+    with suppress(OSError):  # there is nobody left to write to it
+        while part := os.read(terminal, 10_000):
+            shown += part
+    assert b'sweep.py", line' not in shown  # no traceback of ours
+    out, _ = process.communicate(timeout=60)
+    return out, re.findall(r"sweep.py: error: .*?(?=\r)", shown.decode())
+
+
+def events(folder):
+    """What TensorBoard has of a run: run ↦ tag ↦ values, and images as they are encoded."""
+    found = {}
+    for path in sorted(folder.glob("**/events*")):
+        accumulator = EventAccumulator(str(path), size_guidance={"images": 0, "scalars": 0})
+        accumulator.Reload()
+        tags = accumulator.Tags()
+        found[path.parent.relative_to(folder)] = [
+            {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags["scalars"]},
+            {tag: [event.encoded_image_string for event in accumulator.Images(tag)] for tag in tags["images"]},
+        ]
+    return found
+
+
+def workers(process):
+    """The processes that torchrun has started, in their order: rank ↦ process id."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = {
+        int(re.search(r"\0RANK=(\d)", Path(f"/proc/{child}/environ").read_text())[1]): int(child) for child in children
+    }
+    assert len(ranks) == 2
+    return ranks
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +112,16 @@ def test_the_files_hold_every_network(swept):
     assert yaml.safe_load((run / "config.yaml").read_text())["learning_rate"] == [0.1, 1.0]
 
 
-def test_two_runs_give_the_same_bytes(swept, tmp_path):
-    assert sweep(tmp_path, *QUICK).returncode == 0
-    csv = "lightning_logs/sweep_moons/version_0/results.csv"
-    assert (tmp_path / csv).read_bytes() == (swept[0] / csv).read_bytes()
+def test_another_run_of_two_processes_gives_the_same_bytes(swept, tmp_path):
+    folder, alone = swept
+    process = sweep(tmp_path, *QUICK, by=TWO)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == alone.stdout
+    assert [path.name for path in (tmp_path / "lightning_logs/sweep_moons").iterdir()] == ["version_0"]
+    run = "lightning_logs/sweep_moons/version_0"
+    for name in ("results.csv", "results.json", "config.yaml"):
+        assert (tmp_path / run / name).read_bytes() == (folder / run / name).read_bytes()
+    assert events(tmp_path / run) == events(folder / run)
 
 
 def test_tensorboard_has_figures_curves_and_a_run_for_each_configuration(swept):
@@ -79,21 +148,54 @@ def test_tensorboard_has_figures_curves_and_a_run_for_each_configuration(swept):
 CURVE = "validation_loss_over_learning_rate"
 
 
-def test_ctrl_c_reports_what_there_is(tmp_path):
-    command = [sys.executable, SCRIPT, "--dataset", "moons", "--seeds", "3", "--epochs", "[20,100000000]"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("2-4-1 on moons: 48 networks")
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+ENDLESS = [*QUICK[:-1], "[20,100000000]"]
+
+
+@pytest.mark.parametrize(
+    ("by", "whom"),
+    [(ONE, None), (TWO, 1), pytest.param(TWO, None, marks=pytest.mark.soak)],  # torchrun passes it on to both
+    ids=["one process", "one of two processes", "torchrun"],
+)
+def test_ctrl_c_reports_what_there_is(tmp_path, by, whom):
+    with started(tmp_path, *ENDLESS, by=by) as (process, terminal):
+        os.kill(process.pid if whom is None else workers(process)[whom], signal.SIGINT)
+        out, (error,) = ended(process, terminal)
     assert process.returncode == 1
-    assert re.fullmatch(
-        r"sweep.py: error: interrupted: the results are those of 48 networks, until epoch \d+\n", errors
-    )
-    assert "validation loss" in out
     rows = pd.read_csv(tmp_path / "lightning_logs/sweep_moons/version_0/results.csv")
-    assert rows.epochs.min() == 20
-    assert len(rows) == 2 * 48
+    last = rows.epochs.max()
+    assert error == f"sweep.py: error: interrupted: the results are those of 8 networks, until epoch {last}"
+    assert out.startswith("2-4-1 on moons: 8 networks")
+    assert out.count("validation loss") == 1
+    assert rows.epochs.min() == 20 < last
+    assert len(rows) == 2 * 8
+    assert rows.train_loss.notna().all()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("victim", [0, 1, None])
+def test_if_one_process_is_killed_all_end(tmp_path, victim):
+    with started(tmp_path, *ENDLESS, by=TWO) as (process, terminal):
+        ranks = workers(process)
+        os.kill(process.pid if victim is None else ranks[victim], signal.SIGTERM if victim is None else signal.SIGKILL)
+        begun = time.monotonic()
+        out, errors = ended(process, terminal)
+    assert time.monotonic() - begun < 10
+    assert process.returncode == 1
+    assert "validation loss" not in out
+    assert errors in ([], ["sweep.py: error: another process has ended"])  # torchrun may be quicker
+    assert not any(Path(f"/proc/{pid}").exists() for pid in ranks.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [("--dataset xor --samples 5", "samples"), pytest.param("--epochs [0]", "epochs", marks=pytest.mark.soak)],
+)
+def test_of_several_processes_one_says_what_is_wrong(tmp_path, options, message):
+    process = sweep(tmp_path, *options.split(), by=TWO)
+    (line,) = re.findall("^sweep.py: error: .*", process.stderr, re.MULTILINE)
+    assert message in line
+    assert re.findall(r"exitcode +: (-?\d+)", process.stderr) == ["2", "2"]
+    assert not any(tmp_path.iterdir())
 
 
 def test_ctrl_c_before_there_is_anything(tmp_path):
