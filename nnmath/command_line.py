@@ -2,7 +2,6 @@ r"""What the scripts' command lines have in common: help on one screen, and erro
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import threading
