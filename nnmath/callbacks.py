@@ -191,6 +191,7 @@ class Checkpoint(ModelCheckpoint):
         folder = str(self.dirpath)
         state = self.located(state_dict, lambda name: os.path.join(folder, name) if name else "")
         super().load_state_dict(state | {"dirpath": self.dirpath})
+        self.current_score = state["current_score"]  # which Lightning forgets
 
     def located(self, state: dict[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
         r"""The state with its files elsewhere: it has their names alone, so that a run's folder can be moved."""

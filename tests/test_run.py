@@ -127,14 +127,18 @@ class TestGoesOn:
         goes_on(tmp_path)
         same(ended(run), ended(whole))
 
-    @pytest.mark.parametrize("epoch", [4, 27])
-    def test_in_another_folder(self, whole, tmp_path, signalled, epoch):
-        """It was moved, and is named by a path from elsewhere."""
-        signalled(signal.SIGINT, epoch)
-        interrupted = train_here(tmp_path, *QUICK)
-        assert interrupted.returncode == 1
-        assert interrupted.stderr == f"train.py: error: interrupted after epoch {epoch} of 40; --resume {RUN} goes on\n"
-        assert epochs_done(tmp_path / RUN) == epoch
+    @pytest.mark.parametrize("epochs", [[4], [27, 33, 36]], ids=str)
+    def test_in_another_folder(self, whole, tmp_path, signalled, epochs):
+        """It was interrupted, once or several times, moved, and is named by a path from elsewhere."""
+        options = QUICK
+        for epoch in epochs:
+            signalled(signal.SIGINT, epoch)
+            process = train_here(tmp_path, *options)
+            assert process.returncode == 1
+            assert process.stderr == f"train.py: error: interrupted after epoch {epoch} of 40; --resume {RUN} goes on\n"
+            assert epochs_done(tmp_path / RUN) == epoch
+            options = ["--resume", "last"]
+            time.sleep(1)  # event files are in the order of their seconds, and a new process takes longer to start
         moved = tmp_path / "elsewhere" / "moons" / "a run"
         shutil.move(tmp_path / RUN, moved)
         (tmp_path / "here").mkdir()
