@@ -31,6 +31,8 @@ from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
 from nnmath.data import DataModule
 from nnmath.training import TrainingModule, epochs_done
 
+CONFIG, RESULTS, LAST = Path("config.yaml"), Path("results.yaml"), Path("checkpoints", "last.ckpt")
+
 
 def train(
     options: Mapping[str, Any],
@@ -52,40 +54,16 @@ def train(
     too_large = f"neurons={options['neurons']} make a network that does not fit into the memory"
     with usage((RuntimeError, MemoryError), too_large), usage():  # torch's word for too little memory is RuntimeError
         module = module_of(options, data).to(data.train.tensors[0].dtype)  # Lightning does so after it has read weights
-    epochs, member = options["epochs"], options["backward"] if options["compare"] else ""
+    member = options["backward"] if options["compare"] else ""
     logs = folder.parent.parent if folder else Path(options["log_dir"])
-    way = Trajectory(-(-epochs // 200), reference)
-    last = folder / member / "checkpoints" / "last.ckpt" if folder else None
-    done, purge = 0, 0 if folder else None
-    if last and last.is_file():
-        with usage():
-            dtype, updates = data.train.tensors[0].dtype, len(data.batches())
-            wanted = checkpoints.Wanted(module.hparams, data.state_dict(), dtype, epochs, updates)
-            checkpoint = checkpoints.read_both(last, wanted)
-        if (last.parents[1] / "results.yaml").is_file():
-            way.load_state_dict(checkpoint["callbacks"]["Trajectory"])
-            return last.parents[2], way
-        done = checkpoint["epoch"] + 1
-        purge = done + 1  # what was logged after the checkpoint is logged again
-    else:
-        last = None  # not even the first was written
+    way = Trajectory(-(-options["epochs"] // 200), reference)
+    last = checkpoint_of(folder / member, options, module, data) if folder else None
+    if folder and last and (folder / member / RESULTS).is_file():
+        way.load_state_dict(last["callbacks"]["Trajectory"])
+        return folder, way
+    purge = None if folder is None else 0 if last is None else last["epoch"] + 2  # that is logged once more
     best = Checkpoint("best", options["checkpoint_every"], monitor="loss/val")
-    with usage(MisconfigurationException), usage():
-        trainer = L.Trainer(
-            accelerator=options["accelerator"],
-            devices=options["devices"],
-            num_nodes=options["num_nodes"],
-            strategy=options["strategy"],
-            precision=options["precision"],
-            max_epochs=epochs,
-            logger=False,  # once there is a folder
-            callbacks=callbacks_of(options, way, logs / "article", best),
-            plugins=[checkpoints.WholeFiles()],
-            deterministic=True,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
+    trainer = trainer_of(options, callbacks_of(options, way, logs / "article", best))
     folder = folder or new_folder(options, trainer)
     run = folder / member
     trainer.logger = TensorBoardLogger(
@@ -94,33 +72,68 @@ def train(
     goes_on = f"--resume {shlex.quote(str(folder))} goes on"
     with endings(run, goes_on):
         if trainer.is_global_zero:
-            config = run / "config.yaml"
-            if not config.is_file():
-                write_whole(config, text(alone(options)))
+            if not (run / CONFIG).is_file():
+                write_whole(run / CONFIG, text(alone(options)))
             introduce(module, data, options)
-        trainer.fit(module, data, ckpt_path=last, weights_only=True)
-        done = epochs_done(trainer)
-        loss = trainer.callback_metrics.get("loss/val")
-        if loss is not None and not loss.isfinite():
-            rate = f"{module.curves.get('training/learning_rate', options['learning_rate']):.3g}"
-            kept = f"; {best.best_model_path} is from before" if best.best_model_path else ""
-            stop(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1)
-        if done < epochs:
-            stop(f"interrupted after epoch {done} of {epochs}; {goes_on}", code=1)
+        trainer.fit(module, data, ckpt_path=run / LAST if last else None, weights_only=True)
+        stop_if_unfinished(trainer, module, best, goes_on)
         # with ckpt_path, Trainer.test would set the callbacks back to the best epoch, too
         weights = checkpoints.read(best.best_model_path)["state_dict"] if trainer.is_global_zero else {}
         module.load_state_dict(trainer.strategy.broadcast(weights))
         trainer.test(module, data, verbose=False)
         if trainer.is_global_zero:
             results = {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
-            write_whole(run / "results.yaml", text(results))
-            for name, value in results.items():
-                print(f"{name:<24} {value:.4f}")
-            if reference:
-                print(f"{'training/difference':<24} {way.difference:.1e}")
+            write_whole(run / RESULTS, text(results))
+            shown = {name: f"{value:.4f}" for name, value in results.items()}
+            shown |= {"training/difference": f"{way.difference:.1e}"} if reference else {}
+            for name, value in shown.items():
+                print(f"{name:<24} {value}")
             print(f"run: {run}")
             print(f"look at it: tensorboard --logdir {shlex.quote(str(logs))}")
     return folder, way
+
+
+def checkpoint_of(
+    run: Path, options: Mapping[str, Any], module: TrainingModule, data: DataModule
+) -> dict[str, Any] | None:
+    r"""The last checkpoint, once it is seen that it is this run's; None if there is none yet."""
+    if not (run / LAST).is_file():
+        return None
+    dtype, updates = data.train.tensors[0].dtype, len(data.batches())
+    with usage():
+        wanted = checkpoints.Wanted(module.hparams, data.state_dict(), dtype, options["epochs"], updates)
+        return checkpoints.read_both(run / LAST, wanted)
+
+
+def stop_if_unfinished(trainer: L.Trainer, module: TrainingModule, best: Checkpoint, goes_on: str) -> None:
+    r"""A run that did not come to its last epoch, or lost its numbers: a line, and exit code 1."""
+    done, epochs, loss = epochs_done(trainer), trainer.max_epochs or 0, trainer.callback_metrics.get("loss/val")
+    if loss is not None and not loss.isfinite():
+        rate = f"{module.curves['training/learning_rate']:.3g}"
+        kept = f"; {best.best_model_path} is from before" if best.best_model_path else ""
+        stop(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1)
+    if done < epochs:
+        stop(f"interrupted after epoch {done} of {epochs}; {goes_on}", code=1)
+
+
+def trainer_of(options: Mapping[str, Any], callbacks: list[Callback]) -> L.Trainer:
+    r"""Lightning's Trainer, without a logger until there is a folder."""
+    with usage(MisconfigurationException), usage():
+        return L.Trainer(
+            accelerator=options["accelerator"],
+            devices=options["devices"],
+            num_nodes=options["num_nodes"],
+            strategy=options["strategy"],
+            precision=options["precision"],
+            max_epochs=options["epochs"],
+            logger=False,
+            callbacks=callbacks,
+            plugins=[checkpoints.WholeFiles()],
+            deterministic=True,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
 
 
 def module_of(options: Mapping[str, Any], data: DataModule) -> TrainingModule:
@@ -164,7 +177,7 @@ def new_folder(options: Mapping[str, Any], trainer: L.Trainer) -> Path:
         return Path(options["log_dir"], name, "version")
     folder = run_folder(options["log_dir"], name)
     with endings(folder, "start anew"):
-        write_whole(folder / "config.yaml", text(options if options["compare"] else alone(options)))
+        write_whole(folder / CONFIG, text(options if options["compare"] else alone(options)))
     return folder
 
 
