@@ -41,8 +41,8 @@ def run(folder, *options):
 
 
 def run_apart(folder, *arguments):
-    """Python in a process of its own."""
-    environment = os.environ | without_network(folder)
+    """Python in a process of its own, on one thread: stacks on several take longer where each core has its worker."""
+    environment = os.environ | without_network(folder) | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
 
