@@ -122,17 +122,36 @@ def stop(message: object, code: int) -> NoReturn:
     sys.exit(code)
 
 
+@contextmanager
+def written(folder: Path, then: str = "") -> Iterator[None]:
+    r"""What is within writes into the log: if it cannot, that is one line with what to do ``then``, and exit code 1.
+
+    TensorBoard writes in a thread; if that cannot, this thread is told, and the other's traceback is one too many.
+    """
+
+    def other(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, OSError):
+            before(args)
+
+    before, threading.excepthook = threading.excepthook, other
+    try:
+        yield
+    except OSError as error:
+        what_to_do = f"; {then}" if then else ""
+        stop(f"log_dir: nothing can be written to {folder}: {error.strerror or error}{what_to_do}", code=1)
+    finally:
+        threading.excepthook = before
+
+
 def run_folder(log_dir: str, name: str) -> Path:
     r"""A new folder for a run, log_dir/name/version_k with the next free k, or one line and exit code 1."""
     parent = Path(log_dir, name)
-    try:
+    with written(parent):
         parent.mkdir(parents=True, exist_ok=True)
         for k in count():
             with suppress(FileExistsError):  # another run's
                 (parent / f"version_{k}").mkdir()
                 break
-    except OSError as error:
-        stop(f"log_dir: nothing can be written to {parent}: {error.strerror}", code=1)
     return parent / f"version_{k}"
 
 
@@ -164,21 +183,6 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def writers_told_of() -> Iterator[None]:
-    r"""TensorBoard writes in a thread; if that cannot, this thread is told, and its own traceback is one too many."""
-
-    def other(args: threading.ExceptHookArgs) -> None:
-        if not issubclass(args.exc_type, OSError):
-            before(args)
-
-    before, threading.excepthook = threading.excepthook, other
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath import checkpoints
 from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
-from nnmath.command_line import run_folder, stop, usage, write_whole, writers_told_of
+from nnmath.command_line import run_folder, stop, usage, write_whole, written
 from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
 from nnmath.data import DataModule
 from nnmath.training import TrainingModule, epochs_done
@@ -204,10 +204,8 @@ def introduce(module: TrainingModule, data: DataModule, options: Mapping[str, An
 def endings(run: Path, goes_on: str) -> Iterator[None]:
     r"""Every way in which a run may end before its time, in one line."""
     try:
-        with writers_told_of():
+        with written(run, f"once it can be, {goes_on}"):
             yield
-    except OSError as error:
-        stop(f"{run}: nothing more can be written: {error.strerror or error}; once it can, {goes_on}", code=1)
     except KeyboardInterrupt:
         stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
     except (RuntimeError, MemoryError) as error:

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnmath.command_line import Parser, stop, usage
+from nnmath.command_line import Parser, stop, usage, written
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -193,11 +193,9 @@ def log(text: str, log_dir: str) -> None:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     logger = TensorBoardLogger(log_dir, name="check_gradients", default_hp_metric=False)
-    try:
+    with written(Path(log_dir)):
         logger.experiment.add_text("check_gradients", text)
         logger.experiment.close()
-    except OSError as error:
-        stop(f"--log_dir {log_dir}: {error.strerror or error}", code=1)
     print(f"logged to {logger.log_dir}", file=sys.stderr)
 
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnmath.command_line import Parser, run_folder, stop, usage
+from nnmath.command_line import Parser, run_folder, stop, usage, written
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +39,7 @@ def main() -> None:
     run = run_folder(options.log_dir, "experiments")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     try:
-        with SummaryWriter(str(run)) as writer:
+        with written(run), SummaryWriter(str(run)) as writer:
             for name in names:
                 console.rule(name, align="left")
                 console.print(*globals()[name](writer, data), sep="\n")

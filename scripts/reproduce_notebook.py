@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import PositiveInt
 
-from nnmath.command_line import Parser, run_folder, stop
+from nnmath.command_line import Parser, run_folder, stop, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,17 +191,14 @@ def log(run: Path, every: Trained) -> None:
     epochs = np.union1d(np.geomspace(1, every.done, 120).round().astype(int), max(1, best))
     chosen = [k for k in (1, 10, 100, 1000, every.done) if k <= every.done]
     label = "validation error"
-    try:
-        with SummaryWriter(str(run)) as writer:
-            writer.add_figure("notebook/heat_map", heat_map(rates, epochs, costs[epochs], label))
-            curves = {f"{k} epochs": costs[k] for k in dict.fromkeys(chosen)}
-            writer.add_figure("notebook/error_over_learning_rate", curve_over_rates(rates, curves, label))
-            for k, value in enumerate(costs[1]):  # the step is 100 η
-                writer.add_scalar("notebook/error_over_100_eta_after_one_epoch", value, global_step=k)
-            for t in epochs:
-                writer.add_scalar("notebook/error_at_eta_0.1", costs[t, 10], global_step=int(t))
-    except OSError as error:
-        stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
+    with written(run), SummaryWriter(str(run)) as writer:
+        writer.add_figure("notebook/heat_map", heat_map(rates, epochs, costs[epochs], label))
+        curves = {f"{k} epochs": costs[k] for k in dict.fromkeys(chosen)}
+        writer.add_figure("notebook/error_over_learning_rate", curve_over_rates(rates, curves, label))
+        for k, value in enumerate(costs[1]):  # the step is 100 η
+            writer.add_scalar("notebook/error_over_100_eta_after_one_epoch", value, global_step=k)
+        for t in epochs:
+            writer.add_scalar("notebook/error_at_eta_0.1", costs[t, 10], global_step=int(t))
 
 
 def scores_table(title: str, found: list[Any], majority: Any = None) -> Table:

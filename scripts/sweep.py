@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.command_line import Parser, run_folder, stop, usage
+from nnmath.command_line import Parser, run_folder, stop, usage, written
 from nnmath.processes import Lost, Processes, ctrl_c, meet
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ def sweep(
         rows, interrupted = trained_on(grid, data, shape, compile, processes.first, processes)
     best = summary(rows)
     if processes.first:
-        write(run, options, rows, best)
         show(best)
+        write(run, options, rows, best)
     conclusion = ""
     if best.val_loss.isna().all():
         conclusion = "every configuration diverged: try smaller learning rates\n"
@@ -134,13 +134,11 @@ def sweep(
 
 def write(run: Path, options: dict[str, Any], rows: pd.DataFrame, best: pd.DataFrame) -> None:
     r"""Writes all there is into the run's folder."""
-    try:
+    with written(run):
         (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
         rows.to_csv(run / "results.csv", index=False, lineterminator="\n")
         (run / "results.json").write_text(json.dumps(finite(rows), indent=1) + "\n")
         log(run, best, options["schedule"])
-    except OSError as error:
-        stop(f"log_dir: nothing can be written to {run}: {error.strerror}", code=1)
 
 
 def finite(rows: pd.DataFrame) -> list[dict[str, Any]]:

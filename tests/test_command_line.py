@@ -1,7 +1,11 @@
+import errno
+import threading
+from pathlib import Path
+
 import pytest
 from jsonargparse.typing import PositiveInt
 
-from nnmath.command_line import Parser, stop, usage
+from nnmath.command_line import Parser, stop, usage, written
 
 
 @pytest.fixture
@@ -71,3 +75,31 @@ def test_usage_errors_become_a_line_and_others_stay_what_they_are(monkeypatch, c
         raise KeyError
     with pytest.raises(SystemExit), usage(KeyError):
         raise KeyError
+
+
+def test_a_log_that_cannot_be_written_is_one_line_also_where_a_thread_writes_it(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    told = []
+    monkeypatch.setattr("threading.excepthook", lambda args: told.append(args.exc_type))
+
+    def write(error):
+        raise error
+
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def in_a_thread(error):
+        thread = threading.Thread(target=write, args=(error,))
+        thread.start()
+        thread.join()
+
+    with written(Path("logs")):
+        in_a_thread(full)
+        in_a_thread(KeyError())
+    in_a_thread(full)
+    assert told == [KeyError, OSError]
+    with pytest.raises(SystemExit) as exit_, written(Path("logs"), "go on"):
+        write(full)
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == (
+        "script.py: error: log_dir: nothing can be written to logs: No space left on device; go on\n"
+    )

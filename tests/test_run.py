@@ -260,7 +260,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(whole, tmp_path, size, more, ca
         process = train_here(tmp_path, *QUICK)
     assert process.returncode == 1
     assert process.stderr == (
-        f"train.py: error: {RUN}: nothing more can be written: File too large; once it can, {more}\n"
+        f"train.py: error: log_dir: nothing can be written to {RUN}: File too large; once it can be, {more}\n"
     )
     assert capfd.readouterr().err == ""
     if "--resume" in more:
