@@ -21,6 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nnmath.callbacks import GradientNorm
 from nnmath.checkpoints import read
+from nnmath.data import DataModule
+from nnmath.datasets import moons
+from nnmath.network import HalfMSELoss, Network
 
 BOMB = "a: &a [1, 1, 1, 1]\n" + "".join(
     f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopq")
@@ -84,6 +87,18 @@ def run(whole, tmp_path):
     shutil.copytree(whole, tmp_path / RUN)
     (tmp_path / RUN / "results.yaml").unlink()
     return tmp_path / RUN
+
+
+def test_the_test_rows_are_for_the_best_network(whole):
+    network, data = Network().double(), DataModule(moons(60), split=(0.6, 0.2, 0.2), dtype=torch.float64)
+    x, y = data.test.tensors
+    losses = {}
+    for name in ("best", "last"):
+        weights = checkpoint(whole, name)["state_dict"]
+        network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
+        losses[name] = HalfMSELoss()(network(x), y).item()
+    assert losses["best"] != pytest.approx(losses["last"], rel=1e-3)
+    assert yaml.safe_load((whole / "results.yaml").read_text())["test/loss"] == pytest.approx(losses["best"], rel=1e-6)
 
 
 def goes_on(folder, run="last"):
