@@ -124,7 +124,9 @@ def signalled(monkeypatch):
 
 
 class TestGoesOn:
-    def test_before_the_first_checkpoint(self, run, whole, tmp_path):
+    def test_before_the_first_checkpoint(self, run, whole, tmp_path, monkeypatch):
+        """Nor does it need a folder for temporary files."""
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
         shutil.rmtree(run / "checkpoints")
         goes_on(tmp_path)
         same(ended(run), ended(whole))
