@@ -174,6 +174,18 @@ def test_every_option_arrives(tmp_path):
     assert float(re.search(r"test/loss +(.*)", process.stdout).group(1)) == pytest.approx(losses(best)[1], abs=5e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu(tmp_path):
+    runs = {}
+    for accelerator in ("cpu", "gpu"):
+        options = ["--epochs", 50, "--precision", "64-true", "--accelerator", accelerator, "--log_dir", accelerator]
+        process = train_here(tmp_path, *options)
+        assert process.returncode == 0, process.stderr
+        runs[accelerator] = checkpoint(tmp_path / accelerator / "breast_cancer" / "version_0")["state_dict"]
+    for name, weight in runs["cpu"].items():
+        torch.testing.assert_close(runs["gpu"][name].cpu(), weight, rtol=0, atol=1e-10)
+
+
 def test_a_csv_file_of_ones_own(tmp_path):
     rows = "".join(f"{i % 7},{i % 5},{3.5 * (i % 7) - i % 5}\n" for i in range(100))
     (tmp_path / "my data.csv").write_text("a,b,price\n" + rows)
