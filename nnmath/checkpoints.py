@@ -368,7 +368,6 @@ def examine_callbacks(callbacks: Mapping[Any, Any], weights: list[Tensor]) -> No
         must(right and list(models) == [best] * bool(best), "its 'callbacks' are not Lightning's")
         for path in (best, state["best_model_path"], state["last_model_path"]):
             must(path in ("", "best.ckpt", "last.ckpt"), f"it names a file outside its folder, {path!s:.80}")
-        must(state["dirpath"] == "", "it names another folder")
         scores = [state[name] for name in ("best_model_score", "current_score", "kth_value")]
         for score in (*models.values(), *(score for score in scores if best or score is not None)):
             number = type(score) is Tensor and score.shape == () and not score.isnan()
