@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import urllib.request
 import warnings
 from unittest import mock
 
@@ -26,6 +27,7 @@ def run_here(script, folder, *options, **environment):
         stack.enter_context(mock.patch.object(sys, "argv", argv))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))
         stack.enter_context(mock.patch.dict(os.environ, environment))
+        stack.enter_context(mock.patch.object(urllib.request, "_opener", None))  # it keeps the first proxy that it sees
         stack.enter_context(warnings.catch_warnings())
         try:
             runpy.run_path(str(script), run_name="__main__")
