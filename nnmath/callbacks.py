@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -203,37 +204,37 @@ class Checkpoint(ModelCheckpoint):
 class Stop(Callback):
     r"""Ends a run after an epoch, so that the checkpoint is that of a whole one, or after a loss that is no number.
 
-    SIGINT (Ctrl-C) or SIGTERM ask for it; a second one ends the process at once. To be named before the checkpoints.
+    While it is :meth:`listening`, SIGINT (Ctrl-C) or SIGTERM ask for it; a second one is a KeyboardInterrupt. To be
+    named before the checkpoints.
     """
 
     SIGNALS = signal.SIGINT, signal.SIGTERM
 
     def __init__(self) -> None:
         self.asked = False
-        self.before: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.ask) for number in self.SIGNALS}
+    @contextmanager
+    def listening(self, trainer: L.Trainer) -> Iterator[None]:
+        r"""The signals are this callback's within, also before the first epoch and after the last."""
+        # Lightning's own handler would end the process in the middle of an epoch, and without a word
+        trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
+        main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, self.ask) for number in self.SIGNALS if main}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
         self.asked = True
-        self.as_before()
-
-    def as_before(self) -> None:
-        while self.before:
-            signal.signal(*self.before.popitem())
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         wanted = self.asked or not finite_loss(trainer)
         if trainer.strategy.reduce_boolean_decision(wanted, all=False):  # if one of several processes wants it
             trainer.should_stop = True
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.as_before()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self.as_before()
 
 
 def finite_loss(trainer: L.Trainer) -> bool:

@@ -48,6 +48,7 @@ SGD: dict[str, Any] = {"dampening": 0, "weight_decay": 0, "nesterov": False, "ma
 SGD |= {"foreach": None, "fused": None}
 SAVER = {"best_k_models", "best_model_path", "best_model_score", "current_score", "dirpath", "kth_best_model_path"}
 SAVER |= {"kth_value", "last_model_path", "monitor"}
+SAVERS = {"Checkpoint{'filename': 'best', 'monitor': 'loss/val'}", "Checkpoint{'filename': 'last', 'monitor': None}"}
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -358,11 +359,12 @@ def progress(done: int, steps: int) -> dict[str, Any]:
 
 def examine_callbacks(callbacks: Mapping[Any, Any], weights: list[Tensor]) -> None:
     r"""Refuse what Lightning's ModelCheckpoint cannot go on with, and files elsewhere: it may read and delete them."""
+    must(SAVERS <= callbacks.keys() <= SAVERS | {"Trajectory"}, "its 'callbacks' are not Lightning's")
     for key, state in callbacks.items():
         if key == "Trajectory":
             examine_way(state, weights)
             continue
-        must(type(key) is str and type(state) is dict and state.keys() == SAVER, "its 'callbacks' are not Lightning's")
+        must(type(state) is dict and state.keys() == SAVER, "its 'callbacks' are not Lightning's")
         models, best = state["best_k_models"], state["kth_best_model_path"]
         right = type(models) is dict and type(best) is str
         must(right and list(models) == [best] * bool(best), "its 'callbacks' are not Lightning's")

@@ -2,6 +2,7 @@ r"""What the scripts' command lines have in common: help on one screen, and erro
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -117,9 +118,22 @@ def stop(message: object, code: int) -> NoReturn:
         code: the exit code: 2 for what the user asked, 1 for what then failed.
     """
     if first():
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: error: {one_line(message)}", file=sys.stderr)
     end_together(code)
     sys.exit(code)
+
+
+def one_line(text: object) -> str:
+    r"""Without line breaks, and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+
+
+def say(*lines: str) -> None:
+    r"""Prints lines, if anybody is there to read them: if not, the work is worth more."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the end
 
 
 @contextmanager
@@ -157,18 +171,18 @@ def run_folder(log_dir: str, name: str) -> Path:
 
 def newest_run(log_dir: str) -> Path:
     r"""The folder of the run of scripts/train.py that was last written to, or one line and exit code 2."""
-    written = {
-        max(file.stat().st_mtime_ns for file in (config, *config.parent.glob("**/last.ckpt"))): config.parent
+    runs = [
+        (max(file.stat().st_mtime_ns for file in (config, *config.parent.glob("**/last.ckpt"))), config.parent)
         for config in Path(log_dir).glob("*/version_*/config.yaml")
         if not (config.parent / "results.csv").exists()  # a sweep's
-    }
-    if not written:
+    ]
+    if not runs:
         stop(f"resume: there is no run in {log_dir}", code=2)
-    return written[max(written)]
+    return max(runs)[1]
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    r"""Writes a file so that, whatever happens meanwhile, there is the old one or the new one, never a part of it.
+    r"""Writes a file so that, however the process ends, there is the old one or the new one, never a part of it.
 
     It is written under another name in the same folder, which is made if need be, and renamed.
 
@@ -178,7 +192,9 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_bytes(content)
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:  # which does not follow a link
+            file.write(content)
         part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ Two runs that are compared lie in one folder, version_0/manual and version_0/aut
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,9 +28,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath import checkpoints
 from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
-from nnmath.command_line import run_folder, stop, usage, write_whole, written
+from nnmath.command_line import one_line, run_folder, say, stop, usage, write_whole, written
 from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
 from nnmath.data import DataModule
+from nnmath.equations import number_of_parameters
 from nnmath.training import TrainingModule, epochs_done
 
 CONFIG, RESULTS, LAST = Path("config.yaml"), Path("results.yaml"), Path("checkpoints", "last.ckpt")
@@ -52,7 +55,7 @@ def train(
         The folder, and the way that the parameters took.
     """
     too_large = f"neurons={options['neurons']} make a network that does not fit into the memory"
-    with usage((RuntimeError, MemoryError), too_large), usage():  # torch's word for too little memory is RuntimeError
+    with usage((RuntimeError, MemoryError, TypeError), too_large), usage():  # RuntimeError is torch's word for it
         module = module_of(options, data).to(data.train.tensors[0].dtype)  # Lightning does so after it has read weights
     member = options["backward"] if options["compare"] else ""
     logs = folder.parent.parent if folder else Path(options["log_dir"])
@@ -62,47 +65,68 @@ def train(
         way.load_state_dict(last["callbacks"]["Trajectory"])
         return folder, way
     purge = None if folder is None else 0 if last is None else last["epoch"] + 2  # that is logged once more
-    best = Checkpoint("best", options["checkpoint_every"], monitor="loss/val")
-    trainer = trainer_of(options, callbacks_of(options, way, logs / "article", best))
+    k, signals = options["checkpoint_every"], Stop()
+    savers = best, _ = Checkpoint("best", k, monitor="loss/val"), Checkpoint("last", k)
+    trainer = trainer_of(options, [signals, *callbacks_of(options, way, logs / "article"), *savers])
     folder = folder or new_folder(options, trainer)
     run = folder / member
-    trainer.logger = TensorBoardLogger(
-        run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=purge
-    )
+    for saver in savers:
+        saver.dirpath = str(run / LAST.parent)
+    if not (last and last["epoch"] + 1 == options["epochs"] and tested(run)):
+        trainer.logger = TensorBoardLogger(
+            run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=purge
+        )
     goes_on = f"--resume {shlex.quote(str(folder))} goes on"
-    with endings(run, goes_on):
+    with undisturbed(folder, trainer), signals.listening(trainer), endings(run, goes_on):
         if trainer.is_global_zero:
             if not (run / CONFIG).is_file():
                 write_whole(run / CONFIG, text(alone(options)))
             introduce(module, data, options)
-        trainer.fit(module, data, ckpt_path=run / LAST if last else None, weights_only=True)
+        with interruptible():
+            trainer.fit(module, data, ckpt_path=run / LAST if last else None, weights_only=True)
         stop_if_unfinished(trainer, module, best, goes_on)
-        # with ckpt_path, Trainer.test would set the callbacks back to the best epoch, too
-        weights = checkpoints.read(best.best_model_path)["state_dict"] if trainer.is_global_zero else {}
-        module.load_state_dict(trainer.strategy.broadcast(weights))
-        trainer.test(module, data, verbose=False)
+        results = test(trainer, module, data, best)
         if trainer.is_global_zero:
-            results = {name: float(value) for name, value in trainer.callback_metrics.items() if "test/" in name}
             write_whole(run / RESULTS, text(results))
             shown = {name: f"{value:.4f}" for name, value in results.items()}
             shown |= {"training/difference": f"{way.difference:.1e}"} if reference else {}
-            for name, value in shown.items():
-                print(f"{name:<24} {value}")
-            print(f"run: {run}")
-            print(f"look at it: tensorboard --logdir {shlex.quote(str(logs))}")
+            say(*(f"{name:<24} {value}" for name, value in shown.items()))
+            say(f"run: {run}", f"look at it: tensorboard --logdir {shlex.quote(str(logs))}")
+        if signals.asked and options["compare"] and not reference:
+            stop(f"interrupted; {goes_on}", code=1)
     return folder, way
+
+
+def test(trainer: L.Trainer, module: TrainingModule, data: DataModule, best: Checkpoint) -> dict[str, float]:
+    r"""The loss and the metrics of the test rows by the best network."""
+    # with ckpt_path, Trainer.test would set the callbacks back to the best epoch, too
+    weights = checkpoints.read(best.best_model_path)["state_dict"] if trainer.is_global_zero else {}
+    module.load_state_dict(trainer.strategy.broadcast(weights))
+    with interruptible():
+        trainer.test(module, data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
 
 
 def checkpoint_of(
     run: Path, options: Mapping[str, Any], module: TrainingModule, data: DataModule
 ) -> dict[str, Any] | None:
     r"""The last checkpoint, once it is seen that it is this run's; None if there is none yet."""
+    if (run / LAST).parent.is_symlink():
+        stop(f"{(run / LAST).parent} is a link to another folder, whose files would be overwritten", code=2)
     if not (run / LAST).is_file():
         return None
     dtype, updates = data.train.tensors[0].dtype, len(data.batches())
     with usage():
         wanted = checkpoints.Wanted(module.hparams, data.state_dict(), dtype, options["epochs"], updates)
-        return checkpoints.read_both(run / LAST, wanted)
+        checkpoint = checkpoints.read_both(run / LAST, wanted)
+    if options["compare"] and "Trajectory" not in checkpoint["callbacks"]:
+        stop(f"{run / LAST} does not remember the way of the parameters: start the run anew", code=2)
+    return checkpoint
+
+
+def tested(run: Path) -> bool:
+    r"""Whether the test was logged; a run may have been killed after that, and before it was finished."""
+    return any(b"test/loss" in events.read_bytes() for events in run.glob("events.*"))
 
 
 def stop_if_unfinished(trainer: L.Trainer, module: TrainingModule, best: Checkpoint, goes_on: str) -> None:
@@ -140,12 +164,17 @@ def module_of(options: Mapping[str, Any], data: DataModule) -> TrainingModule:
     r"""The network and how it learns.
 
     Raises:
-        ValueError: an option is out of range.
-        RuntimeError: there is not enough memory.
+        ValueError: an option is out of range, or a checkpoint would be larger than what is read.
+        RuntimeError, TypeError: there is not enough memory, or there are no such numbers.
     """
     neurons = options["neurons"]
+    sizes = [len(data.features), *([neurons] if isinstance(neurons, int) else neurons), 1]
+    with_momenta = 2 * number_of_parameters(sizes) * data.train.tensors[0].element_size()
+    if len(sizes) > 1000 or with_momenta > 0.9 * checkpoints.LARGEST:
+        most = f"1,000 layers, and {checkpoints.LARGEST >> 20} MiB of parameters and momenta"
+        raise ValueError(f"neurons must make at most {most}, got {len(sizes)} layers, {with_momenta >> 20} MiB")
     return TrainingModule(
-        [len(data.features), *([neurons] if isinstance(neurons, int) else neurons), 1],
+        sizes,
         options["hidden"],
         options["output"],
         options["backward"],
@@ -157,17 +186,17 @@ def module_of(options: Mapping[str, Any], data: DataModule) -> TrainingModule:
     )
 
 
-def callbacks_of(options: Mapping[str, Any], way: Trajectory, article: Path, best: Checkpoint) -> list[Callback]:
-    r"""What happens beside the training."""
+def callbacks_of(options: Mapping[str, Any], way: Trajectory, article: Path) -> list[Callback]:
+    r"""What is seen while training."""
     epochs, pictures = options["epochs"], options["pictures"]
-    callbacks: list[Callback] = [Stop(), GradientNorm(), GradientAgreement(options["agreement_every"])]
+    callbacks: list[Callback] = [GradientNorm(), GradientAgreement(options["agreement_every"])]
     if pictures or options["compare"]:
         callbacks.append(way)
     callbacks.append(Overview(alone(options), shlex.join(["python", *sys.argv])))
     if pictures:
         k = -(-epochs // pictures)
         callbacks += [Pictures(k, way, article), PrecisionRecall(k), Histograms(-(-epochs // (4 * pictures)))]
-    return [*callbacks, EpochProgress(), best, Checkpoint("last", options["checkpoint_every"])]
+    return [*callbacks, EpochProgress()]
 
 
 def new_folder(options: Mapping[str, Any], trainer: L.Trainer) -> Path:
@@ -194,10 +223,40 @@ def text(values: Mapping[str, Any]) -> bytes:
 def introduce(module: TrainingModule, data: DataModule, options: Mapping[str, Any]) -> None:
     r"""Prints what is trained on what."""
     sizes = "-".join(map(str, module.network.sizes))
-    print(f"{sizes}: {module.network.number_of_parameters} parameters, {options['backward']} backward")
+    say(f"{sizes}: {module.network.number_of_parameters} parameters, {options['backward']} backward")
     parts = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
-    one = f", 1 is {' '.join(str(data.classes[1]).split())}" if data.classes else ""
-    print(f"{Path(options['dataset']).stem}: {parts}{one}", flush=True)
+    one = f", 1 is {one_line(data.classes[1])}" if data.classes else ""
+    say(f"{Path(options['dataset']).stem}: {parts}{one}")
+
+
+@contextmanager
+def undisturbed(folder: Path, trainer: L.Trainer) -> Iterator[None]:
+    r"""Nobody else goes on with the run meanwhile; what a killed process has left of unwritten files goes."""
+    if not trainer.is_global_zero:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stop(f"{folder} is being trained by another process", code=2)
+    except OSError:
+        pass  # a file system that cannot lock
+    try:
+        for part in folder.glob("**/*.part"):
+            part.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    r"""Lightning makes an exit without a word of Ctrl-C."""
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
 
 
 @contextmanager
@@ -208,7 +267,7 @@ def endings(run: Path, goes_on: str) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, ValueError) as error:
         reason = (next(iter(str(error).splitlines()), "") or type(error).__name__)[:200]
         if torch.distributed.is_initialized():
             reason = f"one of the processes has ended, or they lost each other ({reason})"

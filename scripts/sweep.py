@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.command_line import Parser, run_folder, stop, usage, written
+from nnmath.command_line import Parser, run_folder, say, stop, usage, written
 from nnmath.processes import Lost, Processes, ctrl_c, meet
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def sweep(
     processes = meet()
     if processes.first:
         sizes = "-".join(map(str, [len(table.features), *layers, 1]))
-        print(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs", flush=True)
+        say(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
         run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
     with usage(RuntimeError), usage():
         rows, interrupted = trained_on(grid, data, shape, compile, processes.first, processes)
@@ -124,8 +124,7 @@ def sweep(
     elif not interrupted:
         conclusion = on_test_rows(grid, best, data, shape, table.classes is not None, processes) + "\n"
     if processes.first:
-        print(f"{conclusion}results: {run / 'results.csv'}")
-        print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
+        say(f"{conclusion}results: {run / 'results.csv'}", f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
     processes.gathered(None)  # the first has written
     if interrupted:
         runs = rows.groupby(["learning_rate", "momentum", "seed"]).ngroups

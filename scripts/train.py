@@ -3,6 +3,7 @@ r"""Trains the article's network and logs it to TensorBoard: python scripts/trai
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,9 +88,9 @@ def train(
             raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {learning_rate=}")
         if learning_rate > 1e30:
             raise ValueError(f"learning_rate must be at most 1e30, got {learning_rate}")
-        if num_nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & os.environ.keys():
-            wanted = "set MASTER_ADDR, MASTER_PORT and, from 0 on, NODE_RANK in the environment of each"
-            raise ValueError(f"{num_nodes} machines cannot find each other: {wanted}")
+        if samples > 10**9:
+            raise ValueError(f"samples must be at most a billion, got {samples}")
+        check_environment(devices * num_nodes, num_nodes)
         from nnmath.datasets import load
 
         table = load(dataset, features, target, samples, noise, seed)
@@ -121,6 +122,23 @@ def train(
         folder, way = run.train(options | {"backward": of_run}, data, folder, way)
 
 
+def check_environment(processes: int, machines: int) -> None:
+    r"""Refuse several machines that cannot find each other, and torchrun's processes where others are asked for.
+
+    Raises:
+        ValueError: an environment variable is missing, or is not what it should be.
+    """
+    if machines > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & os.environ.keys():
+        wanted = "set MASTER_ADDR, MASTER_PORT and, from 0 on, NODE_RANK in the environment of each"
+        raise ValueError(f"{machines} machines cannot find each other: {wanted}")
+    for name in ("MASTER_PORT", "NODE_RANK"):
+        if processes > 1 and not os.environ.get(name, "0").isdecimal():
+            raise ValueError(f"{name} in the environment must be a whole number, got {os.environ[name]!r}")
+    size = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and size != str(processes):
+        raise ValueError(f"devices times num_nodes must be the {size} processes that torchrun starts, got {processes}")
+
+
 def to_go_on(parser: Parser, options: Any) -> Any:
     r"""The options that a run was started with, or one line and exit code 2."""
     others = {word.partition("=")[0] for word in sys.argv[1:] if word.startswith("--")} - {"--resume"}
@@ -129,6 +147,8 @@ def to_go_on(parser: Parser, options: Any) -> Any:
     if others:
         stop(f"resume goes on with a run as it was configured; leave {', '.join(sorted(others))} out", code=2)
     folder = newest_run(options.log_dir) if options.resume == "last" else Path(options.resume)
+    if folder.name in ("", ".."):
+        folder = folder.resolve()
     if folder.name in ("manual", "autograd") and (folder.parent / "config.yaml").is_file():
         folder = folder.parent  # a run that is compared goes on together with the other one
     config = folder / "config.yaml"
@@ -145,6 +165,7 @@ def to_go_on(parser: Parser, options: Any) -> Any:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run itself listens
     parser = Parser("Trains the article's network, 2-4-1 unless told otherwise, and logs it to TensorBoard.")
     parser.add_argument("--config", action="config", help="a YAML file of these options")
     parser.add_function_arguments(train, as_group=False, skip={"compare"})
@@ -154,11 +175,12 @@ def main() -> None:
     with usage():
         options = parser.parse_args()
     if options.resume is not None:
-        options = to_go_on(parser, options)
+        with usage(OSError):
+            options = to_go_on(parser, options)
     try:
         train(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
     except KeyboardInterrupt:
-        stop("interrupted before the first epoch", code=1)
+        stop("interrupted", code=1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Training in a test: by a quiet Trainer, or by the script, in a process of its own or in this one; what came of it."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -14,6 +15,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nnmath.callbacks import Stop
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
@@ -30,7 +33,11 @@ def fit(module, data, folder, ckpt_path=None, **options):
         log_every_n_steps=1,
         **options,
     )
-    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+    stops = [callback for callback in trainer.callbacks if isinstance(callback, Stop)]
+    with contextlib.ExitStack() as stack:
+        for stop in stops:
+            stack.enter_context(stop.listening(trainer))
+        trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
 

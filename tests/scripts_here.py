@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +20,7 @@ def run_here(script, folder, *options, **environment):
     A test of each script runs it in a process of its own all the same.
     """
     out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     threads, argv = torch.get_num_threads(), [str(script), *map(str, options)]
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.chdir(folder))
@@ -36,4 +38,6 @@ def run_here(script, folder, *options, **environment):
             code = exit_.code
         finally:
             torch.set_num_threads(threads)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())

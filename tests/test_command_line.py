@@ -1,11 +1,13 @@
 import errno
+import io
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from jsonargparse.typing import PositiveInt
 
-from nnmath.command_line import Parser, stop, usage, written
+from nnmath.command_line import Parser, say, stop, usage, written
 
 
 @pytest.fixture
@@ -64,6 +66,24 @@ def test_stop_is_told_once_by_the_processes_of_a_machine(monkeypatch, capsys):
             stop("no", code=2)
         assert exit_.value.code == 2
         assert capsys.readouterr().err == told
+
+
+def test_what_would_move_the_cursor_is_not_said(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    with pytest.raises(SystemExit):
+        stop("column \x1b[2J\x07 σ", code=2)
+    assert capsys.readouterr().err == "script.py: error: column ?[2J? σ\n"
+
+
+def test_what_nobody_reads_ends_nothing(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    say("one", "two")
+    say("three")
+    sys.stdout.close()
 
 
 def test_usage_errors_become_a_line_and_others_stay_what_they_are(monkeypatch, capsys):

@@ -208,6 +208,15 @@ def test_a_run_of_a_data_set_called_article_lies_beside_the_article(tmp_path):
     assert "the_article/firing" in steps(read(tmp_path / "article"))
 
 
+def test_the_article_is_written_again_if_it_was_not_written_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(dashboard, "equations", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_article(tmp_path)
+    monkeypatch.undo()
+    write_article(tmp_path)
+    assert "the_article/text_summary" in steps(read(tmp_path))
+
+
 def test_a_regression_has_no_precision_and_other_networks_have_what_they_can(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))

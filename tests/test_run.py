@@ -1,6 +1,7 @@
 """Runs that are interrupted, killed, moved, and gone on with: by real processes and signals where these matter."""
 
 import contextlib
+import fcntl
 import os
 import random
 import re
@@ -24,6 +25,7 @@ from nnmath.checkpoints import read
 from nnmath.data import DataModule
 from nnmath.datasets import moons
 from nnmath.network import HalfMSELoss, Network
+from nnmath.training import TrainingModule
 
 BOMB = "a: &a [1, 1, 1, 1]\n" + "".join(
     f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopq")
@@ -110,15 +112,19 @@ def goes_on(folder, run="last"):
 
 @pytest.fixture
 def signalled(monkeypatch):
-    """Makes this process send itself a signal while an epoch is trained, for one time."""
+    """Makes this process send itself a signal: while an epoch is trained, or as soon as something else is done."""
 
-    def at(number, epoch, backward="manual"):
-        def send(self, trainer, module, *rest):
-            if trainer.current_epoch + 1 == epoch and module.network.backward == backward:
-                monkeypatch.undo()
-                os.kill(os.getpid(), number)
+    def at(number, epoch=None, backward="manual", when=(GradientNorm, "on_train_batch_start"), times=1):
+        done = getattr(*when, None)
 
-        monkeypatch.setattr(GradientNorm, "on_train_batch_start", send)
+        def send(self, *args, **more):
+            if epoch is None or (args[0].current_epoch + 1 == epoch and args[1].network.backward == backward):
+                monkeypatch.setattr(*when, done)
+                for _ in range(times):
+                    os.kill(os.getpid(), number)
+            return done(self, *args, **more)
+
+        monkeypatch.setattr(*when, send)
 
     return at
 
@@ -133,6 +139,12 @@ class TestGoesOn:
 
     def test_between_the_first_best_and_the_first_last_checkpoint(self, run, whole, tmp_path):
         (run / "checkpoints" / "last.ckpt").unlink()
+        goes_on(tmp_path)
+        same(ended(run), ended(whole))
+
+    def test_after_the_test(self, run, whole, tmp_path):
+        """What a killed process has left half-written goes."""
+        (run / "checkpoints" / "best.ckpt.part").write_text("half")
         goes_on(tmp_path)
         same(ended(run), ended(whole))
 
@@ -179,6 +191,31 @@ class TestGoesOn:
         process = train_here(tmp_path, "--resume", RUN)
         assert process.returncode == 2
         assert process.stderr == f"train.py: error: {RUN} is finished: all of its 40 epochs are done\n"
+
+    def test_unless_it_is_still_being_trained(self, run, tmp_path):
+        before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+        folder = os.open(run, os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        process = train_here(tmp_path, "--resume", "last")
+        os.close(folder)
+        assert process.returncode == 2
+        assert process.stderr == f"train.py: error: {RUN} is being trained by another process\n"
+        assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+    def test_without_writing_where_a_link_leads(self, run, tmp_path):
+        (tmp_path / "mine").write_text("mine")
+        (run / "results.yaml.part").symlink_to(tmp_path / "mine")
+        goes_on(tmp_path)
+        assert (tmp_path / "mine").read_text() == "mine"
+        assert not (run / "results.yaml").is_symlink()
+        (run / "results.yaml").unlink()
+        (run / "checkpoints").rename(tmp_path / "other")
+        (run / "checkpoints").symlink_to(tmp_path / "other")
+        process = train_here(tmp_path, "--resume", "last")
+        assert process.returncode == 2
+        assert process.stderr == (
+            f"train.py: error: {RUN}/checkpoints is a link to another folder, whose files would be overwritten\n"
+        )
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -241,7 +278,7 @@ def test_a_pair_goes_on_together(tmp_path, signalled):
     process = train_here(tmp_path / "killed", *options)
     assert process.returncode == 1
     assert process.stderr == f"train.py: error: interrupted after epoch 12 of 40; --resume {RUN} goes on\n"
-    process = goes_on(tmp_path / "killed", RUN / "manual")
+    process = goes_on(tmp_path / "killed" / RUN / "manual", ".")
     assert "autograd backward" not in process.stdout
     for member in ("autograd", "manual"):
         same(*(ended(tmp_path / name / RUN / member) for name in ("whole", "killed")))
@@ -249,6 +286,42 @@ def test_a_pair_goes_on_together(tmp_path, signalled):
     assert [step for step, _ in curve] == list(range(41))
     again = train_here(tmp_path / "killed", "--resume", RUN / "autograd")
     assert again.stderr == f"train.py: error: {RUN} is finished: all of its 40 epochs are done\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+class TestASignal:
+    """At other moments than within an epoch."""
+
+    @pytest.mark.parametrize(
+        "when", [(DataModule, "setup"), (TrainingModule, "configure_optimizers"), (DataModule, "train_dataloader")]
+    )
+    def test_before_the_first_epoch(self, tmp_path, signalled, number, when):
+        signalled(number, when=when)
+        process = train_here(tmp_path, *QUICK)
+        assert process.returncode == 1
+        assert process.stderr == f"train.py: error: interrupted after epoch 1 of 40; --resume {RUN} goes on\n"
+        assert epochs_done(tmp_path / RUN) == 1
+
+    def test_in_the_test(self, whole, tmp_path, signalled, number):
+        signalled(number, when=(TrainingModule, "test_step"))
+        process = train_here(tmp_path, *QUICK)
+        assert process.returncode == 0, process.stderr
+        same(ended(tmp_path / RUN), ended(whole))
+
+    def test_in_the_test_of_the_first_of_two(self, tmp_path, signalled, number):
+        signalled(number, when=(TrainingModule, "test_step"))
+        process = train_here(tmp_path, *QUICK, "--compare", "manual", "autograd")
+        assert process.returncode == 1
+        assert process.stderr == f"train.py: error: interrupted; --resume {RUN} goes on\n"
+        assert [path.name for path in (tmp_path / RUN).iterdir() if path.is_dir()] == ["manual"]
+        assert (tmp_path / RUN / "manual" / "results.yaml").exists()
+
+    def test_the_second_ends_a_run_at_once(self, whole, tmp_path, signalled, number):
+        signalled(number, epoch=15, times=2)
+        process = train_here(tmp_path, *QUICK)
+        assert process.returncode == 1
+        assert process.stderr == f"train.py: error: interrupted; --resume {RUN} goes on from the last checkpoint\n"
+        assert epochs_done(tmp_path / RUN) == 10
 
 
 @contextlib.contextmanager

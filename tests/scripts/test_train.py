@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from runs import SCRIPT, checkpoint, epochs_done, scalars, train, train_here
+from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.data import DataModule
@@ -271,11 +272,9 @@ class TestRefuses:
                 "compare needs two different backwards, on one device, .*devices=2",
             ),
             ("--num_nodes 2", "2 machines cannot find each other: set MASTER_ADDR, MASTER_PORT and"),
+            (f"--resume {'a' * 300}", "File name too long"),
+            ("--samples 100000000000000000000", "samples must be at most a billion, got 1"),
             ("--learning_rate 1e31", "learning_rate must be at most 1e30, got 1e\\+31"),
-            (
-                "--samples 1000000000000 --dataset moons",
-                "moons with samples=1000000000000 does not fit into the memory",
-            ),
             ("--features a", "option \"features\": Expected <class 'list'>, got a"),
             (
                 "--batch_size -3",
@@ -297,6 +296,45 @@ class TestRefuses:
         assert process.returncode == 2
         assert re.fullmatch(f"train.py: error: .*{message}.*\n", process.stderr)
         assert process.stdout == "\n"  # what of torch and lightning was imported: nothing
+        assert not any(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("environment", "options", "message"),
+        [
+            (
+                {"MASTER_PORT": "abc"},
+                ["--devices", 2],
+                "MASTER_PORT in the environment must be a whole number, got 'abc'",
+            ),
+            ({"NODE_RANK": "-1"}, ["--devices", 2], "NODE_RANK in the environment must be a whole number, got '-1'"),
+            (
+                {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "3"},
+                ["--devices", 2],
+                "devices times num_nodes must be the 3 processes that torchrun starts, got 2",
+            ),
+        ],
+    )
+    def test_an_environment_that_is_not_what_it_should_be(self, tmp_path, environment, options, message):
+        process = run_here(SCRIPT, tmp_path, *options, **environment)
+        assert process.returncode == 2
+        assert process.stderr == f"train.py: error: {message}\n"
+        assert not any(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("neurons", "message"),
+        [
+            (
+                [1] * 1000,
+                "neurons must make at most 1,000 layers, and 1024 MiB of parameters and momenta, got 1002 layers",
+            ),
+            ([10**5, 10**5], "got 4 layers, 762"),
+            ([10**30], "neurons must make at most"),
+        ],
+    )
+    def test_networks_whose_checkpoints_could_not_be_read(self, tmp_path, neurons, message):
+        process = train_here(tmp_path, "--neurons", neurons)
+        assert process.returncode == 2
+        assert message in process.stderr
         assert not any(tmp_path.iterdir())
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
