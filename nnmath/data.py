@@ -94,15 +94,17 @@ class DataModule(L.LightningDataModule):
         return scale | {"y_mean": self.y_mean, "y_std": self.y_std}
 
     def can_be_shared(self, processes: int) -> None:
-        r"""Refuse more processes than there are rows to share: each has to have some of each part.
+        r"""Refuse more processes than there are rows in a batch, for they share each.
+
+        Validation and test rows are evaluated by every process, all of them: to put together what each has found of its
+        share takes several times as long.
 
         Raises:
-            ValueError: there are.
+            ValueError: there are more.
         """
         batch = len(self.train) if self.batch_size is None else min(self.batch_size, len(self.train))
-        for what, rows in ((f"a batch of {batch}", batch), ("validation", len(self.val)), ("test", len(self.test))):
-            if rows < processes:
-                raise ValueError(f"{processes} processes cannot share {rows} rows ({what}): take fewer devices")
+        if batch < processes:
+            raise ValueError(f"{processes} processes cannot share a batch of {batch} rows: take fewer devices")
 
     def setup(self, stage: str) -> None:
         r"""Lightning calls this in each of its processes."""
@@ -125,10 +127,10 @@ class DataModule(L.LightningDataModule):
         return self.loader(self.train, self.batches())
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self.loader(self.val, Batches(len(self.val), len(self.val), **self.processes))
+        return self.loader(self.val, Batches(len(self.val), len(self.val)))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self.loader(self.test, Batches(len(self.test), len(self.test), **self.processes))
+        return self.loader(self.test, Batches(len(self.test), len(self.test)))
 
     def loader(self, rows: TensorDataset, batches: Batches) -> DataLoader[Any]:
         r"""Takes each batch out of the tensors at once, not row by row; on a GPU the tensors already lie there."""

@@ -3,7 +3,7 @@ r"""The LightningModule: the network, its error, SGD with momentum, cosine annea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
@@ -17,22 +17,24 @@ from nnmath.equations import require
 from nnmath.network import ActivationName, Backward, HalfMSELoss, Network
 
 Batch = tuple[Tensor, Tensor]
+EACH: dict[str, Any] = {"sync_on_compute": False}
+r"""For metrics of rows that each process has all of."""
 
 
 def binary_metrics() -> MetricCollection:
     r"""What is measured where the target is 0 or 1; an output above 1/2 counts as 1."""
     return MetricCollection(
         {
-            "accuracy": BinaryAccuracy(validate_args=False),
-            "auroc": BinaryAUROC(validate_args=False),
-            "f1": BinaryF1Score(validate_args=False),
+            "accuracy": BinaryAccuracy(validate_args=False, **EACH),
+            "auroc": BinaryAUROC(validate_args=False, **EACH),
+            "f1": BinaryF1Score(validate_args=False, **EACH),
         }
     )
 
 
 def regression_metrics() -> MetricCollection:
     r"""What is measured where the target is any number."""
-    return MetricCollection({"r2": R2Score(), "mean_absolute_error": MeanAbsoluteError()})
+    return MetricCollection({"r2": R2Score(**EACH), "mean_absolute_error": MeanAbsoluteError(**EACH)})
 
 
 METRICS = {"binary": binary_metrics, "regression": regression_metrics}
@@ -95,7 +97,7 @@ class TrainingModule(L.LightningModule):
         self.save_hyperparameters()
         self.network = Network(sizes, hidden, output, backward)
         self.loss, self.summed_loss = HalfMSELoss("mean", backward), HalfMSELoss("sum", backward)
-        self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError()
+        self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError(**EACH)
         self.eval_metrics = METRICS[task]()
         self.curves: dict[str, float | Tensor] = {}
 

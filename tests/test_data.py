@@ -140,7 +140,7 @@ def test_the_rows_lie_where_they_are_used():
     data = DataModule(xor(100), batch_size=32)
     strategy = SimpleNamespace(root_device=torch.device("meta"))
     data.trainer = SimpleNamespace(strategy=strategy, global_rank=1, world_size=2)
-    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+    for loader, shared_by in ((data.train_dataloader(), 2), (data.val_dataloader(), 1), (data.test_dataloader(), 1)):
         assert {tensor.device.type for tensor in loader.dataset.tensors} == {"meta"}
-        assert (loader.sampler.rank, loader.sampler.num_replicas) == (1, 2)
+        assert (loader.sampler.rank, loader.sampler.num_replicas) == (shared_by - 1, shared_by)
     assert {tensor.device.type for tensor in data.train.tensors} == {"cpu"}
