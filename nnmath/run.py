@@ -82,6 +82,8 @@ def train(
             if not (run / CONFIG).is_file():
                 write_whole(run / CONFIG, text(alone(options)))
             introduce(module, data, options)
+            if last:
+                say(f"goes on after epoch {last['epoch'] + 1} of {options['epochs']}")
         with interruptible():
             trainer.fit(module, data, ckpt_path=run / LAST if last else None, weights_only=True)
         stop_if_unfinished(trainer, module, best, goes_on)

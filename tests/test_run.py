@@ -172,6 +172,7 @@ class TestGoesOn:
         shutil.move(tmp_path / RUN, moved)
         (tmp_path / "here").mkdir()
         process = goes_on(tmp_path / "here", moved)
+        assert f"\ngoes on after epoch {epochs[-1]} of 40\n" in process.stdout
         assert f"run: {moved}\nlook at it: tensorboard --logdir {tmp_path}/elsewhere\n" in process.stdout
         same(ended(moved), ended(whole))
         assert not any((tmp_path / "here").iterdir())
