@@ -3,6 +3,7 @@ r"""The order in which a training run sees its rows."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ class Batches(DistributedSampler[Tensor]):
     """
 
     def __init__(self, n: int, batch_size: int, seed: int | None = None, rank: int = 0, processes: int = 1) -> None:
-        super().__init__(range(n), processes, rank, shuffle=seed is not None, seed=seed or 0)  # type: ignore[arg-type]
+        rows: Any = range(n)  # of the data set it asks for the length alone
+        super().__init__(rows, processes, rank, shuffle=seed is not None, seed=seed or 0)
         self.n, self.batch_size = n, batch_size
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -217,7 +217,8 @@ class Stop(Callback):
     def listening(self, trainer: L.Trainer) -> Iterator[None]:
         r"""The signals are this callback's within, also before the first epoch and after the last."""
         # Lightning's own handler would end the process in the middle of an epoch, and without a word
-        trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
+        connector: Any = trainer._signal_connector  # which has no public way to do without it
+        connector._sigterm_notifier_fn = lambda *_: None
         main = threading.current_thread() is threading.main_thread()
         before = {number: signal.signal(number, self.ask) for number in self.SIGNALS if main}
         try:

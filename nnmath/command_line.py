@@ -2,12 +2,12 @@ r"""What the scripts' command lines have in common: help on one screen, and erro
 
 from __future__ import annotations
 
-import os
+import io
 import re
 import sys
 import threading
 from argparse import Action
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -72,7 +72,7 @@ class Parser(ArgumentParser):
             prog=name, usage=f"{name} [options]", description=description, formatter_class=BriefHelp, allow_abbrev=False
         )
 
-    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:  # type: ignore[override]
+    def parse_args(self, args: Any = None, *others: Any, **more: Any) -> Any:
         r"""Takes --num-nodes for --num_nodes, and so on."""
         words = sys.argv[1:] if args is None else args
         words = [re.sub(r"^--[\w-]+", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in words]
@@ -133,7 +133,7 @@ def say(*lines: str) -> None:
     try:
         print(*lines, sep="\n", flush=True)
     except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the end
+        sys.stdout = io.StringIO()  # for what is still to come, so that it raises nothing
 
 
 @contextmanager

@@ -62,8 +62,8 @@ def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
 
 def data_of(trainer: L.Trainer) -> Any:
     r"""The trainer's :class:`nnmath.data.DataModule`."""
-    # Lightning gives the Trainer this attribute at run time and does not declare it
-    return trainer.datamodule  # type: ignore[attr-defined]
+    at_run_time: Any = trainer  # when Lightning gives it the attribute, which it does not declare
+    return at_run_time.datamodule
 
 
 def equations_of(network: Network) -> tuple[list[Layer], list[Activation]]:

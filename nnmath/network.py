@@ -216,7 +216,8 @@ class ByHand(Function):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         # torch asks for the signature at every call, which took a third of it: let it be found at once.
-        cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
+        forward: Any = cls.forward  # a function may have attributes, which its type does not say
+        forward.__signature__ = inspect.signature(cls.forward)
 
 
 class LayerByHand(ByHand):

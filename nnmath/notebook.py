@@ -189,16 +189,17 @@ def one_epoch_to_50_digits(data: Data, rates: Sequence[float]) -> list[Any]:
 
     from nnmath.exact import DIGITS, numbers
 
+    exact: Any = numbers  # which the equations take as they take tensors
     with mpmath.workdps(DIGITS):
-        layers = [Layer(*map(numbers, layer)) for layer in start()]  # type: ignore[arg-type]  # numbers, not tensors
-        x, y, x_val, y_val = (numbers(tensor) for part in (data.train, data.val) for tensor in part)
+        layers = [Layer(*map(exact, layer)) for layer in start()]
+        x, y, x_val, y_val = (exact(tensor) for part in (data.train, data.val) for tensor in part)
         activations: Any = (SIGMOID, SIGMOID)
-        gradients = backward(forward(x, layers, activations), layers, activations, y, "sum")  # type: ignore[arg-type]
+        gradients = backward(forward(x, layers, activations), layers, activations, y, "sum")
         results = []
         for rate in rates:
             eta = mpmath.mpf(rate)
             there = [Layer(w - eta * g_w, b - eta * g_b) for (w, b), (g_w, g_b) in zip(layers, gradients, strict=True)]
-            results.append(error(forward(x_val, there, activations)[-1], y_val).item())  # type: ignore[arg-type]
+            results.append(error(forward(x_val, there, activations)[-1], y_val).item())
     return results
 
 

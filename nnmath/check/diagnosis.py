@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 
 from torch import Tensor
@@ -121,10 +122,9 @@ def best(case: Case) -> Match | None:
 
 def told_by(rule: Callable[[Case], Iterator[Story]], case: Case, most: int) -> Iterator[Story]:
     r"""A rule's stories; one that cannot deal with this graph, of complex numbers say, has no more of them."""
-    try:
+    # torch raises any of these at kinds of tensors that an operation lacks; a rule without a story accuses nobody
+    with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
         yield from islice(rule(case), most)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):  # what torch raises at kinds of tensors it lacks
-        return
 
 
 def everything(case: Case, match: Match) -> bool:

@@ -114,8 +114,8 @@ class Promotion(TorchFunctionMode):
         return lifted(function, kwargs, function(*args, **kwargs))
 
 
-# that Tensor.data is a descriptor, which a TorchFunctionMode is told of by its getter, is not in torch's types
-STOPPING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, Tensor.data.__get__)  # type: ignore[attr-defined]
+data: Any = Tensor.data  # a descriptor, of whose getter a TorchFunctionMode is told; torch's types say a Tensor
+STOPPING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, data.__get__)
 r"""What stops a gradient on purpose."""
 
 

@@ -73,15 +73,16 @@ class Report:
     def __str__(self) -> str:
         from rich.console import Console
 
+        file = io.StringIO()
         console = Console(
-            file=io.StringIO(),
+            file=file,
             force_terminal=sys.stdout.isatty(),
             width=None if sys.stdout.isatty() else 120,
             legacy_windows=False,
             highlight=False,
         )
         console.print(self)
-        text = console.file.getvalue().rstrip()  # type: ignore[attr-defined]  # it is the StringIO from above
+        text = file.getvalue().rstrip()
         return "\n".join(line.rstrip() for line in text.splitlines())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

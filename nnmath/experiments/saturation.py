@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mpmath
 import torch
@@ -67,7 +68,8 @@ def slopes(end: float = 50.0, spacing: float = 0.5) -> Slopes:
     """
     z = torch.arange(0, end + spacing / 2, spacing, dtype=torch.float64)
     with mpmath.workdps(DIGITS):
-        truth = sigmoid_derivative(numbers(z))  # type: ignore[arg-type]  # numbers, not a tensor
+        exact: Any = numbers(z)  # the equations take numbers as they take tensors
+        truth = sigmoid_derivative(exact)
 
         def relative(value: Tensor) -> Tensor:
             return torch.tensor([float(abs(entry)) for entry in numbers(value) / truth - 1], dtype=torch.float64)
