@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from nnmath.catalogue import Equation, Inputs, N
-from nnmath.check import Report, check_gradients
-from nnmath.check.differences import sides
-from nnmath.check.tolerance import gradients_of
 from nnmath.exact import DIGITS, Exact, Symbols, SymbolsOfSigma, numbers, symbols
+from nnmath.gradcheck import Report, check_gradients
+from nnmath.gradcheck.comparison.finite_differences import sides
+from nnmath.gradcheck.comparison.rounding import gradients_of
 
 VALUE = 1e-12
 r"""How far a value may be from torch's, of the largest entry."""

@@ -97,7 +97,7 @@ def of_file(name: str) -> Result:
     lacking = [item for item in ("forward", "inputs", "gradients") if item not in found]
     if lacking:
         stop(f"{name} must define {', '.join(lacking)}; --template prints a file to start from", code=2)
-    from nnmath.check import check_gradients
+    from nnmath.gradcheck import check_gradients
 
     options = {item: found[item] for item in ("n", "learning_rate", "rebuild") if item in found}
     with usage(TypeError), usage():

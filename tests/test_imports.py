@@ -34,7 +34,7 @@ for name in sys.argv[1:]:
         del sys.modules[more]
 print(json.dumps(found))
 """
-MATHEMATICS = ["equations", "network", "catalogue", "check", "ensemble", "landscape", "notebook"]
+MATHEMATICS = ["equations", "network", "catalogue", "gradcheck", "ensemble", "landscape", "notebook"]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def test_the_mathematics_needs_torch_alone(held, module):
 
 
 def test_the_check_knows_nothing_of_the_article(held):
-    modules = [name for name in held["nnmath.check"] if name.startswith("nnmath")]
-    assert "nnmath.check.rules.paths" in modules
-    assert all(name == "nnmath" or name.startswith("nnmath.check") for name in modules)
+    modules = [name for name in held["nnmath.gradcheck"] if name.startswith("nnmath")]
+    assert "nnmath.gradcheck.diagnosis.rules.paths" in modules
+    assert all(name == "nnmath" or name.startswith("nnmath.gradcheck") for name in modules)
 
 
 def test_the_data_sets_need_no_torch():

@@ -44,7 +44,7 @@ def test_the_python_in_it_runs():
 
 def test_every_script_and_every_module_is_on_the_map():
     modules = {path.name for path in (ROOT / "nnmath").glob("*.py")} - {"__init__.py"}
-    assert all(f"(nnmath/{folder})" in README for folder in ("equations", "check"))
+    assert all(f"(nnmath/{folder})" in README for folder in ("equations", "gradcheck"))
     scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
     assert all(f"(nnmath/{name})" in README for name in modules)
     assert all(name in README for name in scripts)

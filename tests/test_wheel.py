@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 
 import torch
-from nnmath.check import check_gradients
+from nnmath.gradcheck import check_gradients
 from nnmath.equations import SIGMOID, Layer, backward, forward
 
 x, y, w, b = (torch.randn(*shape).double() for shape in ((2, 9), (1, 9), (1, 2), (1,)))
@@ -53,7 +53,7 @@ def test_has_the_package_and_nothing_else(wheel):
     files = {path for path in (ROOT / "nnmath").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert names == {path.relative_to(ROOT).as_posix() for path in files}
     assert "nnmath/py.typed" in names
-    assert "nnmath/check/rules/__init__.py" in names
+    assert "nnmath/gradcheck/diagnosis/rules/__init__.py" in names
 
 
 def test_can_be_used_without_the_repository(wheel, tmp_path):

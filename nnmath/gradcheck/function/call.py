@@ -1,0 +1,154 @@
+r"""A call of a torch.autograd.Function, whose backward can be run again and again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.autograd.function import BackwardCFunction
+
+from nnmath.gradcheck import validation
+
+Outputs = tuple[Tensor, ...]
+
+
+class Function:
+    r"""A call of apply, whose backward can be run again and again.
+
+    Args:
+        apply: the Function's apply, or a function that calls it.
+        inputs: name ↦ argument.
+        names: of the inputs to differentiate with respect to.
+    """
+
+    def __init__(self, apply: Callable[..., Any], inputs: dict[str, Any], names: list[str]) -> None:
+        self.apply, self.inputs, self.names = apply, inputs, names
+        self.leaves = {
+            name: value.detach().clone().requires_grad_(name in names) if isinstance(value, Tensor) else value
+            for name, value in inputs.items()
+        }
+        with torch.enable_grad():
+            result = validation.called("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
+        self.outputs = outputs("apply", result)
+        for output in self.outputs:
+            validation.finite("the output of apply", output.detach())
+
+    def again(self) -> Function:
+        r"""The same call once more."""
+        return Function(self.apply, self.inputs, self.names)
+
+    def gradients(self, above: Outputs) -> dict[str, Tensor | None]:
+        r"""What backward returns, in the shapes in which it returns it where they can be had.
+
+        Raises:
+            ValueError: backward raises.
+        """
+
+        def backward() -> dict[str, Tensor | None]:
+            returned = self.returned(above)
+            return self.engine(above) if returned is None else returned
+
+        gradients: dict[str, Tensor | None] = validation.called("the backward of apply", backward)
+        for name, g in gradients.items():
+            if g is not None:
+                validation.finite(f"the gradient of {name} that backward returned", g)
+        return gradients
+
+    def engine(self, above: Outputs) -> dict[str, Tensor | None]:
+        r"""The gradients as autograd's engine hands them on."""
+        pairs = [(output, g) for output, g in zip(self.outputs, above, strict=True) if output.requires_grad]
+        if not pairs:
+            return dict.fromkeys(self.names)
+        leaves = [self.leaves[name] for name in self.names]
+        some, theirs = [output for output, _ in pairs], [g for _, g in pairs]
+        gradients = torch.autograd.grad(some, leaves, theirs, retain_graph=True, allow_unused=True)
+        return dict(zip(self.names, gradients, strict=True))
+
+    def returned(self, above: Outputs) -> dict[str, Tensor | None] | None:
+        r"""The gradients as backward returns them; None if apply is not a Function's own apply."""
+        nodes: set[Any] = {output.grad_fn for output in self.outputs}
+        node = next(iter(nodes))
+        owner = getattr(self.apply, "__self__", None)
+        if len(nodes) > 1 or not isinstance(node, BackwardCFunction) or owner is not getattr(node, "_forward_cls", ...):
+            return None
+        with torch.no_grad():
+            result = node.apply(*above)
+        result = result if isinstance(result, tuple) else (result,)
+        if len(result) < len(self.inputs):
+            raise ValueError(f"it returned {len(result)} gradients for {len(self.inputs)} arguments")
+        for name, g in zip(self.inputs, result, strict=False):
+            if g is not None and not (isinstance(g, Tensor) and g.is_floating_point()):
+                raise TypeError(f"it returned {getattr(g, 'dtype', type(g).__name__)} for {name}, not a gradient")
+        return {name: g for name, g in zip(self.inputs, result, strict=False) if name in self.names}
+
+
+def contracted(function: Function, forward: Callable[..., Any], above: Outputs) -> Callable[..., Tensor]:
+    r"""The scalar Σ output · cotangent, whose gradient is what backward returns."""
+    above = tuple(g.detach().double() for g in above)
+
+    def loss(**tensors: Tensor) -> Tensor:
+        result = outputs("forward", bound_to(forward, function.inputs)(**{**function.inputs, **tensors}))
+        if [output.shape for output in result] != [g.shape for g in above]:
+            shapes = [tuple(output.shape) for output in result], [tuple(g.shape) for g in above]
+            raise ValueError(f"it returns shapes {shapes[0]}, apply returns {shapes[1]}")
+        return torch.stack([(output * g).sum() for output, g in zip(result, above, strict=True)]).sum()
+
+    return loss
+
+
+def bound_to(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable[..., Any]:
+    r"""The function by keyword: by its own parameters' names if they are these, otherwise by position."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # built-in functions may have none
+        parameters = MappingProxyType({})
+    if set(names) <= set(parameters) and all(
+        parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY for name in names
+    ):
+        return function
+    return lambda **arguments: function(*arguments.values())
+
+
+def outputs(argument: str, result: Any) -> Outputs:
+    r"""One tensor or several, as a tuple.
+
+    Raises:
+        TypeError: something else, or not of floating point.
+    """
+    result = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+    for output in result:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            kind = output.dtype if isinstance(output, Tensor) else type(output).__name__
+            raise TypeError(f"{argument} must return a floating point tensor or a tuple of them, got {kind}")
+    return result
+
+
+def given(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
+    r"""The user's cotangents, one for each output.
+
+    Raises:
+        TypeError: no tensor.
+        ValueError: another number of them, another shape, not finite.
+    """
+    if not isinstance(cotangent, (Tensor, Sequence)):
+        raise TypeError(f"cotangent must be a tensor, or one for each output, got {type(cotangent).__name__}")
+    above = (cotangent,) if isinstance(cotangent, Tensor) else tuple(cotangent)
+    if len(above) != len(outputs):
+        raise ValueError(f"cotangent must be one tensor for each of the {len(outputs)} outputs, got {len(above)}")
+    for g, output in zip(above, outputs, strict=True):
+        if not isinstance(g, Tensor):
+            raise TypeError(f"cotangent must be a tensor, got {type(g).__name__}")
+        if g.shape != output.shape:
+            raise ValueError(f"cotangent must have the output's shape {tuple(output.shape)}, got {tuple(g.shape)}")
+        validation.finite("cotangent", g)
+    return tuple(g.detach().to(output.dtype, copy=True) for g, output in zip(above, outputs, strict=True))
+
+
+def drawn(outputs: Outputs, seed: int) -> Outputs:
+    r"""A random cotangent for each output, the same each time."""
+    generator = Generator().manual_seed(seed)
+    return tuple(torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs)

@@ -1,0 +1,104 @@
+r"""Is a hand-written gradient right, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnmath.gradcheck import validation
+from nnmath.gradcheck.comparison.comparison import Comparison, compare
+from nnmath.gradcheck.diagnosis.diagnose import Rebuild, diagnose
+from nnmath.gradcheck.faults import Fault, Finding
+from nnmath.gradcheck.graph.graph import Promotion, doubled
+from nnmath.gradcheck.report import Report
+
+
+def check_gradients(
+    forward: Callable[..., Tensor],
+    inputs: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    *,
+    n: int | None = None,
+    learning_rate: float | None = None,
+    rebuild: Rebuild | None = None,
+) -> Report:
+    r"""Compares hand-written gradients with autograd's in float64, and says what is wrong with those that differ.
+
+    Args:
+        forward: E, a scalar loss in plain torch, of the tensors of ``inputs`` by keyword. It is called many times, on
+            copies in float64 mostly: what it changes besides, as batch norm its running mean, it changes each time.
+        inputs: name ↦ tensor, all that E depends on: parameters, data, whatever has a gradient. None is changed.
+        gradients: name ↦ ∂E/∂(that input), written by hand, for some of the inputs; None for one that is missing.
+        n: the batch size; it tells a forgotten 1/n from any other constant.
+        learning_rate: η, if a step was taken: it tells weights from after the step from any others.
+        rebuild: n ↦ (forward, inputs, gradients) for a batch of n; it tells n from a constant that happens to equal it.
+
+    Returns:
+        A report, which ``print`` shows as a table. A gradient passes if it is off by no more than its type's tolerance
+        (float64 1e-9, float32 1e-4, float16 1e-2, bfloat16 5e-2) of its largest entry, and what rounding does to it;
+        at a kink any value between the one-sided derivatives passes.
+
+    Raises:
+        TypeError: an argument, or an item of one, has the wrong type.
+        ValueError: a name is of no input; a tensor is on another device, of integers, or not finite; forward raises or
+            does not return a finite scalar.
+
+    Source: https://docs.pytorch.org/docs/stable/notes/gradcheck.html has what torch's own gradcheck compares.
+
+    >>> x, w, y = torch.tensor([1.0, 2.0]), torch.tensor(3.0), torch.tensor([1.0, 1.0])
+    >>> def forward(x, w, y):
+    ...     return ((w * x - y) ** 2).mean() / 2
+    >>> report = check_gradients(forward, {"x": x, "w": w, "y": y}, {"w": ((w * x - y) * x).mean()})
+    >>> report.passed
+    True
+    >>> report = check_gradients(forward, {"x": x, "w": w, "y": y}, {"w": ((y - w * x) * x).mean()})
+    >>> report.findings[0].fault
+    <Fault.SIGN: 'sign'>
+    """
+    validation.function("forward", forward, "inputs -> loss")
+    validation.tensors(inputs=inputs, gradients=gradients)
+    validation.names(inputs, gradients)
+    validation.options(n, learning_rate, rebuild)
+    with torch.random.fork_rng():
+        comparison = compare(forward, inputs, gradients)
+        if wavering := differing(comparison):
+            comparison.wrong = list(gradients)
+            return Report(comparison.entries(), [wavering])
+        if not comparison.wrong:
+            return Report(comparison.entries())
+        return Report(comparison.entries(), diagnose(comparison, n, learning_rate, rebuild))
+
+
+def differing(comparison: Comparison) -> Finding | None:
+    r"""Whether the loss differs from one evaluation to the next, so that nothing can be said of its gradient."""
+    copies = {name: doubled(tensor) for name, tensor in comparison.inputs.items()}
+    with torch.no_grad(), Promotion():
+        again = validation.called("forward", lambda: comparison.forward(**copies))
+    if torch.allclose(again.reshape(()), comparison.graph.loss.detach().reshape(()), rtol=1e-9, atol=0):
+        return None
+    return Finding(
+        Fault.NONDETERMINISTIC,
+        list(comparison.gradients),
+        f"forward gives {comparison.graph.loss.item():.9g} and then {again.item():.9g} for the same inputs: there is "
+        "no gradient to compare with.",
+        "draw random numbers outside of forward and pass them in, or seed them inside",
+    )
+
+
+def assert_gradients(*args: Any, **kwargs: Any) -> None:
+    r"""For tests: as :func:`check_gradients`, with the same arguments.
+
+    Raises:
+        AssertionError: a gradient is wrong; the message is the report.
+        TypeError, ValueError: as check_gradients.
+
+    >>> w = torch.tensor([1.0, 2.0])
+    >>> assert_gradients(lambda w: (w**2).sum(), {"w": w}, {"w": 2 * w})
+    """
+    __tracebackhide__ = True
+    report = check_gradients(*args, **kwargs)
+    if not report.passed:
+        raise AssertionError(f"hand-written gradients are wrong\n{report}")

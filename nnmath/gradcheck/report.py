@@ -1,0 +1,131 @@
+r"""What a check found, for a person and for a program."""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nnmath.gradcheck.faults import Finding
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+
+@dataclass(frozen=True)
+class Entry:
+    r"""One gradient beside its reference; nan where the shapes leave nothing to compare."""
+
+    passed: bool
+    exact: bool = False
+    r"""equal to the reference, rounded to the gradient's type, in every bit"""
+    shape_ok: bool = True
+    max_abs: float = math.nan
+    r"""max |manual − reference|"""
+    relative: float = math.nan
+    r"""max |manual − reference| / max |reference|"""
+    tolerance: float = math.nan
+    r"""what ``relative`` may be at most"""
+    ulps: float = math.nan
+    r"""max |manual − reference| in units in the last place of max |reference|"""
+    cosine: float = math.nan
+    r"""of the angle between the two, taken as vectors"""
+    ratio: float = math.nan
+    r"""manual / reference: the constant c for which c · reference is closest to manual"""
+    worst_index: tuple[int, ...] = ()
+    r"""where the difference is largest"""
+    manual: float = math.nan
+    r"""the hand-written value there"""
+    reference: float = math.nan
+    r"""autograd's value there"""
+    note: str = ""
+    r"""why it passes though it is not autograd's, or cannot be compared"""
+
+    def to_dict(self) -> dict[str, Any]:
+        r"""The same, for json.dumps; a number that is not finite becomes None."""
+        return {key: finite(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    r"""The result of a check; ``print`` shows it as a table."""
+
+    entries: dict[str, Entry]
+    r"""name ↦ how its gradient compares, in the order in which they were given"""
+    findings: list[Finding] = field(default_factory=list)
+    r"""what is wrong, the most certain first; empty if nothing is"""
+
+    @property
+    def passed(self) -> bool:
+        r"""Whether every gradient is right and nothing else was found."""
+        return not self.findings and all(entry.passed for entry in self.entries.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        r"""The same, for json.dumps."""
+        return {
+            "passed": self.passed,
+            "entries": {name: entry.to_dict() for name, entry in self.entries.items()},
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        file = io.StringIO()
+        console = Console(
+            file=file,
+            force_terminal=sys.stdout.isatty(),
+            width=None if sys.stdout.isatty() else 120,
+            legacy_windows=False,
+            highlight=False,
+        )
+        console.print(self)
+        text = file.getvalue().rstrip()
+        return "\n".join(line.rstrip() for line in text.splitlines())
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich import box
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        wrong = sum(not entry.passed for entry in self.entries.values())
+        verdict = "all right" if self.passed else f"{wrong} of {len(self.entries)} wrong" if wrong else "not right"
+        yield Text(f"gradients: {verdict}", style="bold green" if self.passed else "bold red")
+        table = Table(box=box.SIMPLE if console.is_terminal else box.ASCII2)
+        table.add_column("gradient", no_wrap=True)
+        table.add_column("")
+        headings = ["relative", "ratio", "worst at", "by hand", "reference"]
+        headings[1:1] = ["ulps", "cosine"] if console.width >= 100 else []
+        for heading in headings:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for name, entry in self.entries.items():
+            outcome = "exact" if entry.exact else "right" if entry.passed else "WRONG"
+            numbers = {
+                "relative": f"{entry.relative:.1e}",
+                "ulps": f"{entry.ulps:.3g}",
+                "cosine": f"{entry.cosine:.6f}",
+                "ratio": f"{entry.ratio:.6g}",
+                "worst at": f"[{', '.join(map(str, entry.worst_index))}]",
+                "by hand": f"{entry.manual:.6g}",
+                "reference": f"{entry.reference:.6g}",
+            }
+            cells = [Text("" if numbers[heading] in ("nan", "[]") else numbers[heading]) for heading in headings]
+            table.add_row(Text(name), Text(outcome, style="green" if entry.passed else "bold red"), *cells)
+        yield table
+        for name, entry in self.entries.items():
+            if entry.note:
+                yield Text(f"{name}: {entry.note}")
+        for finding in self.findings:
+            yield Text.assemble(
+                (finding.fault.value, "bold"), " in ", (", ".join(finding.names) or "the function", "bold")
+            )
+            yield Padding(Text(finding.explanation), (0, 0, 0, 4), expand=False)
+            yield Padding(Text(f"→ {finding.fix}", style="green"), (0, 0, 0, 4), expand=False)
+
+
+def finite(value: Any) -> Any:
+    r"""None for a number that JSON does not have, the value otherwise."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,277 @@
+"""Custom Functions: what their backward does, not only what numbers it returns."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nnmath.gradcheck import Fault, check_function
+from nnmath.network import HalfMSEByHand, LayerByHand
+
+
+def function(forward, backward, **namespace):
+    """A Function with ctx.saved_tensors = its inputs."""
+
+    class Made(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            ctx.save_for_backward(*inputs)
+            return forward(*inputs)
+
+        @staticmethod
+        def backward(ctx, *grad_outputs):
+            return backward(ctx.saved_tensors, *grad_outputs)
+
+    return Made.apply
+
+
+def draw(*shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=torch.float64).to(dtype)
+
+
+def linear(x, weight, bias):
+    return x @ weight.T + bias
+
+
+def linear_backward(saved, g):
+    x, weight, _ = saved
+    return g @ weight, g.T @ x, g.sum(0)
+
+
+LINEAR = {"x": draw(7, 3), "weight": draw(2, 3), "bias": draw(2)}
+TANH = {"x": draw(3, 4)}
+FORWARDS = pytest.mark.parametrize("given", [True, False], ids=["forward given", "forward=None"])
+
+
+def faults(report):
+    return [finding.fault for finding in report.findings]
+
+
+@FORWARDS
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_right(given, dtype):
+    inputs = {name: tensor.to(dtype) for name, tensor in LINEAR.items()}
+    report = check_function(function(linear, linear_backward), inputs, linear if given else None)
+    assert report.passed, report
+    assert list(report.entries) == ["x", "weight", "bias"]
+
+
+def test_the_networks_own_functions():
+    def half_mse(output, target):
+        return ((output - target) ** 2).sum() / (2 * len(output))
+
+    def layer(x, weight, bias):
+        return torch.sigmoid(x @ weight.T + bias)
+
+    y = {"output": draw(7, 2).requires_grad_(), "target": draw(7, 2)}
+    assert check_function(lambda output, target: HalfMSEByHand.apply(output, target, "mean"), y, half_mse).passed
+    report = check_function(lambda x, weight, bias: LayerByHand.apply(x, weight, bias, "sigmoid"), LINEAR, layer)
+    assert report.passed, report
+
+
+WRONG = {
+    "sign": (lambda s, g: -g * (1 - s[0].tanh() ** 2), Fault.SIGN),
+    "derivative missing": (lambda s, g: g.clone(), Fault.ACTIVATION_DERIVATIVE_MISSING),
+    "at the wrong tensor": (lambda s, g: g * (1 - s[0] ** 2), Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR),
+    "transpose of what is square": (lambda s, g: (g * (1 - s[0].tanh() ** 2)).flip(0), Fault.FLIP),
+    "half": (lambda s, g: g * (1 - s[0].tanh() ** 2) / 2, Fault.FACTOR_HALF),
+    "None": (lambda s, g: None, Fault.DETACHED),
+    "from above ignored": (lambda s, g: 1 - s[0].tanh() ** 2, Fault.GRAD_OUTPUT_IGNORED),
+    "something added": (lambda s, g: g * (1 - s[0].tanh() ** 2) + 1e-3, Fault.GRAD_OUTPUT_IGNORED),
+    "in place": (lambda s, g: g.mul_(1 - s[0].tanh() ** 2), Fault.INPLACE_GRAD_OUTPUT),
+    "random": (lambda s, g: g * (1 - s[0].tanh() ** 2) * (1 + 1e-3 * torch.rand(())), Fault.NONDETERMINISTIC),
+    "a saved tensor changed": (lambda s, g: g * (1 - s[0].tanh_() ** 2), Fault.NONDETERMINISTIC),
+}
+
+
+@FORWARDS
+@pytest.mark.parametrize("mistake", WRONG)
+def test_wrong(mistake, given):
+    backward, fault = WRONG[mistake]
+    report = check_function(function(torch.tanh, backward), TANH, torch.tanh if given else None)
+    assert not report.passed
+    assert faults(report)[0] == fault, report
+    assert report.findings[0].names == ["x"]
+
+
+def test_ones_would_hide_an_ignored_gradient_but_it_is_found_all_the_same():
+    backward = WRONG["from above ignored"][0]
+    report = check_function(function(torch.tanh, backward), TANH, torch.tanh, cotangent=torch.ones(3, 4).double())
+    assert report.entries["x"].passed
+    assert faults(report) == [Fault.GRAD_OUTPUT_IGNORED]
+
+
+def test_a_bias_gradient_that_the_engine_would_sum():
+    def backward(saved, g):
+        return *linear_backward(saved, g)[:2], g
+
+    report = check_function(function(linear, backward), LINEAR, linear)
+    assert not report.entries["bias"].shape_ok
+    assert [(f.fault, f.names) for f in report.findings] == [(Fault.BIAS_NOT_SUMMED, ["bias"])]
+
+
+def test_another_value():
+    report = check_function(function(lambda x: x.tanh() + 1, lambda s, g: g * (1 - s[0].tanh() ** 2)), TANH, torch.tanh)
+    assert faults(report) == [Fault.FORWARD_DIFFERS]
+
+
+def test_setup_context_several_outputs_and_other_arguments():
+    class Polar(torch.autograd.Function):
+        @staticmethod
+        def forward(r, phi, unit):
+            return r * torch.cos(phi * unit), r * torch.sin(phi * unit)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs[:2])
+            ctx.unit = inputs[2]
+
+        @staticmethod
+        def backward(ctx, gx, gy):
+            r, phi = ctx.saved_tensors
+            c, s = torch.cos(phi * ctx.unit), torch.sin(phi * ctx.unit)
+            return gx * c + gy * s, (gy * c - gx * s) * r * ctx.unit, None
+
+    inputs = {"r": draw(4).exp(), "phi": draw(4), "unit": 0.5}
+    assert check_function(Polar.apply, inputs).passed
+    assert check_function(Polar.apply, inputs, Polar.forward).passed
+    right = (torch.zeros(4).double(), torch.ones(4).double())
+    assert check_function(Polar.apply, inputs, cotangent=right).passed
+    report = check_function(Polar.apply, {"phi": inputs["phi"], "r": inputs["r"], "unit": 0.5}, Polar.forward)
+    assert not report.passed  # given in another order, r and φ are each other
+
+
+def test_only_what_requires_a_gradient_is_checked():
+    inputs = {"output": draw(5).requires_grad_(), "target": draw(5)}
+    squared = function(lambda o, y: ((o - y) ** 2).sum(), lambda s, g: (2 * g * (s[0] - s[1]), None))
+    assert check_function(squared, inputs).passed
+    report = check_function(squared, {name: tensor.detach() for name, tensor in inputs.items()})
+    assert report.findings[0].fault == Fault.DETACHED
+    assert report.findings[0].names == ["target"]
+
+
+def test_integers_are_handed_on():
+    def gather(table, index):
+        return table[index]
+
+    def backward(saved, g):
+        table, index = saved
+        return torch.zeros_like(table).index_add_(0, index, g), None
+
+    inputs = {"table": draw(5, 3), "index": torch.tensor([4, 1, 1, 0])}
+    assert check_function(function(gather, backward), inputs).passed
+
+    def assigned(saved, g):
+        result = torch.zeros_like(saved[0])
+        result[saved[1]] = g
+        return result, None
+
+    assert check_function(function(gather, assigned), inputs, gather).findings[0].fault == Fault.OVERWRITTEN
+
+
+def test_kinks():
+    x = {"x": torch.tensor([-1.0, 0.0, 0.0, 2.0], dtype=torch.float64)}
+    for at_zero in (0.0, 0.5, 1.0):
+        slope = lambda x, s=at_zero: torch.where(x == 0, s, (x > 0).double())  # noqa: E731 - bound to this s
+        relu = function(torch.relu, lambda saved, g, slope=slope: g * slope(saved[0]))
+        assert check_function(relu, x, torch.relu).passed
+        assert check_function(relu, x).passed
+
+
+def test_the_inputs_stay_as_they_were():
+    inputs = {name: tensor.clone().requires_grad_() for name, tensor in LINEAR.items()}
+    before = {name: tensor.detach().clone() for name, tensor in inputs.items()}
+    check_function(function(linear, linear_backward), inputs, linear)
+    for name, tensor in inputs.items():
+        assert torch.equal(tensor.detach(), before[name])
+        assert tensor.grad is None
+        assert tensor.requires_grad
+
+
+def test_forward_only_by_difference_quotients():
+    """A forward that autograd cannot follow, as one in NumPy."""
+
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.from_numpy(x.detach().numpy() ** 3)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * 3 * x**2
+
+    class Wrong(Cube):
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * -3 * x**2
+
+    report = check_function(Cube.apply, TANH)
+    assert report.passed, report
+    assert "difference quotients" in report.entries["x"].note
+    assert faults(check_function(Wrong.apply, TANH)) == [Fault.SIGN]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((3, TANH), TypeError, "apply must be a function"),
+        ((torch.tanh, TANH, 3), TypeError, "forward must be a function"),
+        ((torch.tanh, [draw(3)]), TypeError, "inputs must map names to arguments, got list"),
+        ((torch.tanh, {"x": torch.tensor([1.0, torch.nan])}), ValueError, r"inputs\['x'\] must be finite, got nan"),
+        ((torch.tanh, {"x": torch.tensor([1])}), ValueError, "at least one floating point tensor"),
+        ((lambda x: x.shape, TANH), TypeError, "apply must return a floating point tensor"),
+        ((lambda x: x @ x, TANH), ValueError, "apply raised RuntimeError: "),
+        ((torch.tanh, TANH, lambda x: x @ x), ValueError, "forward raised RuntimeError: "),
+        ((torch.tanh, TANH, torch.sum), ValueError, r"returns shapes \[\(\)\], apply returns \[\(3, 4\)\]"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, error, message):
+    with pytest.raises(error, match=message) as caught:
+        check_function(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cotangent", "error", "message"),
+    [
+        (draw(2, 2), ValueError, r"cotangent must have the output's shape \(3, 4\), got \(2, 2\)"),
+        ([draw(3, 4), draw(3, 4)], ValueError, "one tensor for each of the 1 outputs, got 2"),
+        ([3.0], TypeError, "cotangent must be a tensor, got float"),
+        (torch.full((3, 4), torch.inf), ValueError, "cotangent must be finite, got inf"),
+    ],
+)
+def test_bad_cotangent(cotangent, error, message):
+    with pytest.raises(error, match=message):
+        check_function(torch.tanh, TANH, cotangent=cotangent)
+
+
+def test_backward_that_raises_or_returns_too_few():
+    with pytest.raises(ValueError, match="the backward of apply raised ZeroDivisionError: division by zero"):
+        check_function(function(torch.tanh, lambda s, g: 1 / 0), TANH)
+    with pytest.raises(ValueError, match="the backward of apply raised ValueError: it returned 1 gradients for 3"):
+        check_function(function(linear, lambda s, g: g), LINEAR)
+
+
+def test_too_large_for_difference_quotients():
+    class Big(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return torch.from_numpy(x.detach().numpy() ** 3)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    with pytest.raises(ValueError, match=r"inputs\['x'\] has 30000 entries, too many .* pass forward"):
+        check_function(Big.apply, {"x": torch.zeros(30000)})
+
+
+def test_convolution_with_a_flipped_kernel():
+    def backward(saved, g):
+        x, w = saved
+        return F.conv_transpose1d(g, w.flip(2)), F.conv1d(x, g)
+
+    report = check_function(function(F.conv1d, backward), {"x": draw(1, 1, 9), "w": draw(1, 1, 4)}, F.conv1d)
+    assert [(f.fault, f.names) for f in report.findings] == [(Fault.FLIP, ["x"])]
