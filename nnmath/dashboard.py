@@ -21,12 +21,12 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from nnmath.callbacks import Trajectory, gradients
-from nnmath.catalogue import CATALOGUE
 from nnmath.computational_graph import computational_graph, names
 from nnmath.equations import ACTIVATIONS, Activation, Layer, forward
 from nnmath.gradcheck import Report, check_gradients
 from nnmath.landscape import Landscape
 from nnmath.network import HalfMSELoss, Network
+from nnmath.verification.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

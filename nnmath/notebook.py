@@ -187,7 +187,7 @@ def one_epoch_to_50_digits(data: Data, rates: Sequence[float]) -> list[Any]:
     r"""Validation error after one epoch by the same equations on numbers of 50 digits: what rounding has no part in."""
     import mpmath
 
-    from nnmath.exact import DIGITS, numbers
+    from nnmath.verification.exact_arithmetic import DIGITS, numbers
 
     exact: Any = numbers  # which the equations take as they take tensors
     with mpmath.workdps(DIGITS):

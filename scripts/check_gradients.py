@@ -15,7 +15,7 @@ from nnmath.command_line import Parser, stop, usage, written
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nnmath.evidence import Evidence
+    from nnmath.verification.evidence import Evidence
 
 TEMPLATE = '''\
 """Gradients of mine, to be checked: python scripts/check_gradients.py --file my_gradients.py."""
@@ -123,8 +123,8 @@ def of_catalogue() -> Result:
     r"""Checks every row of the catalogue."""
     import torch
 
-    from nnmath.catalogue import CATALOGUE
-    from nnmath.evidence import Evidence
+    from nnmath.verification.catalogue import CATALOGUE
+    from nnmath.verification.evidence import Evidence
 
     torch.set_num_threads(1)
     rows = [Evidence(equation) for equation in CATALOGUE]

@@ -34,7 +34,7 @@ for name in sys.argv[1:]:
         del sys.modules[more]
 print(json.dumps(found))
 """
-MATHEMATICS = ["equations", "network", "catalogue", "gradcheck", "ensemble", "landscape", "notebook"]
+MATHEMATICS = ["equations", "network", "verification.catalogue", "gradcheck", "ensemble", "landscape", "notebook"]
 
 
 @pytest.fixture(scope="module")
@@ -66,4 +66,4 @@ def test_each_module_can_be_imported_first(held):
     first = held["nnmath.equations.cost"]
     assert "nnmath.equations" in first
     assert "nnmath.network" not in first
-    assert "nnmath.catalogue" not in held["nnmath.network"]
+    assert "nnmath.verification.catalogue" not in held["nnmath.network"]

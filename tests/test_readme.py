@@ -1,14 +1,14 @@
 import re
 from pathlib import Path
 
-from nnmath.catalogue import CATALOGUE, markdown
+from nnmath.verification.catalogue import CATALOGUE, markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_list_of_equations_is_the_catalogues():
-    assert markdown() in README, "put what `python -m nnmath.catalogue` prints under The equations"
+    assert markdown() in README, "put what `python -m nnmath.verification.catalogue` prints under The equations"
 
 
 def test_each_link_to_a_line_is_that_functions():

@@ -25,9 +25,9 @@ from nnmath.equations import (
     squared_error,
 )
 from nnmath.equations.cost import Reduction
-from nnmath.exact import DIGITS, numbers
 from nnmath.experiments.perceptron import CORNERS
 from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, RATES, SIZES, Data, mse, trained
+from nnmath.verification.exact_arithmetic import DIGITS, numbers
 
 
 class Erratum(NamedTuple):

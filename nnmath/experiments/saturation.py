@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nnmath.ensemble import train
 from nnmath.equations import SIGMOID, Layer, backward, error, forward, sigmoid, sigmoid_derivative, sigmoid_slope
-from nnmath.exact import DIGITS, numbers
 from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, Data, start
+from nnmath.verification.exact_arithmetic import DIGITS, numbers
 
 DTYPES = (torch.float32, torch.float64)
 SATURATED = 0.01 / 4

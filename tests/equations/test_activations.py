@@ -15,7 +15,7 @@ from nnmath.equations import (
     tanh_derivative,
     tanh_slope,
 )
-from nnmath.exact import Symbols, symbols
+from nnmath.verification.exact_arithmetic import Symbols, symbols
 
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
 DTYPES = [torch.float64, torch.float32]

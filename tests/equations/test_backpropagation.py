@@ -31,7 +31,7 @@ from nnmath.equations import (
     weight_gradient,
     weighted_sum,
 )
-from nnmath.exact import SymbolsOfSigma, symbols
+from nnmath.verification.exact_arithmetic import SymbolsOfSigma, symbols
 
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
 SIGMOIDS = (SIGMOID, SIGMOID)

@@ -5,7 +5,7 @@ from accuracy import assert_close
 from torch.nn import functional as F
 
 from nnmath.equations import half_mse, half_mse_gradient, half_mse_hessian, linear_model, squared_error
-from nnmath.exact import symbols
+from nnmath.verification.exact_arithmetic import symbols
 
 X = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64)
 Y = torch.tensor([2.0, 5.0, 8.0, 11.0], dtype=torch.float64)  # y = 2 + 3x

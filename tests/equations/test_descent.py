@@ -13,7 +13,7 @@ from nnmath.equations import (
     half_mse_hessian,
     update,
 )
-from nnmath.exact import symbols
+from nnmath.verification.exact_arithmetic import symbols
 
 X = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64)
 Y = torch.tensor([2.2, 4.9, 8.1, 10.8], dtype=torch.float64)

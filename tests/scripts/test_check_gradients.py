@@ -10,7 +10,7 @@ from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import nnmath.equations as eq
-from nnmath.catalogue import CATALOGUE
+from nnmath.verification.catalogue import CATALOGUE
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "check_gradients.py"
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnmath.catalogue import Equation, Inputs, N
-from nnmath.exact import DIGITS, Exact, Symbols, SymbolsOfSigma, numbers, symbols
 from nnmath.gradcheck import Report, check_gradients
 from nnmath.gradcheck.comparison.finite_differences import sides
 from nnmath.gradcheck.comparison.rounding import gradients_of
+from nnmath.verification.catalogue import Equation, Inputs, N
+from nnmath.verification.exact_arithmetic import DIGITS, Exact, Symbols, SymbolsOfSigma, numbers, symbols
 
 VALUE = 1e-12
 r"""How far a value may be from torch's, of the largest entry."""

@@ -8,9 +8,9 @@ import sympy
 import torch
 
 from nnmath import equations as eq
-from nnmath.catalogue import CATALOGUE
-from nnmath.evidence import Evidence, proved
-from nnmath.exact import Numbers, SymbolsOfSigma, numbers, symbols
+from nnmath.verification.catalogue import CATALOGUE
+from nnmath.verification.evidence import Evidence, proved
+from nnmath.verification.exact_arithmetic import Numbers, SymbolsOfSigma, numbers, symbols
 
 ROWS = {row.id: row for row in CATALOGUE}
 WITH_GRADIENTS = [row for row in CATALOGUE if row.gradients]

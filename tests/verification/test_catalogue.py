@@ -4,8 +4,8 @@ import pytest
 import torch
 from accuracy import TOLERANCE, assert_close
 
-from nnmath.catalogue import CATALOGUE
 from nnmath.equations import IDENTITY, SIGMOID, forward, staircase
+from nnmath.verification.catalogue import CATALOGUE
 
 ROWS = pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.id)
 ROWS_WITH_GRADIENTS = pytest.mark.parametrize(
