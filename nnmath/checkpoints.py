@@ -69,7 +69,7 @@ class Wanted:
 
     hyper_parameters: Mapping[str, Any]
     scale: Mapping[str, Any]
-    r"""state of the :class:`nnmath.data.DataModule`"""
+    r"""state of the :class:`nnmath.data.datamodule.DataModule`"""
     dtype: torch.dtype
     epochs: int
     r"""of the whole run"""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nnmath.batches import Batches
+from nnmath.data.batches import Batches
 from nnmath.equations import Activation, Layer, at_rest, backward, cosine_annealing, descend, error, forward
 from nnmath.equations.cost import Reduction
 from nnmath.processes import ALONE, Processes

@@ -61,7 +61,7 @@ def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
 
 
 def data_of(trainer: L.Trainer) -> Any:
-    r"""The trainer's :class:`nnmath.data.DataModule`."""
+    r"""The trainer's :class:`nnmath.data.datamodule.DataModule`."""
     at_run_time: Any = trainer  # when Lightning gives it the attribute, which it does not declare
     return at_run_time.datamodule
 

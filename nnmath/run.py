@@ -30,7 +30,7 @@ from nnmath import checkpoints
 from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
 from nnmath.command_line import one_line, run_folder, say, stop, usage, write_whole, written
 from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
-from nnmath.data import DataModule
+from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
 from nnmath.training import TrainingModule, epochs_done
 

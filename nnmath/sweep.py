@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnmath.chunks import Schedule
-from nnmath.data import DataModule
+from nnmath.data.datamodule import DataModule
 from nnmath.ensemble import Interrupted, Trained, initial, train
 from nnmath.equations import ACTIVATIONS, Layer
 from nnmath.network import ActivationName

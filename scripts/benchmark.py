@@ -262,8 +262,8 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
     from torch.utils.data import DataLoader
 
     from nnmath.callbacks import GradientAgreement, GradientNorm, agreement
-    from nnmath.data import DataModule
-    from nnmath.datasets import breast_cancer
+    from nnmath.data.datamodule import DataModule
+    from nnmath.data.datasets import breast_cancer
     from nnmath.network import Network
     from nnmath.training import TrainingModule, binary_metrics
 

@@ -86,7 +86,7 @@ def sweep(
             raise ValueError(f"eta_min must not exceed a learning rate, got {eta_min=}, {min(rates)=}")
         if seed + seeds > 2**32:
             raise ValueError(f"seed + seeds must be at most 2³², got {seed=}, {seeds=}")
-        from nnmath.datasets import load
+        from nnmath.data.datasets import load
 
         table = load(dataset, features, target, samples, noise, seed)
         if table.classes is None and output != "identity":
@@ -94,7 +94,7 @@ def sweep(
 
     import torch
 
-    from nnmath.data import DataModule
+    from nnmath.data.datamodule import DataModule
     from nnmath.sweep import Grid, Shape, summary
     from nnmath.sweep import sweep as trained_on
 

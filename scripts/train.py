@@ -91,7 +91,7 @@ def train(
         if samples > 10**9:
             raise ValueError(f"samples must be at most a billion, got {samples}")
         check_environment(devices * num_nodes, num_nodes)
-        from nnmath.datasets import load
+        from nnmath.data.datasets import load
 
         table = load(dataset, features, target, samples, noise, seed)
         if table.classes is None and output != "identity":
@@ -104,7 +104,7 @@ def train(
     import torch
 
     from nnmath import run
-    from nnmath.data import DataModule
+    from nnmath.data.datamodule import DataModule
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

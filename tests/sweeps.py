@@ -4,8 +4,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from nnmath.data import DataModule
-from nnmath.datasets import moons
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import moons
 from nnmath.processes import ALONE, meet
 from nnmath.sweep import Grid, Shape, networks, sweep
 

@@ -20,8 +20,8 @@ from nnmath.callbacks import (
     agreement,
     gradients,
 )
-from nnmath.data import DataModule
-from nnmath.datasets import moons
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import HalfMSELoss, Network
 from nnmath.training import TrainingModule

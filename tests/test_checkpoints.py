@@ -29,8 +29,8 @@ from runs import fit
 
 from nnmath.callbacks import Checkpoint, Trajectory
 from nnmath.checkpoints import Wanted, WholeFiles, read, read_both
-from nnmath.data import DataModule
-from nnmath.datasets import xor
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import xor
 from nnmath.training import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # of a resumed run

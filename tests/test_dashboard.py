@@ -18,8 +18,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from nnmath import dashboard
 from nnmath.callbacks import GradientNorm, Trajectory
 from nnmath.dashboard import CHARTS, Histograms, Overview, Pictures, PrecisionRecall, checked, write_article
-from nnmath.data import DataModule
-from nnmath.datasets import Dataset, moons
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import Dataset, moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import Network
 from nnmath.training import TrainingModule

@@ -11,9 +11,9 @@ from accuracy import relative_difference
 from runs import fit
 
 from nnmath import chunks
-from nnmath.batches import Batches
-from nnmath.data import DataModule
-from nnmath.datasets import moons
+from nnmath.data.batches import Batches
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import moons
 from nnmath.ensemble import initial, member, stacked, train
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, cosine_annealing, error, forward
 from nnmath.equations import training_step as step

@@ -11,8 +11,8 @@ import torch
 import yaml
 from runs import checkpoint, epochs_done, scalars, start, train, train_here, train_on, wait_for
 
-from nnmath.data import DataModule
-from nnmath.datasets import moons
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import moons
 
 EXACT = ["--epochs", 200, "--precision", "64-true", "--pictures", 1]
 

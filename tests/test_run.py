@@ -22,8 +22,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nnmath.callbacks import GradientNorm
 from nnmath.checkpoints import read
-from nnmath.data import DataModule
-from nnmath.datasets import moons
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import moons
 from nnmath.network import HalfMSELoss, Network
 from nnmath.training import TrainingModule
 

@@ -11,8 +11,8 @@ from runs import fit
 from sweeps import results
 
 from nnmath import sweep as module
-from nnmath.data import DataModule
-from nnmath.datasets import moons
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import moons
 from nnmath.ensemble import Interrupted, initial
 from nnmath.equations import SIGMOID, error, forward
 from nnmath.sweep import Grid, Shape, networks, summary, sweep

@@ -16,8 +16,8 @@ from runs import SCRIPT, checkpoint, epochs_done, scalars, train, train_here
 from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nnmath.data import DataModule
-from nnmath.datasets import circles
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import circles
 from nnmath.equations import cosine_annealing
 from nnmath.network import HalfMSELoss, Network
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset
 
-from nnmath.batches import Batches
-from nnmath.datasets import Dataset
+from nnmath.data.batches import Batches
+from nnmath.data.datasets import Dataset
 from nnmath.equations import require
 
 
@@ -40,7 +40,7 @@ class DataModule(L.LightningDataModule):
             split, or a part of it lacks a class; a feature, or the target of a regression, is constant over the
             training rows or overflows.
 
-    >>> from nnmath.datasets import xor
+    >>> from nnmath.data.datasets import xor
     >>> data = DataModule(xor(samples=100), batch_size=32)
     >>> [len(x) for x, y in data.train_dataloader()]
     [32, 28]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from nnmath.data import Batches, DataModule
-from nnmath.datasets import Dataset, breast_cancer, xor
+from nnmath.data.datamodule import Batches, DataModule
+from nnmath.data.datasets import Dataset, breast_cancer, xor
 
 
 def regression(x, y):

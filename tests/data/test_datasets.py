@@ -8,8 +8,8 @@ from limits import memory
 from refusals import assert_one_line_about
 from sklearn.datasets import load_breast_cancer
 
-from nnmath import datasets
-from nnmath.datasets import DRAWN, NAMES, breast_cancer, csv, load, spirals, xor
+from nnmath.data import datasets
+from nnmath.data.datasets import DRAWN, NAMES, breast_cancer, csv, load, spirals, xor
 
 
 def write(folder, text, name="table.csv", encoding="utf-8"):
