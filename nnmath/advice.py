@@ -16,7 +16,7 @@ import torch
 from sklearn.model_selection import RepeatedStratifiedKFold
 from torch import Tensor
 
-from nnmath.ensemble import initial, train
+from nnmath.ensemble.stack import initial, train
 from nnmath.equations import SIGMOID, Layer, error, forward
 from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, SIZES, Data, Part, start
 
@@ -31,7 +31,7 @@ class Recipe:
     name: str
     epochs: int
     options: dict[str, Any] = field(default_factory=dict)
-    r"""of :func:`~nnmath.ensemble.train`"""
+    r"""of :func:`~nnmath.ensemble.stack.train`"""
     starts_as_the_notebook: bool = False
 
     def layers(self, seeds: Sequence[int]) -> list[Layer]:

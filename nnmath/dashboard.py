@@ -22,9 +22,9 @@ from torch.utils.tensorboard.summary import hparams
 
 from nnmath.callbacks import Trajectory, gradients
 from nnmath.computational_graph import computational_graph, names
+from nnmath.ensemble.loss_surface import Landscape
 from nnmath.equations import ACTIVATIONS, Activation, Layer, forward
 from nnmath.gradcheck import Report, check_gradients
-from nnmath.landscape import Landscape
 from nnmath.network import HalfMSELoss, Network
 from nnmath.verification.catalogue import CATALOGUE
 

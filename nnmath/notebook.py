@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnmath.ensemble import Trained, train
+from nnmath.ensemble.stack import Trained, train
 from nnmath.equations import SIGMOID, Layer, backward, error, forward
 
 URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/master/haberman.csv"
@@ -164,7 +164,7 @@ def trained(
         rates: the learning rates.
         epochs: how many.
         record: the numbers of epochs after which the errors are recorded, 1/(2n) Σ (O − y)².
-        options: of :func:`~nnmath.ensemble.train`, validation for example.
+        options: of :func:`~nnmath.ensemble.stack.train`, validation for example.
     """
     m = len(rates)
     stack = [Layer(weight.expand(m, -1, -1), bias.expand(m, -1)) for weight, bias in start()]

@@ -85,7 +85,7 @@ def stacks_by(networks: int, steps: int) -> dict[str, tuple[Callable[[], object]
     from torch import nn
     from torch.nn import functional as F
 
-    from nnmath.ensemble import initial, train
+    from nnmath.ensemble.stack import initial, train
 
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 266, generator=generator), torch.randint(2, (1, 266), generator=generator).float()
@@ -166,7 +166,7 @@ def sizes_of_stacks(most: int, steps: int, rounds: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from nnmath.ensemble import initial, train
+    from nnmath.ensemble.stack import initial, train
 
     x, y = torch.randn(2, 266), torch.randint(2, (1, 266)).float()
     sizes = [10**k for k in range(2, 9) if 10**k <= most]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from nnmath.ensemble import Trained
+    from nnmath.ensemble.stack import Trained
     from nnmath.notebook import Data
 
 
@@ -36,7 +36,7 @@ def reproduce(
     from rich.console import Console
 
     from nnmath.advice import NOTEBOOKS, advice, cross_validated, same_split
-    from nnmath.ensemble import Interrupted
+    from nnmath.ensemble.stack import Interrupted
     from nnmath.notebook import EPOCHS_RATE, RATES, final, trained
 
     run = run_folder(log_dir, "notebook")

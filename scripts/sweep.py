@@ -95,8 +95,8 @@ def sweep(
     import torch
 
     from nnmath.data.datamodule import DataModule
-    from nnmath.sweep import Grid, Shape, summary
-    from nnmath.sweep import sweep as trained_on
+    from nnmath.ensemble.sweep import Grid, Shape, summary
+    from nnmath.ensemble.sweep import sweep as trained_on
 
     dtype = torch.float64 if precision == "64-true" else torch.float32
 
@@ -173,8 +173,8 @@ def on_test_rows(grid: Any, best: pd.DataFrame, data: Any, shape: Any, classes: 
     r"""What the best configuration gives on the test rows, which had no part in finding it."""
     import torch
 
+    from nnmath.ensemble.sweep import networks
     from nnmath.equations import ACTIVATIONS, error, forward
-    from nnmath.sweep import networks
 
     first = best.iloc[0]
     configuration = float(first.learning_rate), float(first.momentum), int(first.epochs)

@@ -34,7 +34,15 @@ for name in sys.argv[1:]:
         del sys.modules[more]
 print(json.dumps(found))
 """
-MATHEMATICS = ["equations", "network", "verification.catalogue", "gradcheck", "ensemble", "landscape", "notebook"]
+MATHEMATICS = [
+    "equations",
+    "network",
+    "verification.catalogue",
+    "gradcheck",
+    "ensemble.stack",
+    "ensemble.loss_surface",
+    "notebook",
+]
 
 
 @pytest.fixture(scope="module")

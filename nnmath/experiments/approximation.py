@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnmath.ensemble import initial, train
+from nnmath.ensemble.stack import initial, train
 from nnmath.equations import IDENTITY, SIGMOID, Layer, forward, staircase
 
 LOW, HIGH = -math.pi, math.pi

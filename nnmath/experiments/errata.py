@@ -12,7 +12,7 @@ import mpmath
 import torch
 from torch import Generator, Tensor
 
-from nnmath.ensemble import initial, train
+from nnmath.ensemble.stack import initial, train
 from nnmath.equations import (
     IDENTITY,
     SIGMOID,

@@ -10,7 +10,7 @@ import mpmath
 import torch
 from torch import Tensor
 
-from nnmath.ensemble import train
+from nnmath.ensemble.stack import train
 from nnmath.equations import SIGMOID, Layer, backward, error, forward, sigmoid, sigmoid_derivative, sigmoid_slope
 from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, Data, start
 from nnmath.verification.exact_arithmetic import DIGITS, numbers

@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nnmath.ensemble.loss_surface import Landscape, main_directions, three_places
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Activation, Layer, forward
 from nnmath.figures.style import (
     BLACK,
@@ -43,7 +44,6 @@ from nnmath.figures.style import (
     short,
     told,
 )
-from nnmath.landscape import Landscape, main_directions, three_places
 
 Samples = tuple[Tensor, Tensor]
 r"""x (in, n) and y (1, n)"""
@@ -344,12 +344,12 @@ def descent(path: Tensor, landscape: Landscape, *, epoch: int | None = None) -> 
     the minimum the slope ∂C/∂s = v · ∂C/∂θ is negative and θ grows, right of it the slope is positive and θ shrinks.
 
     Args:
-        path: θ after each epoch that was kept, shape (K, P), as :func:`nnmath.landscape.flat` lays parameters out.
+        path: θ after each epoch that was kept, shape (K, P), as :func:`nnmath.ensemble.loss_surface.flat` lays parameters out.
         landscape: C(θ) and ∂C/∂θ.
         epoch: for the title.
 
     Returns:
-        P1, the minimum and P2 lie where :func:`nnmath.landscape.three_places` says. Without a motion or a cost that
+        P1, the minimum and P2 lie where :func:`nnmath.ensemble.loss_surface.three_places` says. Without a motion or a cost that
         could be drawn, a figure that says so.
 
     Source: article, Fig. 8 (G2).

@@ -10,10 +10,10 @@ from drawn import assert_drawn_in_colours, assert_readable, pixels, words
 from matplotlib.colors import to_hex
 from torch import nn
 
+from nnmath.ensemble.loss_surface import Landscape, flat
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, forward, training_step
 from nnmath.figures import training
 from nnmath.figures.style import BLACK, BLUE, VERMILION
-from nnmath.landscape import Landscape, flat
 
 UNITS = {"x_mean": [10.0, -300.0], "x_std": [2.0, 50.0]}
 LONG = ("mean concavity of the nuclei's outlines", "worst fractal dimension, in nuclei per inch")

@@ -10,12 +10,12 @@ import torch
 from runs import fit
 from sweeps import results
 
-from nnmath import sweep as module
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
-from nnmath.ensemble import Interrupted, initial
+from nnmath.ensemble import sweep as module
+from nnmath.ensemble.stack import Interrupted, initial
+from nnmath.ensemble.sweep import Grid, Shape, networks, summary, sweep
 from nnmath.equations import SIGMOID, error, forward
-from nnmath.sweep import Grid, Shape, networks, summary, sweep
 from nnmath.training import TrainingModule
 
 

@@ -22,8 +22,8 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-from nnmath.chunks import Plan, Schedule, advance, compile_steps, exchange, one_thread_each, share, split
 from nnmath.data.batches import Batches
+from nnmath.ensemble.chunks import Plan, Schedule, advance, compile_steps, exchange, one_thread_each, share, split
 from nnmath.equations import (
     SIGMOID,
     Activation,

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from nnmath import landscape
+from nnmath.ensemble import loss_surface as landscape
+from nnmath.ensemble.loss_surface import Landscape, flat, layered, main_directions, three_places
 from nnmath.equations import SIGMOID, TANH, Layer
-from nnmath.landscape import Landscape, flat, layered, main_directions, three_places
 from nnmath.network import HalfMSELoss, Network
 
 SIZES = (2, 5, 3, 1)

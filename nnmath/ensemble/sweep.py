@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nnmath.chunks import Schedule
 from nnmath.data.datamodule import DataModule
-from nnmath.ensemble import Interrupted, Trained, initial, train
+from nnmath.ensemble.chunks import Schedule
+from nnmath.ensemble.stack import Interrupted, Trained, initial, train
 from nnmath.equations import ACTIVATIONS, Layer
 from nnmath.network import ActivationName
 from nnmath.processes import ALONE, Processes
@@ -74,7 +74,7 @@ def sweep(
         shape: of the network.
         compile: whether torch.compile may help.
         progress: whether to show a bar.
-        processes: those that share each stack; see :func:`~nnmath.ensemble.train`.
+        processes: those that share each stack; see :func:`~nnmath.ensemble.stack.train`.
 
     Returns:
         A row for each network and number of epochs, in the order of the grid: learning_rate, momentum, epochs, seed,

@@ -10,11 +10,11 @@ import torch
 from accuracy import relative_difference
 from runs import fit
 
-from nnmath import chunks
 from nnmath.data.batches import Batches
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
-from nnmath.ensemble import initial, member, stacked, train
+from nnmath.ensemble import chunks
+from nnmath.ensemble.stack import initial, member, stacked, train
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, cosine_annealing, error, forward
 from nnmath.equations import training_step as step
 from nnmath.network import Network
@@ -218,7 +218,7 @@ def test_a_network_that_diverges_is_reported_and_disturbs_no_other():
 
 PROGRAM = """
 import torch
-from nnmath import ensemble
+from nnmath.ensemble import stack as ensemble
 x, y = torch.randn(2, 50), torch.rand(1, 50)
 stack = ensemble.initial((2, 4, 1), range(30))
 try:
@@ -279,7 +279,7 @@ class TestCompile:
 
     def test_goes_on_without_a_compiler_after_a_warning(self, tmp_path):
         program = (
-            "import torch, warnings\nfrom nnmath.ensemble import initial, train\n"
+            "import torch, warnings\nfrom nnmath.ensemble.stack import initial, train\n"
             "x, y = torch.randn(2, 50), torch.rand(1, 50)\n"
             "with warnings.catch_warnings(record=True) as caught:\n"
             "    warnings.simplefilter('always')\n"
