@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm, parameters_to_vector
 
 from nnmath.network import Backward, HalfMSELoss, Network
-from nnmath.progress import epochs_progress
+from nnmath.runtime.progress import epochs_progress
 from nnmath.training import Batch
 
 

@@ -27,7 +27,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
-from nnmath.command_line import write_whole
+from nnmath.runtime.files import write_whole
 
 LARGEST = 1 << 30  # bytes of a checkpoint
 LARGEST_PICKLE = 4 << 20  # bytes of what is not numbers in it

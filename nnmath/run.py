@@ -28,10 +28,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath import checkpoints
 from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
-from nnmath.command_line import one_line, run_folder, say, stop, usage, write_whole, written
 from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
 from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
+from nnmath.runtime.cli import one_line, say, stop, usage, written
+from nnmath.runtime.files import run_folder, write_whole
 from nnmath.training import TrainingModule, epochs_done
 
 CONFIG, RESULTS, LAST = Path("config.yaml"), Path("results.yaml"), Path("checkpoints", "last.ckpt")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import PositiveInt
 
-from nnmath.command_line import Parser
+from nnmath.runtime.cli import Parser
 
 if TYPE_CHECKING:
     from torch import Tensor

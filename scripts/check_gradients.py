@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnmath.command_line import Parser, stop, usage, written
+from nnmath.runtime.cli import Parser, stop, usage, written
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnmath.command_line import Parser, run_folder, stop, usage, written
+from nnmath.runtime.cli import Parser, stop, usage, written
+from nnmath.runtime.files import run_folder
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import PositiveInt
 
-from nnmath.command_line import Parser, run_folder, stop, written
+from nnmath.runtime.cli import Parser, stop, written
+from nnmath.runtime.files import run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

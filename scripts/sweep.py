@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.command_line import Parser, run_folder, say, stop, usage, written
-from nnmath.processes import Lost, Processes, ctrl_c, meet
+from nnmath.runtime.cli import Parser, say, stop, usage, written
+from nnmath.runtime.distributed import Lost, Processes, ctrl_c, meet
+from nnmath.runtime.files import run_folder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.command_line import Parser, newest_run, stop, usage
+from nnmath.runtime.cli import Parser, stop, usage
+from nnmath.runtime.files import newest_run
 
 Activation = Literal["sigmoid", "tanh", "relu", "identity"]
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])

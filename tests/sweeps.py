@@ -7,7 +7,7 @@ from pathlib import Path
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.ensemble.sweep import Grid, Shape, networks, sweep
-from nnmath.processes import ALONE, meet
+from nnmath.runtime.distributed import ALONE, meet
 
 KINDS = {
     "wide": (Grid([0.1, 1.0, 3.0], [0.0, 0.9], range(9), [5, 20]), Shape([32]), None),

@@ -9,7 +9,6 @@ import torch
 from runs import fit, scalars
 from torch.nn.utils import get_total_norm, parameters_to_vector
 
-from nnmath import progress
 from nnmath.callbacks import (
     Checkpoint,
     EpochProgress,
@@ -24,6 +23,7 @@ from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import HalfMSELoss, Network
+from nnmath.runtime import progress
 from nnmath.training import TrainingModule
 
 

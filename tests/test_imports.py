@@ -67,7 +67,7 @@ def test_the_check_knows_nothing_of_the_article(held):
 
 
 def test_the_data_sets_need_no_torch():
-    assert not loaded("import nnmath.data.datasets, nnmath.command_line") & (HEAVY | {"torch"})
+    assert not loaded("import nnmath.data.datasets, nnmath.runtime.cli") & (HEAVY | {"torch"})
 
 
 def test_each_module_can_be_imported_first(held):

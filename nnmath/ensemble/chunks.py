@@ -20,7 +20,7 @@ from torch import Tensor
 from nnmath.data.batches import Batches
 from nnmath.equations import Activation, Layer, at_rest, backward, cosine_annealing, descend, error, forward
 from nnmath.equations.cost import Reduction
-from nnmath.processes import ALONE, Processes
+from nnmath.runtime.distributed import ALONE, Processes
 
 Schedule = Literal["constant", "cosine"]
 

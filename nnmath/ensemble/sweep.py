@@ -14,7 +14,7 @@ from nnmath.ensemble.chunks import Schedule
 from nnmath.ensemble.stack import Interrupted, Trained, initial, train
 from nnmath.equations import ACTIVATIONS, Layer
 from nnmath.network import ActivationName
-from nnmath.processes import ALONE, Processes
+from nnmath.runtime.distributed import ALONE, Processes
 
 KEYS = ["learning_rate", "momentum", "epochs"]
 r"""What makes a configuration; the seeds are its repetitions."""

@@ -344,13 +344,13 @@ def descent(path: Tensor, landscape: Landscape, *, epoch: int | None = None) -> 
     the minimum the slope ∂C/∂s = v · ∂C/∂θ is negative and θ grows, right of it the slope is positive and θ shrinks.
 
     Args:
-        path: θ after each epoch that was kept, shape (K, P), as :func:`nnmath.ensemble.loss_surface.flat` lays parameters out.
+        path: θ after each epoch that was kept, shape (K, P), in the layout of :func:`nnmath.ensemble.loss_surface.flat`.
         landscape: C(θ) and ∂C/∂θ.
         epoch: for the title.
 
     Returns:
-        P1, the minimum and P2 lie where :func:`nnmath.ensemble.loss_surface.three_places` says. Without a motion or a cost that
-        could be drawn, a figure that says so.
+        P1, the minimum and P2 lie where :func:`nnmath.ensemble.loss_surface.three_places` says. Without a motion or
+        a cost that could be drawn, a figure that says so.
 
     Source: article, Fig. 8 (G2).
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jsonargparse.typing import PositiveInt
 
-from nnmath.command_line import Parser, say, stop, usage, written
+from nnmath.runtime.cli import Parser, say, stop, usage, written
 
 
 @pytest.fixture
