@@ -261,11 +261,11 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
     from torch.nn import functional as F
     from torch.utils.data import DataLoader
 
-    from nnmath.callbacks import GradientAgreement, GradientNorm, agreement
     from nnmath.data.datamodule import DataModule
     from nnmath.data.datasets import breast_cancer
     from nnmath.network import Network
-    from nnmath.training import TrainingModule, binary_metrics
+    from nnmath.training.callbacks import GradientAgreement, GradientNorm, agreement
+    from nnmath.training.module import TrainingModule, binary_metrics
 
     class Textbook(L.LightningModule):
         def __init__(self) -> None:

@@ -104,8 +104,8 @@ def train(
     import lightning as L
     import torch
 
-    from nnmath import run
     from nnmath.data.datamodule import DataModule
+    from nnmath.training import run
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

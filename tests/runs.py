@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nnmath.callbacks import Stop
+from nnmath.training.callbacks import Stop
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
@@ -81,7 +81,7 @@ def wait_for(file):
 
 
 processes = multiprocessing.get_context("forkserver")  # imports once, for all tests, what takes seconds
-processes.set_forkserver_preload(["nnmath.run"])
+processes.set_forkserver_preload(["nnmath.training.run"])
 
 
 def machine(rank, machines, port, folder, options):

@@ -138,7 +138,7 @@ def train(
     that of the validation samples takes a forward pass of theirs.
 
     A network alone differs from itself in a stack by the order in which a product's terms are added, and from one
-    trained by :mod:`nnmath.training` by that and by how σ rounds: by 1e-12 (float64) and 1e-5 (float32) of the
+    trained by :mod:`nnmath.training.module` by that and by how σ rounds: by 1e-12 (float64) and 1e-5 (float32) of the
     largest parameter after a hundred epochs, until rounding has grown with the epochs.
 
     Args:

@@ -18,7 +18,7 @@ from nnmath.ensemble.stack import initial, member, stacked, train
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, cosine_annealing, error, forward
 from nnmath.equations import training_step as step
 from nnmath.network import Network
-from nnmath.training import TrainingModule
+from nnmath.training.module import TrainingModule
 
 CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5}
 """Of the largest parameter, after some hundred epochs; the one tolerance between a stack and a network alone."""

@@ -16,7 +16,7 @@ from nnmath.ensemble import sweep as module
 from nnmath.ensemble.stack import Interrupted, initial
 from nnmath.ensemble.sweep import Grid, Shape, networks, summary, sweep
 from nnmath.equations import SIGMOID, error, forward
-from nnmath.training import TrainingModule
+from nnmath.training.module import TrainingModule
 
 
 def data(seed, batch_size=None):

@@ -27,11 +27,11 @@ from limits import memory
 from refusals import assert_one_line_about
 from runs import fit
 
-from nnmath.callbacks import Checkpoint, Trajectory
-from nnmath.checkpoints import Wanted, WholeFiles, read, read_both
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import xor
-from nnmath.training import TrainingModule
+from nnmath.training.callbacks import Checkpoint, Trajectory
+from nnmath.training.checkpoint import Wanted, WholeFiles, read, read_both
+from nnmath.training.module import TrainingModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # of a resumed run
 
@@ -344,7 +344,7 @@ class TestHostile:
         checkpoint["hyper_parameters"]["task"] = Run(os.system, f"touch {tmp_path / 'executed'}")
         torch.save(checkpoint, path)
         program = (
-            "import sys, torch; from pathlib import Path; from nnmath.checkpoints import read\n"
+            "import sys, torch; from pathlib import Path; from nnmath.training.checkpoint import read\n"
             "path = Path(sys.argv[1])\n"
             "try: read(path)\n"
             "except ValueError as error: print(error)\n"

@@ -26,14 +26,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from nnmath import checkpoints
-from nnmath.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
-from nnmath.dashboard import Histograms, Overview, Pictures, PrecisionRecall
 from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
 from nnmath.runtime.cli import one_line, say, stop, usage, written
 from nnmath.runtime.files import run_folder, write_whole
-from nnmath.training import TrainingModule, epochs_done
+from nnmath.training import checkpoint as checkpoints
+from nnmath.training.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
+from nnmath.training.module import TrainingModule, epochs_done
+from nnmath.training.tensorboard.base import Histograms, Overview, Pictures, PrecisionRecall
 
 CONFIG, RESULTS, LAST = Path("config.yaml"), Path("results.yaml"), Path("checkpoints", "last.ckpt")
 

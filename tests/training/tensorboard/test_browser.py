@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scripts_here import run_here
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "train.py"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 urlopen = build_opener(ProxyHandler({})).open  # the server is on this machine
 RUNS = ["moons/version_0/manual", "moons/version_0/autograd"]

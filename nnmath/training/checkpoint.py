@@ -86,7 +86,7 @@ def read_both(last: Path, wanted: Wanted | None = None) -> dict[str, Any]:
 
 
 def read(path: str | Path, wanted: Wanted | None = None) -> dict[str, Any]:
-    r"""A checkpoint that Lightning wrote of a :class:`nnmath.training.TrainingModule`, at the end of an epoch.
+    r"""A checkpoint that Lightning wrote of a :class:`nnmath.training.module.TrainingModule`, at the end of an epoch.
 
     Args:
         path: the file, at most 1 GiB.
@@ -377,7 +377,7 @@ def examine_callbacks(callbacks: Mapping[Any, Any], weights: list[Tensor]) -> No
 
 
 def examine_way(state: Any, weights: list[Tensor]) -> None:
-    r"""Refuse what :class:`nnmath.callbacks.Trajectory` cannot go on with."""
+    r"""Refuse what :class:`nnmath.training.callbacks.Trajectory` cannot go on with."""
     must(type(state) is dict and state.keys() == {"every_n_epochs", "epochs", "points"}, "its way is none")
     every, epochs, points = state["every_n_epochs"], state["epochs"], state["points"]
     must(type(every) is int and every > 0 and type(epochs) is list, "its way is none")

@@ -1,6 +1,6 @@
 import pytest
 
-from nnmath.computational_graph import computational_graph
+from nnmath.training.tensorboard.graph import computational_graph
 
 
 def nodes(*arguments):

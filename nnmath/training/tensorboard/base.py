@@ -20,12 +20,12 @@ from torch.func import functional_call
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from nnmath.callbacks import Trajectory, gradients
-from nnmath.computational_graph import computational_graph, names
 from nnmath.ensemble.loss_surface import Landscape
 from nnmath.equations import ACTIVATIONS, Activation, Layer, forward
 from nnmath.gradcheck import Report, check_gradients
 from nnmath.network import HalfMSELoss, Network
+from nnmath.training.callbacks import Trajectory, gradients
+from nnmath.training.tensorboard.graph import computational_graph, names
 from nnmath.verification.catalogue import CATALOGUE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import Dataset, breast_cancer, moons, xor
 from nnmath.equations import SIGMOID, Layer, at_rest, cosine_annealing, forward, half_mse, training_step
 from nnmath.network import HalfMSELoss
-from nnmath.training import TrainingModule
+from nnmath.training.module import TrainingModule
 
 
 def layers_of(module):

@@ -15,14 +15,22 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from nnmath import dashboard
-from nnmath.callbacks import GradientNorm, Trajectory
-from nnmath.dashboard import CHARTS, Histograms, Overview, Pictures, PrecisionRecall, checked, write_article
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import Dataset, moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import Network
-from nnmath.training import TrainingModule
+from nnmath.training.callbacks import GradientNorm, Trajectory
+from nnmath.training.module import TrainingModule
+from nnmath.training.tensorboard import base as dashboard
+from nnmath.training.tensorboard.base import (
+    CHARTS,
+    Histograms,
+    Overview,
+    Pictures,
+    PrecisionRecall,
+    checked,
+    write_article,
+)
 
 OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "backward": "manual", "neurons": 4, "features": None, "devices": 1}
 

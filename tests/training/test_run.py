@@ -20,12 +20,12 @@ from limits import memory
 from runs import checkpoint, epochs_done, scalars, start, train, train_here, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nnmath.callbacks import GradientNorm
-from nnmath.checkpoints import read
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.network import HalfMSELoss, Network
-from nnmath.training import TrainingModule
+from nnmath.training.callbacks import GradientNorm
+from nnmath.training.checkpoint import read
+from nnmath.training.module import TrainingModule
 
 BOMB = "a: &a [1, 1, 1, 1]\n" + "".join(
     f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopq")

@@ -21,7 +21,7 @@ from torch.nn.utils import get_total_norm, parameters_to_vector
 
 from nnmath.network import Backward, HalfMSELoss, Network
 from nnmath.runtime.progress import epochs_progress
-from nnmath.training import Batch
+from nnmath.training.module import Batch
 
 
 class GradientNorm(Callback):

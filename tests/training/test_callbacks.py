@@ -9,7 +9,12 @@ import torch
 from runs import fit, scalars
 from torch.nn.utils import get_total_norm, parameters_to_vector
 
-from nnmath.callbacks import (
+from nnmath.data.datamodule import DataModule
+from nnmath.data.datasets import moons
+from nnmath.equations import ACTIVATIONS
+from nnmath.network import HalfMSELoss, Network
+from nnmath.runtime import progress
+from nnmath.training.callbacks import (
     Checkpoint,
     EpochProgress,
     GradientAgreement,
@@ -19,12 +24,7 @@ from nnmath.callbacks import (
     agreement,
     gradients,
 )
-from nnmath.data.datamodule import DataModule
-from nnmath.data.datasets import moons
-from nnmath.equations import ACTIVATIONS
-from nnmath.network import HalfMSELoss, Network
-from nnmath.runtime import progress
-from nnmath.training import TrainingModule
+from nnmath.training.module import TrainingModule
 
 
 def test_gradient_norm_of_each_layer(tmp_path):
