@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
-    from nnmath.notebook import Data
+    from nnmath.experiments.haberman import Data
 
 NAMES = ("learning_rate", "momentum", "perceptron", "approximation", "saturation", "errata")
 OF_THE_NOTEBOOK = ("saturation", "errata")
@@ -51,7 +51,7 @@ def main() -> None:
 
 def read(csv: str | None, required: bool) -> Data | None:
     r"""The notebook's data, from the user's copy or by download; None, and one line, if they cannot be had."""
-    from nnmath import notebook
+    from nnmath.experiments import notebook
 
     with usage():
         try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nnmath.ensemble.stack import Trained
-    from nnmath.notebook import Data
+    from nnmath.experiments.haberman import Data
 
 
 def reproduce(
@@ -36,9 +36,9 @@ def reproduce(
     csv, data = read(csv)
     from rich.console import Console
 
-    from nnmath.advice import NOTEBOOKS, advice, cross_validated, same_split
     from nnmath.ensemble.stack import Interrupted
-    from nnmath.notebook import EPOCHS_RATE, RATES, final, trained
+    from nnmath.experiments.cross_validation import NOTEBOOKS, advice, cross_validated, same_split
+    from nnmath.experiments.notebook import EPOCHS_RATE, RATES, final, trained
 
     run = run_folder(log_dir, "notebook")
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
@@ -63,8 +63,8 @@ def reproduce(
 
 def read(csv: str | None) -> tuple[str, Data]:
     r"""The file and its data, the user's copy or by download; one line if they cannot be had."""
-    from nnmath.notebook import download
-    from nnmath.notebook import read as read_csv
+    from nnmath.experiments.haberman import download
+    from nnmath.experiments.haberman import read as read_csv
 
     try:
         csv = csv if csv is not None else str(download())
@@ -80,7 +80,7 @@ def sweep_table(every: Trained, data: Data, csv: str) -> Table:
     r"""The sweep over the learning rates, one epoch each; in its author's order of summation and to 50 digits, too."""
     from rich.table import Table
 
-    from nnmath.notebook import PUBLISHED_SWEEP, RATES, in_its_authors_order, one_epoch_to_50_digits
+    from nnmath.experiments.notebook import PUBLISHED_SWEEP, RATES, in_its_authors_order, one_epoch_to_50_digits
 
     table = Table(
         "η",
@@ -128,7 +128,7 @@ def epochs_table(every: Trained, k: int) -> Table:
     r"""The 22 numbers of epochs, at the one learning rate of theirs."""
     from rich.table import Table
 
-    from nnmath.notebook import PUBLISHED_EPOCHS
+    from nnmath.experiments.notebook import PUBLISHED_EPOCHS
 
     table = Table("epochs", "published", "reproduced", "", title="validation error at η = 0.1")
     for epochs, published in PUBLISHED_EPOCHS.items():
@@ -143,7 +143,7 @@ def final_table(final: dict[str, float]) -> Table:
     r"""The network that the notebook ends with."""
     from rich.table import Table
 
-    from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, PUBLISHED_FINAL
+    from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, PUBLISHED_FINAL
 
     table = Table(
         "error", "published", "reproduced", "", title=f"the final network: η = {FINAL_RATE}, {FINAL_EPOCHS} epochs"
@@ -167,7 +167,7 @@ def cost(every: Trained) -> Any:
 
 def optimum(every: Trained) -> str:
     r"""Where the least validation error of the whole grid is, and where the notebook looked."""
-    from nnmath.notebook import RATES
+    from nnmath.experiments.notebook import RATES
 
     costs = cost(every)
     epochs, k = divmod(int(costs.argmin()), len(RATES))
@@ -184,8 +184,8 @@ def log(run: Path, every: Trained) -> None:
     import numpy as np
     from torch.utils.tensorboard import SummaryWriter
 
+    from nnmath.experiments.notebook import RATES
     from nnmath.figures.sweep import curve_over_rates, heat_map
-    from nnmath.notebook import RATES
 
     rates, costs = np.array(RATES), cost(every).numpy()
     best = costs.argmin() // len(rates)

@@ -25,8 +25,9 @@ from nnmath.equations import (
     squared_error,
 )
 from nnmath.equations.cost import Reduction
+from nnmath.experiments.haberman import Data
+from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, RATES, SIZES, mse, trained
 from nnmath.experiments.perceptron import CORNERS
-from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, RATES, SIZES, Data, mse, trained
 from nnmath.verification.exact_arithmetic import DIGITS, numbers
 
 

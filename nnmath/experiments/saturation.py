@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nnmath.ensemble.stack import train
 from nnmath.equations import SIGMOID, Layer, backward, error, forward, sigmoid, sigmoid_derivative, sigmoid_slope
-from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, Data, start
+from nnmath.experiments.haberman import Data
+from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, start
 from nnmath.verification.exact_arithmetic import DIGITS, numbers
 
 DTYPES = (torch.float32, torch.float64)

@@ -4,9 +4,9 @@ import os
 import pytest
 import torch
 
-from nnmath import notebook
 from nnmath.equations import sigmoid
 from nnmath.experiments import errata as module
+from nnmath.experiments import notebook
 from nnmath.experiments.errata import (
     beyond_the_data,
     conventions,

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from nnmath import notebook
+from nnmath.experiments import notebook
 from nnmath.experiments.saturation import saturation, slopes
 
 CSV = os.environ.get("HABERMAN_CSV")

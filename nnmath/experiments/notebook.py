@@ -6,24 +6,20 @@ learning rate 0.45 on 266 rows is 119.7 in the article's convention.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nnmath.ensemble.stack import Trained, train
 from nnmath.equations import SIGMOID, Layer, backward, error, forward
-
-URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/master/haberman.csv"
-SHA256 = "b4b7a32586a5668f9f4d6dc8be9d1bc8cd4822523affb1f6b5bfc350681ef3e2"
+from nnmath.experiments.haberman import Data, Part
 
 SIZES = (3, 5, 1)
 RATES = tuple(k / 100 for k in range(90))
@@ -73,71 +69,6 @@ r"""Their learning rate, which the notebook does not tell."""
 
 FINAL_RATE, FINAL_EPOCHS = 0.45, 6000
 PUBLISHED_FINAL = {"validation": "0.15", "test": "0.125"}
-
-
-class Part(NamedTuple):
-    r"""Some of the rows, as columns."""
-
-    x: Tensor
-    r"""(3, n)"""
-    y: Tensor
-    r"""(1, n): 1 survived five years or longer, 0 did not"""
-
-
-class Data(NamedTuple):
-    r"""The 306 rows in file order."""
-
-    train: Part
-    r"""rows 0 to 265"""
-    val: Part
-    r"""rows 266 to 285"""
-    test: Part
-    r"""rows 286 to 305"""
-
-    @property
-    def whole(self) -> Part:
-        r"""All rows."""
-        return Part(torch.cat([part.x for part in self], 1), torch.cat([part.y for part in self], 1))
-
-
-def download(folder: str | os.PathLike[str] | None = None) -> Path:
-    r"""Haberman's survival data, from the web or from where they were put before; their SHA-256 is checked.
-
-    Args:
-        folder: where to put them; None for scikit-learn's own folder.
-
-    Raises:
-        OSError: there is no network, no such file any more, or its bytes are others.
-    """
-    from sklearn.datasets import fetch_file
-
-    return Path(fetch_file(URL, folder=folder, sha256=SHA256, n_retries=0))
-
-
-def read(path: str | os.PathLike[str]) -> Data:
-    r"""The data as the notebook prepares them.
-
-    The status 2 becomes 0, the number of nodes its square root, and each feature is divided by its maximum.
-
-    Args:
-        path: a CSV file of 306 rows without a header: age, year of operation, positive nodes, survival status.
-
-    Raises:
-        ValueError: it cannot be read, or is another file.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() != SHA256:
-        raise ValueError(f"{path} is not haberman.csv of 306 rows as the notebook read it: its SHA-256 is another")
-    rows = np.array([line.split(",") for line in content.decode("ascii").split()], dtype=float)
-    features, status = rows[:, :3], rows[:, 3]
-    features[:, 2] = np.sqrt(features[:, 2])
-    x = torch.from_numpy(features / features.max(0)).mT.contiguous()  # (3, 306)
-    y = torch.from_numpy((status == 1).astype(float))[None]  # (1, 306)
-    cuts = slice(0, 266), slice(266, 286), slice(286, 306)
-    return Data(*(Part(x[:, cut].contiguous(), y[:, cut].contiguous()) for cut in cuts))
 
 
 def start() -> list[Layer]:
@@ -215,7 +146,7 @@ def in_its_authors_order(csv: str | os.PathLike[str]) -> list[str]:
     Returns:
         The figures, in the order of :data:`PUBLISHED_SWEEP`; none where NumPy has no such kernels.
     """
-    program = Path(__file__).with_name("notebook_in_numpy.py")
+    program = Path(__file__).with_name("notebook_numpy.py")
     environment = os.environ | {"OPENBLAS_CORETYPE": "Haswell"}
     process = subprocess.run(
         [sys.executable, str(program), str(csv)], env=environment, capture_output=True, text=True, check=True

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from nnmath.ensemble.stack import initial, train
 from nnmath.equations import SIGMOID, Layer, error, forward
-from nnmath.notebook import FINAL_EPOCHS, FINAL_RATE, SIZES, Data, Part, start
+from nnmath.experiments.haberman import Data, Part
+from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, SIZES, start
 
 FOLDS = 9
 r"""306 = 9 · 34, 225 survivors = 9 · 25, 81 deaths = 9 · 9: all folds are of one size, and so are one stack."""

@@ -12,17 +12,16 @@ import pytest
 import sklearn.datasets
 import torch
 
-from nnmath import notebook
-from nnmath.notebook import (
+from nnmath.experiments import notebook
+from nnmath.experiments.haberman import Part, read
+from nnmath.experiments.notebook import (
     PUBLISHED_EPOCHS,
     PUBLISHED_FINAL,
     PUBLISHED_SWEEP,
     RATES,
-    Part,
     final,
     in_its_authors_order,
     one_epoch_to_50_digits,
-    read,
     start,
     trained,
 )

@@ -5,8 +5,18 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, mean_squared_error
 
-from nnmath.advice import FOLDS, NOTEBOOKS, Recipe, Scores, advice, cross_validated, outputs, same_split, scores
-from nnmath.notebook import Data, Part, read
+from nnmath.experiments.cross_validation import (
+    FOLDS,
+    NOTEBOOKS,
+    Recipe,
+    Scores,
+    advice,
+    cross_validated,
+    outputs,
+    same_split,
+    scores,
+)
+from nnmath.experiments.haberman import Data, Part, read
 
 HABERMAN = os.environ.get("HABERMAN_CSV")
 
@@ -74,7 +84,7 @@ def test_no_row_is_trained_on_and_tested_on(monkeypatch):
         seen.append((train_part, test_x))
         return [torch.zeros(len(test_x), 1, test_x.shape[-1], dtype=torch.float64)]
 
-    monkeypatch.setattr("nnmath.advice.outputs", outputs)
+    monkeypatch.setattr("nnmath.experiments.cross_validation.outputs", outputs)
     cross_validated(data, [NOTEBOOKS], repeats=2)
     ((train_part, test_x),) = seen
     assert train_part.x.shape == (2 * FOLDS, 3, 272)
