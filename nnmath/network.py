@@ -18,8 +18,11 @@ from torch import Tensor, nn
 from torch.autograd import Function, forward_ad
 from torch.nn import functional as F
 
+from nnmath.data.batches import Batch
 from nnmath.equations import (
     ACTIVATIONS,
+    Activation,
+    Layer,
     bias_gradient,
     delta,
     error_gradient,
@@ -269,3 +272,17 @@ class HalfMSEByHand(ByHand):
 
 
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
+
+
+def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tensor, ...]:
+    r"""Gradient of the error with respect to each parameter, by the one or the other backward."""
+    x, y = batch
+    network.backward = backward
+    return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
+
+
+def equations_of(network: Network) -> tuple[list[Layer], list[Activation]]:
+    r"""The network as the equations take it."""
+    layers = [Layer(linear.weight.detach().cpu(), linear.bias.detach().cpu()) for linear in network.linears]
+    kinds = [type(module).__name__.lower() for module in list(network)[1::2]]
+    return layers, [ACTIVATIONS[kind] for kind in kinds]

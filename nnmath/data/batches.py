@@ -46,3 +46,6 @@ class Batches(DistributedSampler[Tensor]):
 
     def __len__(self) -> int:
         return -(-self.n // self.batch_size)
+
+
+Batch = tuple[Tensor, Tensor]

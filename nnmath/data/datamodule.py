@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset
 
 from nnmath.data.batches import Batches
-from nnmath.data.datasets import Dataset
+from nnmath.data.dataset import Dataset
 from nnmath.equations import require
 
 

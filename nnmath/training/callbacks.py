@@ -19,9 +19,9 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 from torch.nn.utils import get_total_norm, parameters_to_vector
 
-from nnmath.network import Backward, HalfMSELoss, Network
+from nnmath.data.batches import Batch
+from nnmath.network import Network, gradients
 from nnmath.runtime.progress import epochs_progress
-from nnmath.training.module import Batch
 
 
 class GradientNorm(Callback):
@@ -82,13 +82,6 @@ def agreement(network: Network, batch: Batch) -> float:
         float((a - b).abs().max() / b.abs().max()) if not torch.equal(a, b) else 0.0
         for a, b in zip(by_hand, by_autograd, strict=True)
     )
-
-
-def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tensor, ...]:
-    r"""Gradient of the error with respect to each parameter, by the one or the other backward."""
-    x, y = batch
-    network.backward = backward
-    return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
 
 
 class Trajectory(Callback):

@@ -13,10 +13,10 @@ from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
 
+from nnmath.data.batches import Batch
 from nnmath.equations import require
 from nnmath.network import ActivationName, Backward, HalfMSELoss, Network
 
-Batch = tuple[Tensor, Tensor]
 EACH: dict[str, Any] = {"sync_on_compute": False}
 r"""For metrics of rows that each process has all of."""
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from nnmath.data.datamodule import Batches, DataModule
-from nnmath.data.datasets import Dataset, breast_cancer, xor
+from nnmath.data.dataset import Dataset
+from nnmath.data.datasets import breast_cancer, xor
 
 
 def regression(x, y):

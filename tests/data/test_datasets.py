@@ -9,7 +9,8 @@ from refusals import assert_one_line_about
 from sklearn.datasets import load_breast_cancer
 
 from nnmath.data import datasets
-from nnmath.data.datasets import DRAWN, NAMES, breast_cancer, csv, load, spirals, xor
+from nnmath.data.csv_files import csv
+from nnmath.data.datasets import DRAWN, NAMES, breast_cancer, load, spirals, xor
 
 
 def write(folder, text, name="table.csv", encoding="utf-8"):

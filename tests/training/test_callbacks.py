@@ -12,7 +12,7 @@ from torch.nn.utils import get_total_norm, parameters_to_vector
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
-from nnmath.network import HalfMSELoss, Network
+from nnmath.network import HalfMSELoss, Network, gradients
 from nnmath.runtime import progress
 from nnmath.training.callbacks import (
     Checkpoint,
@@ -22,7 +22,6 @@ from nnmath.training.callbacks import (
     Stop,
     Trajectory,
     agreement,
-    gradients,
 )
 from nnmath.training.module import TrainingModule
 

@@ -8,7 +8,8 @@ from runs import fit, scalars
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score, roc_auc_score
 
 from nnmath.data.datamodule import DataModule
-from nnmath.data.datasets import Dataset, breast_cancer, moons, xor
+from nnmath.data.dataset import Dataset
+from nnmath.data.datasets import breast_cancer, moons, xor
 from nnmath.equations import SIGMOID, Layer, at_rest, cosine_annealing, forward, half_mse, training_step
 from nnmath.network import HalfMSELoss
 from nnmath.training.module import TrainingModule

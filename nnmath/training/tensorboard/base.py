@@ -21,10 +21,10 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from nnmath.ensemble.loss_surface import Landscape
-from nnmath.equations import ACTIVATIONS, Activation, Layer, forward
+from nnmath.equations import forward
 from nnmath.gradcheck import Report, check_gradients
-from nnmath.network import HalfMSELoss, Network
-from nnmath.training.callbacks import Trajectory, gradients
+from nnmath.network import HalfMSELoss, Network, equations_of, gradients
+from nnmath.training.callbacks import Trajectory
 from nnmath.training.tensorboard.graph import computational_graph, names
 from nnmath.verification.catalogue import CATALOGUE
 
@@ -64,13 +64,6 @@ def data_of(trainer: L.Trainer) -> Any:
     r"""The trainer's :class:`nnmath.data.datamodule.DataModule`."""
     at_run_time: Any = trainer  # when Lightning gives it the attribute, which it does not declare
     return at_run_time.datamodule
-
-
-def equations_of(network: Network) -> tuple[list[Layer], list[Activation]]:
-    r"""The network as the equations take it."""
-    layers = [Layer(linear.weight.detach().cpu(), linear.bias.detach().cpu()) for linear in network.linears]
-    kinds = [type(module).__name__.lower() for module in list(network)[1::2]]
-    return layers, [ACTIVATIONS[kind] for kind in kinds]
 
 
 class Overview(Callback):

@@ -16,7 +16,8 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from nnmath.data.datamodule import DataModule
-from nnmath.data.datasets import Dataset, moons
+from nnmath.data.dataset import Dataset
+from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import Network
 from nnmath.training.callbacks import GradientNorm, Trajectory
