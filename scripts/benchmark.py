@@ -264,8 +264,8 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
     from nnmath.data.datamodule import DataModule
     from nnmath.data.datasets import breast_cancer
     from nnmath.network import Network
-    from nnmath.training.callbacks import GradientAgreement, GradientNorm, agreement
     from nnmath.training.module import TrainingModule, binary_metrics
+    from nnmath.training.tensorboard.curves import GradientAgreement, GradientNorm, agreement
 
     class Textbook(L.LightningModule):
         def __init__(self) -> None:

@@ -377,7 +377,7 @@ def examine_callbacks(callbacks: Mapping[Any, Any], weights: list[Tensor]) -> No
 
 
 def examine_way(state: Any, weights: list[Tensor]) -> None:
-    r"""Refuse what :class:`nnmath.training.callbacks.Trajectory` cannot go on with."""
+    r"""Refuse what :class:`nnmath.training.tensorboard.curves.Trajectory` cannot go on with."""
     must(type(state) is dict and state.keys() == {"every_n_epochs", "epochs", "points"}, "its way is none")
     every, epochs, points = state["every_n_epochs"], state["epochs"], state["points"]
     must(type(every) is int and every > 0 and type(epochs) is list, "its way is none")

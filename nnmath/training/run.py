@@ -31,9 +31,12 @@ from nnmath.equations import number_of_parameters
 from nnmath.runtime.cli import one_line, say, stop, usage, written
 from nnmath.runtime.files import run_folder, write_whole
 from nnmath.training import checkpoint as checkpoints
-from nnmath.training.callbacks import Checkpoint, EpochProgress, GradientAgreement, GradientNorm, Stop, Trajectory
+from nnmath.training.callbacks import Checkpoint, EpochProgress, Stop
 from nnmath.training.module import TrainingModule, epochs_done
-from nnmath.training.tensorboard.base import Histograms, Overview, Pictures, PrecisionRecall
+from nnmath.training.tensorboard.curves import GradientAgreement, GradientNorm, Trajectory
+from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
+from nnmath.training.tensorboard.images import Pictures
+from nnmath.training.tensorboard.overview import Overview
 
 CONFIG, RESULTS, LAST = Path("config.yaml"), Path("results.yaml"), Path("checkpoints", "last.ckpt")
 

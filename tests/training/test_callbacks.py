@@ -14,16 +14,9 @@ from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import HalfMSELoss, Network, gradients
 from nnmath.runtime import progress
-from nnmath.training.callbacks import (
-    Checkpoint,
-    EpochProgress,
-    GradientAgreement,
-    GradientNorm,
-    Stop,
-    Trajectory,
-    agreement,
-)
+from nnmath.training.callbacks import Checkpoint, EpochProgress, Stop
 from nnmath.training.module import TrainingModule
+from nnmath.training.tensorboard.curves import GradientAgreement, GradientNorm, Trajectory, agreement
 
 
 def test_gradient_norm_of_each_layer(tmp_path):

@@ -29,9 +29,10 @@ from runs import fit
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import xor
-from nnmath.training.callbacks import Checkpoint, Trajectory
+from nnmath.training.callbacks import Checkpoint
 from nnmath.training.checkpoint import Wanted, WholeFiles, read, read_both
 from nnmath.training.module import TrainingModule
+from nnmath.training.tensorboard.curves import Trajectory
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # of a resumed run
 

@@ -23,9 +23,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.network import HalfMSELoss, Network
-from nnmath.training.callbacks import GradientNorm
 from nnmath.training.checkpoint import read
 from nnmath.training.module import TrainingModule
+from nnmath.training.tensorboard.curves import GradientNorm
 
 BOMB = "a: &a [1, 1, 1, 1]\n" + "".join(
     f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopq")

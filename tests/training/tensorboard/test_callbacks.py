@@ -20,18 +20,12 @@ from nnmath.data.dataset import Dataset
 from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import Network
-from nnmath.training.callbacks import GradientNorm, Trajectory
 from nnmath.training.module import TrainingModule
 from nnmath.training.tensorboard import base as dashboard
-from nnmath.training.tensorboard.base import (
-    CHARTS,
-    Histograms,
-    Overview,
-    Pictures,
-    PrecisionRecall,
-    checked,
-    write_article,
-)
+from nnmath.training.tensorboard.curves import GradientNorm, Trajectory
+from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
+from nnmath.training.tensorboard.images import Pictures, write_article
+from nnmath.training.tensorboard.overview import CHARTS, Overview, checked
 
 OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "backward": "manual", "neurons": 4, "features": None, "devices": 1}
 
