@@ -99,37 +99,3 @@ class Landscape:
 
 
 # --- a way through it ------------------------------------------------------------------------------------------------
-
-
-def main_directions(path: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The two directions in which a path moves most, (2, P), from its beginning to its end, and their shares (2,)."""
-    _, s, directions = torch.linalg.svd(path - path.mean(0), full_matrices=False)
-    directions = directions[:2]
-    backwards = (path[-1] - path[0]) @ directions.mT < 0
-    return torch.where(backwards[:, None], -directions, directions), (s**2 / (s**2).sum())[:2]
-
-
-def three_places(cost: Callable[[Tensor], Tensor], way: Tensor) -> tuple[float, float | None, float | None]:
-    r"""P1, the minimum and P2 along a line.
-
-    Args:
-        cost: C at places along it.
-        way: where the path was, shape (K,), its end at 0.
-
-    Returns:
-        P1 is where the path began, or as far left as it ever was from its end if it came back to where it began. P2 is
-        right of the minimum, where C is that of P1 again, or else as far from the minimum as P1. If C, as far as eight
-        times the way, does not rise again by a hundredth of its fall from P1, there is neither a minimum nor P2.
-    """
-    reach = float(way.abs().max())
-    p1 = float(way[0]) if float(way[0]) < -1e-3 * reach else -reach
-    for times in (1, 2, 4, 8):
-        s = torch.linspace(p1, times * -p1, 101, dtype=torch.float64)
-        height = cost(s).nan_to_num(torch.inf)
-        lowest = int(height.argmin())
-        fall, rise = (float(end - height[lowest]) for end in (height[0], height[-1]))
-        if fall > 0 and rise > 0.01 * fall:
-            right = torch.linspace(float(s[lowest]), 2 * float(s[lowest]) - p1, 101, dtype=torch.float64)
-            as_high = (cost(right) >= height[0]).nonzero()
-            return p1, float(s[lowest]), float(right[as_high[0, 0]] if len(as_high) else right[-1])
-    return p1, None, None

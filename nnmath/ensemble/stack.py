@@ -159,8 +159,8 @@ def train(
         compile: whether to let torch.compile fuse the equations: some seconds at the start, then 3 times as fast. Where
             that is not possible, for want of a C++ compiler say, a warning says so and the training goes on without.
         progress: whether to show a bar; only where stderr is a terminal.
-        processes: those that share the stack, from :func:`nnmath.runtime.distributed.meet`; each must call this with the same
-            arguments, and each gets all of it. To the last bit it is what one process of as many threads in all would
+        processes: those that share the stack, from :func:`nnmath.runtime.distributed.meet`; each must call this with the
+            same arguments, and each gets all of it. To the last bit it is what one process of as many threads in all would
             get, since the chunks are the same; with another number of threads they are others, and so may be the last
             bits, for a matrix product's depend on where in its chunk a network is.
 

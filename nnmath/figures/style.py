@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nnmath.equations import Layer
@@ -121,3 +123,22 @@ def plain(tensor: Tensor) -> Tensor:
 def plain_layers(layers: Sequence[Layer]) -> list[Layer]:
     r"""The same of layers."""
     return [Layer(plain(weight), plain(bias)) for weight, bias in layers]
+
+
+Samples = tuple[Tensor, Tensor]
+r"""x (in, n) and y (1, n)"""
+
+
+Array = NDArray[np.floating[Any]]
+
+
+Surface = tuple[Array, Array, Tensor]
+r"""places (K,) and (L,) on two axes, and a value for each pair of them, (L, K)"""
+
+
+NOT_FINITE = "a parameter is no finite number any more"
+
+
+def finite(layers: Sequence[Layer]) -> bool:
+    r"""Whether all parameters are finite numbers."""
+    return all(bool(parameter.isfinite().all()) for layer in layers for parameter in layer)

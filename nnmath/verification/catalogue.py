@@ -1,7 +1,7 @@
 r"""Every equation of the article once: its id and place, the hand-written functions, and what they must equal.
 
-One table drives the tests and the list in the README, which ``python -m nnmath.verification.catalogue`` prints. To add an
-equation is to add a row.
+One table drives the tests and the list in the README, which ``python -m nnmath.verification.catalogue`` prints.
+To add an equation, add a row.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from nnmath.ensemble import loss_surface as landscape
-from nnmath.ensemble.loss_surface import Landscape, flat, layered, main_directions, three_places
+from nnmath.ensemble.loss_surface import Landscape, flat, layered
 from nnmath.equations import SIGMOID, TANH, Layer
+from nnmath.figures.loss_surface import main_directions, three_places
 from nnmath.network import HalfMSELoss, Network
 
 SIZES = (2, 5, 3, 1)

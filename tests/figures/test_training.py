@@ -12,8 +12,8 @@ from torch import nn
 
 from nnmath.ensemble.loss_surface import Landscape, flat
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, forward, training_step
-from nnmath.figures import training
-from nnmath.figures.style import BLACK, BLUE, VERMILION
+from nnmath.figures import decision_boundary, loss_surface, network_diagram, saturation
+from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, VERMILION
 
 UNITS = {"x_mean": [10.0, -300.0], "x_std": [2.0, 50.0]}
 LONG = ("mean concavity of the nuclei's outlines", "worst fractal dimension, in nuclei per inch")
@@ -52,7 +52,7 @@ def trained(run):
 
 
 def boundary(layers, *args, activations=(TANH, SIGMOID), **options):
-    return training.decision_boundary(layers, activations, *args, **options)
+    return decision_boundary.decision_boundary(layers, activations, *args, **options)
 
 
 def contours(axes):
@@ -143,8 +143,8 @@ def test_parameters_that_require_gradients_are_read_and_left(trained):
     layers = [Layer(*(nn.Parameter(p.bfloat16()) for p in layer)) for layer in trained]
     for figure in (
         boundary(layers, TRAIN),
-        training.network(layers),
-        training.saturation(layers, (TANH, SIGMOID), TRAIN[0]),
+        network_diagram.network(layers),
+        saturation.saturation(layers, (TANH, SIGMOID), TRAIN[0]),
     ):
         pixels(figure)
     assert all(p.requires_grad and p.grad is None and p.dtype == torch.bfloat16 for layer in layers for p in layer)
@@ -170,7 +170,7 @@ def circles(figure):
 
 def test_each_weight_is_a_line_as_wide_as_it_is_large():
     layers = made(2, 4, 1)
-    figure = training.network(layers)
+    figure = network_diagram.network(layers)
     largest = max(float(p.abs().max()) for layer in layers for p in layer)
     columns = [part.get_offsets() for part in circles(figure)]
     for part, (weight, _), here, there in zip(connections(figure), layers, columns[:-1], columns[1:], strict=True):
@@ -185,7 +185,7 @@ def test_each_weight_is_a_line_as_wide_as_it_is_large():
 
 def test_each_bias_is_its_neurons_ring():
     layers = made(2, 4, 1)
-    inputs, *rings = circles(training.network(layers))
+    inputs, *rings = circles(network_diagram.network(layers))
     largest = max(float(p.abs().max()) for layer in layers for p in layer)
     assert len(inputs.get_offsets()) == 2
     assert [to_hex(c) for c in inputs.get_edgecolor()] == [BLACK]
@@ -195,31 +195,31 @@ def test_each_bias_is_its_neurons_ring():
 
 
 def test_neurons_have_names():
-    figure = training.network(made(2, 4, 1), features=("age", "size"), target="price", epoch=20)
+    figure = network_diagram.network(made(2, 4, 1), features=("age", "size"), target="price", epoch=20)
     names = {"x₁", "x₂", "h₁", "h₄", "O", "age", "size", "price", "w > 0", "w < 0", "b", "2-4-1, epoch 20"}
     assert names <= words(figure)
-    assert {"O₁", "O₂"} <= words(training.network(made(2, 2), target="price"))
-    assert "price" not in words(training.network(made(2, 2), target="price"))
+    assert {"O₁", "O₂"} <= words(network_diagram.network(made(2, 2), target="price"))
+    assert "price" not in words(network_diagram.network(made(2, 2), target="price"))
 
 
 def test_of_a_wide_layer_six_neurons_are_drawn_and_the_rest_counted():
-    figure = training.network(made(8, 9, 1))
+    figure = network_diagram.network(made(8, 9, 1))
     assert [len(part.get_offsets()) for part in circles(figure)] == [8, 6, 1]
     assert [len(part.get_segments()) for part in connections(figure)] == [48, 6]
     assert "… and 3 more" in words(figure)
-    assert "+58" in words(training.network(made(2, 64, 64, 1)))
+    assert "+58" in words(network_diagram.network(made(2, 64, 64, 1)))
 
 
 def test_of_a_deep_network_both_ends_are_drawn():
-    figure = training.network(made(*[2] * 31))
+    figure = network_diagram.network(made(*[2] * 31))
     assert len(circles(figure)) == 7
     assert len(connections(figure)) == 5  # none across the gap
     assert {"… 24 more …", "30 layers"} <= words(figure)
-    assert len(circles(training.network(made(*[2] * 8)))) == 8
+    assert len(circles(network_diagram.network(made(*[2] * 8)))) == 8
 
 
 def test_weights_of_nothing_can_be_drawn():
-    assert_readable(training.network([Layer(torch.zeros(1, 1), torch.zeros(1))]))
+    assert_readable(network_diagram.network([Layer(torch.zeros(1, 1), torch.zeros(1))]))
 
 
 # --- descent ---------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_weights_of_nothing_can_be_drawn():
 
 def test_the_path_is_seen_along_its_main_directions(run):
     _, path, landscape = run
-    figure = training.descent(path, landscape, epoch=300)
+    figure = loss_surface.descent(path, landscape, epoch=300)
     plan, _ = figure.axes
     way = next(np.stack(line.get_data()) for line in plan.lines if len(line.get_xdata()) == len(path))
     centred = (path - path.mean(0)).numpy()
@@ -246,7 +246,7 @@ def test_the_path_is_seen_along_its_main_directions(run):
 
 def test_the_plane_is_the_cost_of_its_networks(run):
     _, path, landscape = run
-    plan, _ = training.descent(path, landscape).axes
+    plan, _ = loss_surface.descent(path, landscape).axes
     filled, lines = contours(plan)
     centred = path - path.mean(0)
     directions = torch.linalg.svd(centred).Vh[:2]
@@ -261,7 +261,7 @@ def test_the_plane_is_the_cost_of_its_networks(run):
 
 def test_the_cut_is_the_cost_and_its_tangents_touch_it(run):
     _, path, landscape = run
-    figure = training.descent(path, landscape)
+    figure = loss_surface.descent(path, landscape)
     plan, cut = figure.axes
     curve, *others = cut.lines
     s, cost = (np.asarray(data) for data in curve.get_data())
@@ -292,7 +292,7 @@ def test_without_a_minimum_there_is_no_p2():
     """One neuron that has its sample learnt in the end, at infinity."""
     landscape = Landscape((1, 1), (SIGMOID,), torch.ones(1, 1).double(), torch.ones(1, 1).double())
     path = torch.linspace(0, 3, 5, dtype=torch.float64)[:, None].expand(5, 2)
-    figure = training.descent(path, landscape)
+    figure = loss_surface.descent(path, landscape)
     assert "no minimum to the right" in words(figure)
     assert sum(text.startswith("P") for text in words(figure)) == 1
     assert_readable(figure)
@@ -303,15 +303,15 @@ NO_WAY = {
     "one point": (STILL[:1], "nothing has moved yet"),
     "no motion": (STILL, "nothing has moved yet"),
     "nothing at all": (0 * STILL, "nothing has moved yet"),
-    "nan": (torch.cat([STILL, STILL * torch.nan]), training.NOT_FINITE),
-    "inf": (torch.cat([STILL, STILL + torch.inf]), training.NOT_FINITE),
+    "nan": (torch.cat([STILL, STILL * torch.nan]), NOT_FINITE),
+    "inf": (torch.cat([STILL, STILL + torch.inf]), NOT_FINITE),
 }
 
 
 @pytest.mark.parametrize("name", NO_WAY)
 def test_a_path_that_goes_nowhere_is_told(run, name):
     path, text = NO_WAY[name]
-    figure = training.descent(path, run[2], epoch=3)
+    figure = loss_surface.descent(path, run[2], epoch=3)
     assert words(figure) == {"descent in weight space, epoch 3", text}
     assert_readable(figure)
 
@@ -319,14 +319,14 @@ def test_a_path_that_goes_nowhere_is_told(run, name):
 def test_a_cost_beyond_the_numbers_is_told():
     landscape = Landscape((1, 1), (IDENTITY,), torch.ones(1, 1), torch.ones(1, 1))
     path = torch.tensor([[0.0, 0.0], [1e30, 1e30]])
-    assert "the cost is no finite number here" in words(training.descent(path, landscape))
+    assert "the cost is no finite number here" in words(loss_surface.descent(path, landscape))
 
 
 def test_a_landscape_without_slopes_can_be_drawn():
     """A ReLU that is dead wherever one looks."""
     landscape = Landscape((1, 1), (RELU,), -torch.ones(1, 3), torch.ones(1, 3))
     path = torch.tensor([[5.0, -1000.0], [5.0, -1001.0], [5.5, -1001.0]])
-    figure = training.descent(path, landscape)
+    figure = loss_surface.descent(path, landscape)
     assert "P1: slope 0, θ stays" in {text.replace("−0", "0") for text in words(figure)}
     assert_readable(figure)
 
@@ -346,7 +346,7 @@ def test_each_neuron_has_the_histogram_of_its_activations(activation, low):
     layers = made(2, 3, 1)
     x = TRAIN[0] * 3
     hidden = forward(x, layers, (activation, SIGMOID))[1]
-    figure = training.saturation(layers, (activation, SIGMOID), x, epoch=7)
+    figure = saturation.saturation(layers, (activation, SIGMOID), x, epoch=7)
     for (edges, heights, _), h in zip(rows_of(figure), hidden, strict=True):
         assert np.allclose(edges, np.linspace(low, 1, 41))
         counts, _ = np.histogram(h, np.linspace(low, 1, 41))
@@ -357,7 +357,7 @@ def test_each_neuron_has_the_histogram_of_its_activations(activation, low):
 def test_the_saturated_zone_and_its_share():
     layers = [Layer(torch.tensor([[1.0], [20.0]]), torch.zeros(2)), *made(2, 1, dtype=torch.float32)]
     x = torch.linspace(-1, 1, 101)[None]
-    figure = training.saturation(layers, (SIGMOID, SIGMOID), x)
+    figure = saturation.saturation(layers, (SIGMOID, SIGMOID), x)
     h = torch.sigmoid(torch.tensor([[1.0], [20.0]]) @ x)
     shares = (h * (1 - h) < 0.025).double().mean(1)
     assert float(shares[1]) > 0.5 > float(shares[0])
@@ -379,7 +379,7 @@ def test_the_saturated_zone_and_its_share():
 def test_a_relu_that_passes_nothing_is_dead():
     weights = torch.tensor([[1.0], [0.0], [1.0]])
     layers = [Layer(weights, torch.tensor([0.0, -1.0, 2.0])), *made(3, 1, dtype=torch.float32)]
-    figure = training.saturation(layers, (RELU, SIGMOID), torch.linspace(-1, 1, 100)[None])
+    figure = saturation.saturation(layers, (RELU, SIGMOID), torch.linspace(-1, 1, 100)[None])
     said = [text.get_text() for text in figure.axes[1].texts]
     assert said[1::2] == ["50%", "dead", "0%"]
     assert "h = 0" in words(figure)
@@ -389,17 +389,17 @@ def test_a_relu_that_passes_nothing_is_dead():
 def test_all_dead_and_constant_can_be_drawn():
     layers = [Layer(torch.zeros(2, 1), -torch.ones(2)), *made(2, 1, dtype=torch.float32)]
     for activation in (RELU, IDENTITY):
-        assert_readable(training.saturation(layers, (activation, SIGMOID), torch.ones(1, 5)))
+        assert_readable(saturation.saturation(layers, (activation, SIGMOID), torch.ones(1, 5)))
 
 
 def test_the_identity_is_never_saturated():
-    figure = training.saturation(made(2, 3, 1), (IDENTITY, SIGMOID), TRAIN[0])
+    figure = saturation.saturation(made(2, 3, 1), (IDENTITY, SIGMOID), TRAIN[0])
     assert [text.get_text() for text in figure.axes[1].texts][1::2] == ["0%"] * 3
     assert not figure.axes[0].collections[0].get_paths()
 
 
 def test_several_layers_have_their_numbers_and_eight_neurons_in_all():
-    figure = training.saturation(made(2, 5, 3, 1), (TANH, TANH, SIGMOID), TRAIN[0])
+    figure = saturation.saturation(made(2, 5, 3, 1), (TANH, TANH, SIGMOID), TRAIN[0])
     names = [text.get_text() for text in figure.axes[1].texts][::2]
     assert names == ["h₁⁽¹⁾", "h₂⁽¹⁾", "h₃⁽¹⁾", "h₄⁽¹⁾", "h₁⁽²⁾", "h₂⁽²⁾", "h₃⁽²⁾"]
     assert "activation h (neurons not drawn: 1)" in words(figure)
@@ -410,9 +410,9 @@ def test_several_layers_have_their_numbers_and_eight_neurons_in_all():
 
 def test_without_hidden_layers_or_with_different_ones_it_is_refused():
     with pytest.raises(ValueError, match="got 0 hidden layers"):
-        training.saturation(made(2, 1), (SIGMOID,), TRAIN[0])
+        saturation.saturation(made(2, 1), (SIGMOID,), TRAIN[0])
     with pytest.raises(ValueError, match="got 2 hidden layers with 2"):
-        training.saturation(made(2, 3, 3, 1), (TANH, RELU, SIGMOID), TRAIN[0])
+        saturation.saturation(made(2, 3, 3, 1), (TANH, RELU, SIGMOID), TRAIN[0])
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -443,18 +443,18 @@ DRAWN = {
         y_std=4321.0,
         epoch=123456,
     ),
-    "network": lambda run: training.network(run[0][-1], epoch=300),
-    "network, long names": lambda run: training.network(
+    "network": lambda run: network_diagram.network(run[0][-1], epoch=300),
+    "network, long names": lambda run: network_diagram.network(
         made(2, 64, 64, 1), features=LONG, target=LONG[0], epoch=123456
     ),
-    "network, large": lambda run: training.network(made(*[8] * 8)),
-    "network, deep": lambda run: training.network(made(*[100] * 50), epoch=123456),
-    "descent": lambda run: training.descent(run[1], run[2], epoch=300),
-    "descent, two points": lambda run: training.descent(run[1][:2], run[2], epoch=123456),
-    "descent, small steps": lambda run: training.descent(run[1][0] + 1e-5 * run[1], run[2], epoch=123456),
-    "descent, large steps": lambda run: training.descent(-1e4 * run[1], run[2], epoch=123456),
-    "saturation": lambda run: training.saturation(run[0][-1], (TANH, SIGMOID), TRAIN[0], epoch=300),
-    "saturation, large numbers": lambda run: training.saturation(
+    "network, large": lambda run: network_diagram.network(made(*[8] * 8)),
+    "network, deep": lambda run: network_diagram.network(made(*[100] * 50), epoch=123456),
+    "descent": lambda run: loss_surface.descent(run[1], run[2], epoch=300),
+    "descent, two points": lambda run: loss_surface.descent(run[1][:2], run[2], epoch=123456),
+    "descent, small steps": lambda run: loss_surface.descent(run[1][0] + 1e-5 * run[1], run[2], epoch=123456),
+    "descent, large steps": lambda run: loss_surface.descent(-1e4 * run[1], run[2], epoch=123456),
+    "saturation": lambda run: saturation.saturation(run[0][-1], (TANH, SIGMOID), TRAIN[0], epoch=300),
+    "saturation, large numbers": lambda run: saturation.saturation(
         made(2, *[30] * 9, 1), (*[RELU] * 9, SIGMOID), LARGE[0], epoch=123456
     ),
 }
@@ -473,10 +473,10 @@ def test_a_network_that_has_diverged_is_told(value):
     layers = [first, Layer(last.weight, last.bias * value)]
     for figure in (
         boundary(layers, TRAIN, epoch=5),
-        training.network(layers, epoch=5),
-        training.saturation(layers, (TANH, SIGMOID), TRAIN[0], epoch=5),
+        network_diagram.network(layers, epoch=5),
+        saturation.saturation(layers, (TANH, SIGMOID), TRAIN[0], epoch=5),
     ):
-        assert training.NOT_FINITE in words(figure)
+        assert NOT_FINITE in words(figure)
         assert any("epoch 5" in text for text in words(figure))
         assert_readable(figure)
 

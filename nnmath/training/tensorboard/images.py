@@ -54,7 +54,7 @@ class Pictures(Callback):
 
     def draw(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
         r"""The figures of the network as it is."""
-        from nnmath.figures import training
+        from nnmath.figures import decision_boundary, network_diagram, saturation
 
         layers, activations = equations_of(module.network)
         for writer in writers(trainer):
@@ -62,26 +62,29 @@ class Pictures(Callback):
             train, val = (tuple(t.mT for t in part.tensors) for part in (data.train, data.val))
             if module.network.sizes[0] == 2 and module.network.sizes[-1] == 1:
                 units = {**data.state_dict(), "features": data.features, "target": data.target, "classes": data.classes}
-                drawn = training.decision_boundary(layers, activations, train, val, **units, epoch=epoch)
+                drawn = decision_boundary.decision_boundary(layers, activations, train, val, **units, epoch=epoch)
                 show(writer, "network/decision_boundary", drawn, epoch)
-            named = training.network(layers, features=data.features, target=data.target, epoch=epoch)
+            named = network_diagram.network(layers, features=data.features, target=data.target, epoch=epoch)
             show(writer, "network/weights", named, epoch)
             if len(layers) > 1:
                 show(
-                    writer, "network/saturation", training.saturation(layers, activations, train[0], epoch=epoch), epoch
+                    writer,
+                    "network/saturation",
+                    saturation.saturation(layers, activations, train[0], epoch=epoch),
+                    epoch,
                 )
 
     def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         network = pl_module.network
         if self.path is None or len(self.path.points) < 2 or network.number_of_parameters > MOST_CHECKED:
             return
-        from nnmath.figures import training
+        from nnmath.figures import loss_surface
 
         for writer in writers(trainer):
             x, y = (rows.mT for rows in data_of(trainer).train.tensors)
             landscape = Landscape(network.sizes, equations_of(network)[1], x, y)
             epoch = self.path.epochs[-1]
-            drawn = training.descent(torch.stack(self.path.points), landscape, epoch=epoch)
+            drawn = loss_surface.descent(torch.stack(self.path.points), landscape, epoch=epoch)
             show(writer, "network/descent", drawn, epoch)
 
 
