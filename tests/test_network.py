@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from accuracy import assert_close
+from helpers.tolerances import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn

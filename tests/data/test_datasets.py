@@ -2,10 +2,10 @@ import os
 
 import numpy as np
 import pytest
+from helpers.errors import assert_one_line_about
+from helpers.memory import memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limits import memory
-from refusals import assert_one_line_about
 from sklearn.datasets import load_breast_cancer
 
 from nnmath.data import datasets

@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 import torch
-from accuracy import relative_difference
-from runs import fit
+from helpers.runs import fit
+from helpers.tolerances import relative_difference
 
 from nnmath.data.batches import Batches
 from nnmath.data.datamodule import DataModule

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from runs import fit
-from sweeps import results
+from helpers.runs import fit
+from helpers.sweeps import results
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons

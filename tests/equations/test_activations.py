@@ -2,7 +2,7 @@ import mpmath
 import pytest
 import sympy
 import torch
-from accuracy import ulps
+from helpers.tolerances import ulps
 
 from nnmath.equations import (
     ACTIVATIONS,

@@ -6,7 +6,7 @@ import mpmath
 import pytest
 import sympy
 import torch
-from accuracy import TOLERANCE, assert_close, relative_difference, ulps
+from helpers.tolerances import TOLERANCE, assert_close, relative_difference, ulps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn

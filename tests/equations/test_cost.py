@@ -1,7 +1,7 @@
 import pytest
 import sympy
 import torch
-from accuracy import assert_close
+from helpers.tolerances import assert_close
 from torch.nn import functional as F
 
 from nnmath.equations import half_mse, half_mse_gradient, half_mse_hessian, linear_model, squared_error

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import sympy
 import torch
-from accuracy import assert_close
+from helpers.tolerances import assert_close
 
 from nnmath.equations import (
     accumulate,

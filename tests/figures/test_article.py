@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from drawn import assert_drawn_in_colours, assert_readable, words
+from helpers.figures import assert_drawn_in_colours, assert_readable, words
 
 from nnmath.equations import ACTIVATIONS, fires, number_of_parameters
 from nnmath.figures import article

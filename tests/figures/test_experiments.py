@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from drawn import assert_drawn_in_colours, assert_readable, words
+from helpers.figures import assert_drawn_in_colours, assert_readable, words
 
 from nnmath.experiments.approximation import approximation
 from nnmath.experiments.errata import beyond_the_data, xor_costs

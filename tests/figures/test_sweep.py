@@ -1,7 +1,7 @@
 """The figures of sweeps, read back."""
 
 import numpy as np
-from drawn import assert_drawn_in_colours, assert_readable, words
+from helpers.figures import assert_drawn_in_colours, assert_readable, words
 
 from nnmath.figures.sweep import curve_over_rates, heat_map
 

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from drawn import assert_drawn_in_colours, assert_readable, pixels, words
+from helpers.figures import assert_drawn_in_colours, assert_readable, pixels, words
 from matplotlib.colors import to_hex
 from torch import nn
 

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 import yaml
-from runs import checkpoint, epochs_done, scalars, start, train, train_here, train_on, wait_for
+from helpers.runs import checkpoint, epochs_done, scalars, start, train, train_here, train_on, wait_for
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts_here import run_here
+from helpers.scripts import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "experiments.py"

@@ -12,8 +12,8 @@ from typing import get_args, get_type_hints
 import pytest
 import torch
 import yaml
-from runs import SCRIPT, checkpoint, epochs_done, scalars, train, train_here
-from scripts_here import run_here
+from helpers.runs import SCRIPT, checkpoint, epochs_done, scalars, train, train_here
+from helpers.scripts import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.data.datamodule import DataModule

@@ -6,7 +6,7 @@ import sys
 import lightning as L
 import pytest
 import torch
-from runs import fit, scalars
+from helpers.runs import fit, scalars
 from torch.nn.utils import get_total_norm, parameters_to_vector
 
 from nnmath.data.datamodule import DataModule

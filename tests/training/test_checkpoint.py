@@ -20,12 +20,12 @@ from unittest import mock
 
 import pytest
 import torch
+from helpers.errors import assert_one_line_about
+from helpers.memory import memory
+from helpers.runs import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import Callback
-from limits import memory
-from refusals import assert_one_line_about
-from runs import fit
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import xor

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from accuracy import assert_close
+from helpers.runs import fit, scalars
+from helpers.tolerances import assert_close
 from lightning.pytorch.utilities.model_summary import summarize
-from runs import fit, scalars
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score, roc_auc_score
 
 from nnmath.data.datamodule import DataModule

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from limits import memory
-from runs import checkpoint, epochs_done, scalars, start, train, train_here, wait_for
+from helpers.memory import memory
+from helpers.runs import checkpoint, epochs_done, scalars, start, train, train_here, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.data.datamodule import DataModule

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from accuracy import TOLERANCE, assert_close
+from helpers.tolerances import TOLERANCE, assert_close
 
 from nnmath.equations import IDENTITY, SIGMOID, forward, staircase
 from nnmath.verification.catalogue import CATALOGUE

@@ -11,8 +11,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import numpy as np
 import pytest
+from helpers.scripts import run_here
 from PIL import Image
-from scripts_here import run_here
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "train.py"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -7,9 +7,9 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from helpers.runs import fit
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from runs import fit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout

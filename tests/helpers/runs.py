@@ -12,14 +12,14 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from helpers.scripts import run_here
 from lightning.pytorch.loggers import TensorBoardLogger
-from scripts_here import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.training.callbacks import Stop
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 
 
 def fit(module, data, folder, ckpt_path=None, **options):
