@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
-from nnmath.gradcheck.comparison.comparison import Comparison, compare
+from nnmath.gradcheck.comparison.compare import compare
+from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.diagnosis.diagnose import Rebuild, diagnose
 from nnmath.gradcheck.faults import Fault, Finding
 from nnmath.gradcheck.graph.graph import Promotion, doubled

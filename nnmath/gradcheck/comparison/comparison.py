@@ -2,23 +2,16 @@ r"""Hand-written gradients against the reference: which are right, and by how mu
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from nnmath.gradcheck import validation
-from nnmath.gradcheck.comparison.finite_differences import Sides, sides
-from nnmath.gradcheck.comparison.rounding import bound, coarser, noise
-from nnmath.gradcheck.comparison.subgradients import one_sided
-from nnmath.gradcheck.graph.graph import Forward, Gradients, Graph, Promotion
+from nnmath.gradcheck.comparison.rounding import coarser
+from nnmath.gradcheck.graph.graph import Forward, Gradients, Graph
 from nnmath.gradcheck.report import Entry
-
-STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
-r"""Of the largest entry of a tensor: the steps of its difference quotients. A kink is one at all that tell."""
 
 
 @dataclass
@@ -105,142 +98,3 @@ class Comparison:
     def entries(self) -> dict[str, Entry]:
         r"""What the report says of each gradient."""
         return {name: self.entry(name) for name in self.gradients}
-
-
-def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) -> Comparison:
-    r"""Compares the gradients of a loss with those by autograd in float64.
-
-    What differs by more than the type's tolerance is looked at more closely: is it rounding, is it a kink, is it
-    autograd that is wrong there?
-
-    Args:
-        forward: the loss, a scalar, of the inputs by keyword.
-        inputs: name ↦ tensor.
-        gradients: name ↦ the gradient by hand, or None.
-
-    Raises:
-        TypeError: the loss is no tensor of real numbers.
-        ValueError: forward raises, or returns no finite scalar, or its gradient is not finite.
-    """
-    graph = validation.called("forward", lambda: Graph(forward, inputs, list(gradients)))
-    validation.scalar(graph.loss)
-    reference = validation.called("the backward pass of forward", graph.gradients)
-    values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
-    comparison = Comparison(forward, inputs, gradients, values, reference, graph, bounds={})
-    for name in gradients:
-        repair(comparison, name)
-        comparison.bounds[name] = bound(reference[name], comparison.dtype(name))
-    comparison.wrong = wrong = [name for name in gradients if not comparison.fits(name)]
-    if wrong:
-        weigh(comparison)
-    return comparison
-
-
-def repair(comparison: Comparison, name: str) -> None:
-    r"""Where autograd gives nan or inf, difference quotients say what the derivative is.
-
-    Raises:
-        ValueError: they do not converge either.
-    """
-    reference = comparison.reference[name]
-    if bool(reference.isfinite().all()):
-        return
-    loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
-    for index in map(tuple, (~reference.isfinite()).nonzero().tolist()):
-        found = sides(loss, leaf, index, STEPS[2] * (float(leaf.abs().max()) or 1.0))
-        value = comparison.values[name][index].item() if comparison.shaped(name) else math.nan
-        middle = (found.left + found.right) / 2
-        size = max(abs(found.left), abs(found.right))
-        if not math.isfinite(found.error + size) or found.error > 1e-4 * max(size, 1e-4):
-            raise ValueError(
-                f"the gradient of forward must be finite, got {float(reference[index])} for inputs[{name!r}] at index "
-                f"{index}, and difference quotients do not converge there either"
-            )
-        reference[index] = value if found.contain(value, 0.0) else middle
-        comparison.notes[name] = "autograd gives nan or inf here: compared with difference quotients"
-
-
-def at_leaf(forward: Forward, inputs: Mapping[str, Tensor], name: str) -> tuple[Callable[[], Tensor], Tensor]:
-    r"""The loss as a function of nothing, and the copy of an input that it reads each time."""
-    copies = {key: tensor.detach().clone() for key, tensor in inputs.items()}
-
-    def loss() -> Tensor:
-        with torch.no_grad(), Promotion():
-            return forward(**copies)
-
-    return loss, copies[name]
-
-
-def weigh(comparison: Comparison) -> None:
-    r"""Looks again at the gradients that differ: rounding, kinks, and where autograd itself is wrong."""
-    coarsest = functools.reduce(coarser, map(comparison.dtype, comparison.gradients))
-    try:
-        measured = noise(comparison.forward, comparison.inputs, comparison.reference, coarsest)
-    except Exception:  # a forward that cannot be rounded, as one with vmap in it: then nothing is allowed for
-        return
-    comparison.noise = measured.gradients
-    for name in comparison.gradients:
-        comparison.bounds[name] += measured.gradients[name]
-    for name in [name for name in comparison.wrong if comparison.fits(name)]:
-        comparison.notes[name] = "off by more than the type's tolerance, but by no more than rounding is here"
-        comparison.wrong.remove(name)
-    if any(map(comparison.shaped, comparison.wrong)):
-        for name, value in one_sided(comparison, measured).items():
-            comparison.reference[name] = value
-            comparison.notes[name] = "at a kink: a valid choice between the one-sided derivatives"
-            comparison.wrong.remove(name)
-    for name in list(comparison.wrong):
-        if comparison.shaped(name) and between_quotients(comparison, name, measured.loss):
-            comparison.notes[name] = "not autograd's value, but the one that difference quotients give"
-            comparison.wrong.remove(name)
-
-
-def between_quotients(comparison: Comparison, name: str, noise: float) -> bool:
-    r"""Whether the entries that differ from autograd's are what difference quotients say, and autograd's are not.
-
-    Args:
-        comparison: where autograd and the user differ.
-        name: of the gradient.
-        noise: of the loss, which is the quotients' when it is divided by the step.
-    """
-    value, reference, bound = comparison.values[name], comparison.reference[name], comparison.bounds[name]
-    if comparison.graph.stopped:
-        return False
-    loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
-    scale = float(leaf.abs().max()) or 1.0
-    error = (value - reference).abs()
-    corrected = reference.clone()
-    for flat in error.flatten().argsort(descending=True).tolist():
-        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), error.shape))
-        if float(error[index]) <= bound:
-            break
-        quotients = [sides(loss, leaf, index, step * scale, noise) for step in STEPS]
-        telling = [found for found in quotients if found.error < float(error[index]) / 4]
-        v, r = float(value[index]), float(reference[index])
-        if not telling or not all(speaks_for(found, v, r, bound) for found in telling):
-            return False
-        corrected[index] = value[index]
-    if not together_too(loss, leaf, value, bound, noise):
-        return False
-    comparison.reference[name] = corrected
-    return True
-
-
-def together_too(loss: Callable[[], Tensor], leaf: Tensor, value: Tensor, bound: float, noise: float) -> bool:
-    r"""Whether a gradient is right for all entries at once: each of two equal largest may have all of it, not both."""
-    start, shift = leaf.clone(), torch.zeros(1, dtype=leaf.dtype, device=leaf.device)
-
-    def shifted() -> Tensor:
-        leaf.copy_(start + shift[0])
-        return loss()
-
-    found = [sides(shifted, shift, (0,), step * (float(start.abs().max()) or 1.0), noise) for step in STEPS]
-    leaf.copy_(start)
-    closest = min(found, key=lambda each: each.error)
-    return closest.contain(float(value.sum()), bound * value.numel() + 10 * closest.error)
-
-
-def speaks_for(found: Sides, value: float, autograds: float, bound: float) -> bool:
-    r"""Whether difference quotients allow a value, and there is a kink or they do not allow autograd's."""
-    autograd_wrong = not found.contain(autograds, bound + 10 * found.error)
-    return found.contain(value, bound) and (found.differ(bound) or autograd_wrong)

@@ -10,7 +10,8 @@ from itertools import islice
 from torch import Tensor
 
 from nnmath.gradcheck import validation
-from nnmath.gradcheck.comparison.comparison import Comparison, compare
+from nnmath.gradcheck.comparison.compare import compare
+from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.kinks import Moved
 from nnmath.gradcheck.diagnosis.constants import Constant, described
 from nnmath.gradcheck.diagnosis.hypothesis import Case, Match, Story, matches, share

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
-from nnmath.gradcheck.comparison.comparison import STEPS, Comparison, at_leaf, compare
+from nnmath.gradcheck.comparison.compare import STEPS, at_leaf, compare
+from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.finite_differences import sides
 from nnmath.gradcheck.comparison.rounding import bound
 from nnmath.gradcheck.function.call import Function, Outputs, contracted
