@@ -28,12 +28,12 @@ from nnmath.equations import (
     error_gradient,
     input_gradient,
     number_of_parameters,
-    require,
+    validate,
     weight_gradient,
 )
 from nnmath.equations.cost import Reduction
 
-Backward = Literal["manual", "autograd"]
+BackwardMode = Literal["manual", "autograd"]
 ActivationName = Literal["sigmoid", "tanh", "relu", "identity"]
 
 MODULES: dict[str, type[nn.Module]] = {
@@ -86,7 +86,7 @@ class Network(nn.Sequential):
         sizes: Sequence[int] = (2, 4, 1),
         hidden: ActivationName = "sigmoid",
         output: ActivationName = "sigmoid",
-        backward: Backward = "manual",
+        backward: BackwardMode = "manual",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -103,13 +103,13 @@ class Network(nn.Sequential):
         self.backward = backward
 
     @property
-    def backward(self) -> Backward:
+    def backward(self) -> BackwardMode:
         r"""Who computes the gradients: "manual" or "autograd"."""
         return self._backward
 
     @backward.setter
-    def backward(self, backward: Backward) -> None:
-        self._backward = known(backward)
+    def backward(self, backward: BackwardMode) -> None:
+        self._backward = validate_backward(backward)
 
     @property
     def linears(self) -> list[nn.Linear]:
@@ -131,7 +131,7 @@ class Network(nn.Sequential):
             name = ACTIVATION_NAMES.get(type(activation))
             if not isinstance(linear, nn.Linear) or name is None:
                 raise ValueError(f"backward='manual' has no gradient for the pair of {linear} and {activation}")
-            x = LayerByHand.apply(x, linear.weight, linear.bias, name)
+            x = ManualLayer.apply(x, linear.weight, linear.bias, name)
         return x
 
     def __getitem__(self, index: slice | int) -> Any:
@@ -162,32 +162,32 @@ class HalfMSELoss(nn.Module):
     tensor(0.0625)
     """
 
-    def __init__(self, reduction: Reduction = "mean", backward: Backward = "manual") -> None:
+    def __init__(self, reduction: Reduction = "mean", backward: BackwardMode = "manual") -> None:
         super().__init__()
         if reduction not in get_args(Reduction):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         self.reduction: Reduction = reduction
-        self.backward = known(backward)
+        self.backward = validate_backward(backward)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        require.same_shape(output=output, target=target)
+        validate.same_shape(output=output, target=target)
         if output.ndim != 2 or (len(output) == 0 and self.reduction == "mean"):
             raise ValueError(f"output must have shape (n, out) with n of at least 1, got {tuple(output.shape)}")
         dtype = torch.promote_types(output.dtype, target.dtype)  # under autocast the output is coarser than the target
         output, target = output.to(dtype), target.to(dtype)
         if self.backward == "autograd":
-            return error_by_torch(output, target, self.reduction)
+            return torch_error(output, target, self.reduction)
         refuse_forward_mode()
-        return cast(Tensor, HalfMSEByHand.apply(output, target, self.reduction))
+        return cast(Tensor, ManualHalfMSE.apply(output, target, self.reduction))
 
 
-def known(backward: Backward) -> Backward:
+def validate_backward(backward: BackwardMode) -> BackwardMode:
     r"""The backward, if there is one of that name.
 
     Raises:
         ValueError: it is neither "manual" nor "autograd".
     """
-    if backward not in get_args(Backward):
+    if backward not in get_args(BackwardMode):
         raise ValueError(f"backward must be 'manual' or 'autograd', got {backward!r}")
     return backward
 
@@ -205,13 +205,13 @@ def refuse_forward_mode() -> None:
         )
 
 
-def error_by_torch(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+def torch_error(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     r"""Forward pass of the error, by torch, samples in rows."""
     n = len(output) if reduction == "mean" else 1
     return F.mse_loss(output, target, reduction="sum") / (2 * n)
 
 
-class ByHand(Function):
+class ManualFunction(Function):
     r"""A Function whose backward is hand-written."""
 
     generate_vmap_rule = True
@@ -223,7 +223,7 @@ class ByHand(Function):
         forward.__signature__ = inspect.signature(cls.forward)
 
 
-class LayerByHand(ByHand):
+class ManualLayer(ManualFunction):
     r"""One layer h = f(w x + b) of x (n, in), with hand-written gradients.
 
     Saved are x, w and h, which are inputs and output, so that the backward pass can itself be differentiated.
@@ -242,7 +242,7 @@ class LayerByHand(ByHand):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight, output = ctx.saved_tensors
         x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # under autocast they are finer than h
-        columns = delta(gradient, output, ACTIVATIONS[ctx.activation].slope).mT  # (out, n)
+        columns = delta(gradient, output, ACTIVATIONS[ctx.activation].derivative_from_output).mT  # (out, n)
         wanted_x, wanted_weight, wanted_bias, _ = ctx.needs_input_grad
         return (
             input_gradient(columns, weight).mT if wanted_x else None,  # (n, in)
@@ -252,12 +252,12 @@ class LayerByHand(ByHand):
         )
 
 
-class HalfMSEByHand(ByHand):
+class ManualHalfMSE(ManualFunction):
     r"""The error E = 1/(2n) Σ (O − y)² with its hand-written gradient."""
 
     @staticmethod
     def forward(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        return error_by_torch(output, target, reduction)
+        return torch_error(output, target, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -274,14 +274,14 @@ class HalfMSEByHand(ByHand):
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
 
 
-def gradients(network: Network, batch: Batch, backward: Backward) -> tuple[Tensor, ...]:
+def gradients(network: Network, batch: Batch, backward: BackwardMode) -> tuple[Tensor, ...]:
     r"""Gradient of the error with respect to each parameter, by the one or the other backward."""
     x, y = batch
     network.backward = backward
     return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
 
 
-def equations_of(network: Network) -> tuple[list[Layer], list[Activation]]:
+def as_layers(network: Network) -> tuple[list[Layer], list[Activation]]:
     r"""The network as the equations take it."""
     layers = [Layer(linear.weight.detach().cpu(), linear.bias.detach().cpu()) for linear in network.linears]
     kinds = [type(module).__name__.lower() for module in list(network)[1::2]]

@@ -85,11 +85,11 @@ def stacks_by(networks: int, steps: int) -> dict[str, tuple[Callable[[], object]
     from torch import nn
     from torch.nn import functional as F
 
-    from nnmath.ensemble.stack import initial, train
+    from nnmath.ensemble.stack import init_stack, train
 
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 266, generator=generator), torch.randint(2, (1, 266), generator=generator).float()
-    stack, rates = initial((2, 4, 1), range(networks)), torch.linspace(0.01, 1, networks)
+    stack, rates = init_stack((2, 4, 1), range(networks)), torch.linspace(0.01, 1, networks)
     epochs = 2 * steps
     threads = torch.get_num_threads()
 
@@ -166,12 +166,12 @@ def sizes_of_stacks(most: int, steps: int, rounds: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from nnmath.ensemble.stack import initial, train
+    from nnmath.ensemble.stack import init_stack, train
 
     x, y = torch.randn(2, 266), torch.randint(2, (1, 266)).float()
     sizes = [10**k for k in range(2, 9) if 10**k <= most]
     epochs = {m: max(24, 2000 * steps // m) for m in sizes}
-    stacks = {m: initial((2, 4, 1), range(m)) for m in sizes}
+    stacks = {m: init_stack((2, 4, 1), range(m)) for m in sizes}
 
     compile = shutil.which("g++") is not None
 
@@ -197,7 +197,7 @@ def steps_by(steps: int) -> dict[str, Callable[[], None]]:
     from torch import nn
     from torch.nn import functional as F
 
-    from nnmath.equations import SIGMOID, Layer, at_rest, cosine_annealing, training_step
+    from nnmath.equations import SIGMOID, Layer, cosine_annealing, training_step, zero_velocities
     from nnmath.network import HalfMSELoss, Network
 
     x, y = torch.randn(266, 2), torch.randint(2, (266, 1)).float()
@@ -220,7 +220,7 @@ def steps_by(steps: int) -> dict[str, Callable[[], None]]:
 
     def by_hand(step: Callable[..., Any], rate_of: Callable[[float], Any]) -> Callable[[], None]:
         layers = [Layer(linear.weight.detach().clone(), linear.bias.detach().clone()) for linear in start.linears]
-        state = [layers, at_rest(layers)]
+        state = [layers, zero_velocities(layers)]
         epoch = itertools.count()
 
         def run() -> None:
@@ -265,7 +265,7 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
     from nnmath.data.datasets import breast_cancer
     from nnmath.network import Network
     from nnmath.training.module import TrainingModule, binary_metrics
-    from nnmath.training.tensorboard.curves import GradientAgreement, GradientNorm, agreement
+    from nnmath.training.tensorboard.curves import GradientDiscrepancy, GradientNorm, gradient_discrepancy
 
     class Textbook(L.LightningModule):
         def __init__(self) -> None:
@@ -281,7 +281,7 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
                 "training/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True
             )
             if self.current_epoch % 10 == 0:
-                self.log("training/agreement", agreement(self.network, batch), on_step=False, on_epoch=True)
+                self.log("training/agreement", gradient_discrepancy(self.network, batch), on_step=False, on_epoch=True)
             return loss
 
         def on_before_optimizer_step(self, optimizer: Any) -> None:
@@ -322,7 +322,7 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
     return {
         "textbook: DataLoader over rows, a self.log per curve": lambda: fit(Textbook(), *loaders),
         "train.py's: whole batches, one call per epoch": lambda: fit(
-            TrainingModule(), data, callbacks=[GradientNorm(), GradientAgreement()]
+            TrainingModule(), data, callbacks=[GradientNorm(), GradientDiscrepancy()]
         ),
     }
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnmath.runtime.cli import Parser, stop, usage, written
+from nnmath.runtime.cli import Parser, exit_on_error, exit_on_write_error, exit_with_error
 from nnmath.runtime.files import run_folder
 
 if TYPE_CHECKING:
@@ -40,27 +40,27 @@ def main() -> None:
     run = run_folder(options.log_dir, "experiments")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     try:
-        with written(run), SummaryWriter(str(run)) as writer:
+        with exit_on_write_error(run), SummaryWriter(str(run)) as writer:
             for name in names:
                 console.rule(name, align="left")
                 console.print(*globals()[name](writer, data), sep="\n")
     except KeyboardInterrupt:
-        stop("interrupted", code=1)
+        exit_with_error("interrupted", code=1)
     print(f"look at it: tensorboard --logdir {shlex.quote(options.log_dir)}")
 
 
 def read(csv: str | None, required: bool) -> Data | None:
     r"""The notebook's data, from the user's copy or by download; None, and one line, if they cannot be had."""
-    from nnmath.experiments import notebook
+    from nnmath.experiments import haberman
 
-    with usage():
+    with exit_on_error():
         try:
             with warnings.catch_warnings(action="ignore"):  # of a second attempt
-                return notebook.read(csv if csv is not None else notebook.download())
+                return haberman.read(csv if csv is not None else haberman.download())
         except OSError as error:
             why = f"haberman.csv cannot be downloaded ({getattr(error, 'reason', None) or error})"
     if required:
-        stop(f"{why}: name a copy of yours with --csv", code=2)
+        exit_with_error(f"{why}: name a copy of yours with --csv", code=2)
     left_out = f"what {' and '.join(OF_THE_NOTEBOOK)} need it for is left out"
     print(f"{why}: {left_out}; name a copy of yours with --csv".replace("\n", " "), file=sys.stderr)
     return None

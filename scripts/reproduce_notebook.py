@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import PositiveInt
 
-from nnmath.runtime.cli import Parser, stop, written
+from nnmath.runtime.cli import Parser, exit_on_write_error, exit_with_error
 from nnmath.runtime.files import run_folder
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ def reproduce(
 
     from nnmath.ensemble.stack import Interrupted
     from nnmath.experiments.cross_validation import NOTEBOOKS, advice, cross_validated, same_split
-    from nnmath.experiments.notebook import EPOCHS_RATE, RATES, final, trained
+    from nnmath.experiments.notebook import EPOCHS_RATE, RATES, final_errors, train_rates
 
     run = run_folder(log_dir, "notebook")
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     begun = time.perf_counter()
     try:
-        every = trained(data.train, RATES, epochs, range(epochs + 1), validation=data.val, progress=True)
+        every = train_rates(data.train, RATES, epochs, range(epochs + 1), validation=data.val, progress=True)
         taken = time.perf_counter() - begun
         console.print(sweep_table(every, data, csv), epochs_table(every, RATES.index(EPOCHS_RATE)))
-        console.print(final_table(final(data)))
+        console.print(final_table(final_errors(data)))
         print(f"all {len(RATES)} rates × {epochs} epochs in one run: {taken:.0f} s; {optimum(every)}")
         log(run, every)
         recipes = [NOTEBOOKS, *advice()]
@@ -55,7 +55,9 @@ def reproduce(
         console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", here))
         found = cross_validated(data, recipes, repeats, progress=True)
     except Interrupted as interrupted:
-        stop(f"interrupted after {interrupted.trained.done} epochs of a training; what was printed stands", code=1)
+        exit_with_error(
+            f"interrupted after {interrupted.trained.done} epochs of a training; what was printed stands", code=1
+        )
     console.print(scores_table(f"nine-fold cross-validation, {repeats} times", found, found[0]))
     print(verdict(found))
     print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
@@ -70,10 +72,10 @@ def read(csv: str | None) -> tuple[str, Data]:
         csv = csv if csv is not None else str(download())
         return csv, read_csv(csv)
     except ValueError as error:
-        stop(error, code=2)
+        exit_with_error(error, code=2)
     except OSError as error:
         reason = getattr(error, "reason", None) or error
-        stop(f"haberman.csv cannot be downloaded ({reason}): name a copy of yours with --csv", code=1)
+        exit_with_error(f"haberman.csv cannot be downloaded ({reason}): name a copy of yours with --csv", code=1)
 
 
 def sweep_table(every: Trained, data: Data, csv: str) -> Table:
@@ -192,7 +194,7 @@ def log(run: Path, every: Trained) -> None:
     epochs = np.union1d(np.geomspace(1, every.done, 120).round().astype(int), max(1, best))
     chosen = [k for k in (1, 10, 100, 1000, every.done) if k <= every.done]
     label = "validation error"
-    with written(run), SummaryWriter(str(run)) as writer:
+    with exit_on_write_error(run), SummaryWriter(str(run)) as writer:
         writer.add_figure("notebook/heat_map", heat_map(rates, epochs, costs[epochs], label))
         curves = {f"{k} epochs": costs[k] for k in dict.fromkeys(chosen)}
         writer.add_figure("notebook/error_over_learning_rate", curve_over_rates(rates, curves, label))
@@ -238,7 +240,7 @@ def main() -> None:
     try:
         reproduce(**options)
     except KeyboardInterrupt:
-        stop("interrupted", code=1)
+        exit_with_error("interrupted", code=1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.runtime.cli import Parser, say, stop, usage, written
+from nnmath.runtime.cli import Parser, echo, exit_on_error, exit_on_write_error, exit_with_error
 from nnmath.runtime.distributed import Lost, Processes, ctrl_c, meet
 from nnmath.runtime.files import run_folder
 
@@ -75,7 +75,7 @@ def sweep(
         [float(v) for v in (value if isinstance(value, (list, tuple)) else [value])]
         for value in (learning_rate, momentum, epochs)
     )
-    with usage(MemoryError), usage():
+    with exit_on_error(MemoryError), exit_on_error():
         for name, values in (("learning_rate", rates), ("momentum", momenta), ("epochs", lengths)):
             if not values or len({f"{value:g}" for value in values}) < len(values):
                 raise ValueError(f"{name} must be a list of different values, at least one, got {values}")
@@ -96,7 +96,7 @@ def sweep(
     import torch
 
     from nnmath.data.datamodule import DataModule
-    from nnmath.ensemble.sweep import Grid, Shape, summary
+    from nnmath.ensemble.sweep import Architecture, Grid, summary
     from nnmath.ensemble.sweep import sweep as trained_on
 
     dtype = torch.float64 if precision == "64-true" else torch.float32
@@ -105,15 +105,15 @@ def sweep(
         return DataModule(load(dataset, features, target, samples, noise, seed), batch_size, split, seed, dtype)
 
     grid = Grid(rates, momenta, range(seed, seed + seeds), [int(t) for t in lengths], schedule, eta_min)
-    shape = Shape(layers, hidden, output)
-    with usage(RuntimeError), usage():
+    shape = Architecture(layers, hidden, output)
+    with exit_on_error(RuntimeError), exit_on_error():
         data(seed)
     processes = meet()
     if processes.first:
         sizes = "-".join(map(str, [len(table.features), *layers, 1]))
-        say(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
+        echo(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
         run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
-    with usage(RuntimeError), usage():
+    with exit_on_error(RuntimeError), exit_on_error():
         rows, interrupted = trained_on(grid, data, shape, compile, processes.first, processes)
     best = summary(rows)
     if processes.first:
@@ -125,16 +125,18 @@ def sweep(
     elif not interrupted:
         conclusion = on_test_rows(grid, best, data, shape, table.classes is not None, processes) + "\n"
     if processes.first:
-        say(f"{conclusion}results: {run / 'results.csv'}", f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
+        echo(f"{conclusion}results: {run / 'results.csv'}", f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
     processes.gathered(None)  # the first has written
     if interrupted:
         runs = rows.groupby(["learning_rate", "momentum", "seed"]).ngroups
-        stop(f"interrupted: the results are those of {runs} networks, until epoch {rows.epochs.max()}", code=1)
+        exit_with_error(
+            f"interrupted: the results are those of {runs} networks, until epoch {rows.epochs.max()}", code=1
+        )
 
 
 def write(run: Path, options: dict[str, Any], rows: pd.DataFrame, best: pd.DataFrame) -> None:
     r"""Writes all there is into the run's folder."""
-    with written(run):
+    with exit_on_write_error(run):
         (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
         rows.to_csv(run / "results.csv", index=False, lineterminator="\n")
         (run / "results.json").write_text(json.dumps(finite(rows), indent=1) + "\n")
@@ -174,12 +176,12 @@ def on_test_rows(grid: Any, best: pd.DataFrame, data: Any, shape: Any, classes: 
     r"""What the best configuration gives on the test rows, which had no part in finding it."""
     import torch
 
-    from nnmath.ensemble.sweep import networks
+    from nnmath.ensemble.sweep import retrain
     from nnmath.equations import ACTIVATIONS, error, forward
 
     first = best.iloc[0]
     configuration = float(first.learning_rate), float(first.momentum), int(first.epochs)
-    found = networks(grid, *configuration, data, shape, processes)
+    found = retrain(grid, *configuration, data, shape, processes)
     activations = [ACTIVATIONS[shape.hidden]] * len(shape.neurons) + [ACTIVATIONS[shape.output]]
     losses, hits = [], []
     for seed, layers in zip(grid.seeds, found, strict=True):
@@ -244,14 +246,14 @@ def main() -> None:
     parser = Parser("Trains a grid of learning rates, momenta, seeds and numbers of epochs in one go.")
     parser.add_argument("--config", action="config", help="a YAML file of these options")
     parser.add_function_arguments(sweep, as_group=False)
-    with usage():
+    with exit_on_error():
         options = parser.parse_args()
     try:
         sweep(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
     except KeyboardInterrupt:
-        stop("interrupted before there was anything more to keep", code=1)
+        exit_with_error("interrupted before there was anything more to keep", code=1)
     except Lost as error:
-        stop(error, code=1)
+        exit_with_error(error, code=1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.runtime.cli import Parser, stop, usage
+from nnmath.runtime.cli import Parser, exit_on_error, exit_with_error
 from nnmath.runtime.files import newest_run
 
 Activation = Literal["sigmoid", "tanh", "relu", "identity"]
@@ -81,7 +81,7 @@ def train(
         compare: the backwards to train by, one after the other, in runs beside each other
     """
     options = {name: value for name, value in locals().items() if name != "resume"} | {"compare": list(compare)}
-    with usage(MemoryError, f"{dataset} with {samples=} does not fit into the memory"), usage():
+    with exit_on_error(MemoryError, f"{dataset} with {samples=} does not fit into the memory"), exit_on_error():
         if compare and (len(set(compare)) < 2 or devices * num_nodes > 1):
             got = f"{' '.join(compare)}, {devices=}, {num_nodes=}"
             raise ValueError(f"compare needs two different backwards, on one device, got {got}")
@@ -114,7 +114,7 @@ def train(
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that is resumed has its folder
     if accelerator == "cpu":
         torch.set_num_threads(1)  # two threads would wait for each other most of the time
-    with usage():
+    with exit_on_error():
         data = DataModule(table, batch_size, split, seed, torch.float64 if precision == "64-true" else torch.float32)
         data.can_be_shared(devices * num_nodes)
     folder, way = Path(resume) if resume else None, None
@@ -146,7 +146,9 @@ def to_go_on(parser: Parser, options: Any) -> Any:
     if options.resume == "last":
         others -= {"--log_dir", "--log-dir"}
     if others:
-        stop(f"resume goes on with a run as it was configured; leave {', '.join(sorted(others))} out", code=2)
+        exit_with_error(
+            f"resume goes on with a run as it was configured; leave {', '.join(sorted(others))} out", code=2
+        )
     folder = newest_run(options.log_dir) if options.resume == "last" else Path(options.resume)
     if folder.name in ("", ".."):
         folder = folder.resolve()
@@ -154,12 +156,12 @@ def to_go_on(parser: Parser, options: Any) -> Any:
         folder = folder.parent  # a run that is compared goes on together with the other one
     config = folder / "config.yaml"
     if not config.is_file():
-        stop(f"resume: {folder} is not the folder of a run: it has no config.yaml", code=2)
+        exit_with_error(f"resume: {folder} is not the folder of a run: it has no config.yaml", code=2)
     options = parser.parse_whole(config, but=("config", "resume"))
     if options.compare and sorted(options.compare) != ["autograd", "manual"]:
-        stop(f"{config}: compare must be manual and autograd, got {options.compare!s:.60}", code=2)
+        exit_with_error(f"{config}: compare must be manual and autograd, got {options.compare!s:.60}", code=2)
     if all((folder / of_run / "results.yaml").is_file() for of_run in options.compare or ("",)):
-        stop(f"{folder} is finished: all of its {options.epochs} epochs are done", code=2)
+        exit_with_error(f"{folder} is finished: all of its {options.epochs} epochs are done", code=2)
     options.resume = str(folder)
     sys.argv[1:] = ["--resume", options.resume]  # what further processes are started with
     return options
@@ -173,15 +175,15 @@ def main() -> None:
     parser.add_argument(
         "--compare", nargs=2, choices=["manual", "autograd"], help="train by both, in runs beside each other"
     )
-    with usage():
+    with exit_on_error():
         options = parser.parse_args()
     if options.resume is not None:
-        with usage(OSError):
+        with exit_on_error(OSError):
             options = to_go_on(parser, options)
     try:
         train(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
     except KeyboardInterrupt:
-        stop("interrupted", code=1)
+        exit_with_error("interrupted", code=1)
 
 
 if __name__ == "__main__":

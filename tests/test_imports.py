@@ -41,7 +41,7 @@ MATHEMATICS = [
     "gradcheck",
     "ensemble.stack",
     "ensemble.loss_surface",
-    "notebook",
+    "experiments.notebook",
 ]
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nnmath.data.batches import Batches
 from nnmath.data.dataset import Dataset
-from nnmath.equations import require
+from nnmath.equations import validate
 
 
 class DataModule(L.LightningDataModule):
@@ -56,7 +56,7 @@ class DataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size is not None:
-            require.between(1, float("inf"), batch_size=batch_size)
+            validate.in_interval(1, float("inf"), batch_size=batch_size)
         if len(split) != 3 or not (all(share > 0 for share in split) and sum(split) < float("inf")):
             raise ValueError(f"split must be three positive shares, got {tuple(split)}")
         n = len(dataset.y)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nnmath.data.batches import Batches
-from nnmath.equations import Activation, Layer, at_rest, backward, cosine_annealing, descend, error, forward
+from nnmath.equations import Activation, Layer, backward, cosine_annealing, error, forward, sgd_step, zero_velocities
 from nnmath.equations.cost import Reduction
 from nnmath.runtime.distributed import ALONE, Processes
 
@@ -52,7 +52,7 @@ def steps(
     for learning_rate in learning_rates:
         values = forward(x, layers, activations)
         gradients = backward(values, layers, activations, target, reduction)
-        layers, velocities = descend(layers, velocities, gradients, learning_rate, momentum)
+        layers, velocities = sgd_step(layers, velocities, gradients, learning_rate, momentum)
         outputs.append(values[-1])
     return outputs, layers, velocities
 
@@ -187,7 +187,7 @@ def split(
         return samples(tensor).expand(total, *tensor.shape[-2:])
 
     start = [Layer(full(weight), full(bias)) for weight, bias in layers]
-    states = [(start if k == 0 else at_rest(start), at_rest(start)) for k in range(2)]
+    states = [(start if k == 0 else zero_velocities(start), zero_velocities(start)) for k in range(2)]
     costs = torch.full((2, len(plan.recorded) + 1, total), math.nan, dtype=x.dtype, device=x.device)
     whole = Chunk(
         plan,

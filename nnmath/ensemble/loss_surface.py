@@ -18,7 +18,7 @@ AT_ONCE = 2**17
 r"""How many numbers the widest layer of a stack may put out at once; the places are split so that it is not more."""
 
 
-def flat(layers: Sequence[Layer]) -> Tensor:
+def flatten(layers: Sequence[Layer]) -> Tensor:
     r"""All parameters in one row, θ = (w, b) of the first layer, of the second, and so on.
 
     Args:
@@ -27,14 +27,14 @@ def flat(layers: Sequence[Layer]) -> Tensor:
     Returns:
         θ, shape (..., P), in the order of torch.nn.utils.parameters_to_vector.
 
-    >>> flat([Layer(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0]))])
+    >>> flatten([Layer(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0]))])
     tensor([1., 2., 3.])
     """
     return torch.cat([part for weight, bias in layers for part in (weight.flatten(-2), bias)], -1)
 
 
-def layered(theta: Tensor, sizes: Sequence[int]) -> list[Layer]:
-    r"""The layers whose parameters are θ; turns :func:`flat` around.
+def unflatten(theta: Tensor, sizes: Sequence[int]) -> list[Layer]:
+    r"""The layers whose parameters are θ; turns :func:`flatten` around.
 
     Args:
         theta: θ, shape (..., P).
@@ -43,7 +43,7 @@ def layered(theta: Tensor, sizes: Sequence[int]) -> list[Layer]:
     Raises:
         ValueError: P is not the number of parameters of such a network.
 
-    >>> layered(torch.tensor([1.0, 2.0, 3.0]), (2, 1))
+    >>> unflatten(torch.tensor([1.0, 2.0, 3.0]), (2, 1))
     [Layer(weight=tensor([[1., 2.]]), bias=tensor([3.]))]
     """
     if theta.shape[-1] != number_of_parameters(sizes):
@@ -55,11 +55,11 @@ def layered(theta: Tensor, sizes: Sequence[int]) -> list[Layer]:
 
 
 @dataclass(frozen=True)
-class Landscape:
+class LossSurface:
     r"""C(θ) = 1/(2n) Σ (O − y)² of the networks of one shape on the same samples.
 
     >>> from nnmath.equations import SIGMOID
-    >>> landscape = Landscape((2, 4, 1), (SIGMOID, SIGMOID), torch.randn(2, 50), torch.rand(1, 50))
+    >>> landscape = LossSurface((2, 4, 1), (SIGMOID, SIGMOID), torch.randn(2, 50), torch.rand(1, 50))
     >>> landscape.cost(torch.zeros(1000, 17)).shape, landscape.gradient(torch.zeros(1000, 17)).shape
     (torch.Size([1000]), torch.Size([1000, 17]))
     """
@@ -87,7 +87,7 @@ class Landscape:
 
         def of_stack(layers: list[Layer]) -> Tensor:
             values = forward(self.x, layers, self.activations)
-            return flat(backward(values, layers, self.activations, self.target.expand_as(values[-1])))
+            return flatten(backward(values, layers, self.activations, self.target.expand_as(values[-1])))
 
         return self.everywhere(theta, of_stack)
 
@@ -95,7 +95,7 @@ class Landscape:
         r"""What a stack of networks gives, a part of the places at a time; computed as x is, returned as θ is."""
         places = max(1, AT_ONCE // (max(self.sizes) * self.x.shape[-1]))
         parts = theta.to(self.x).split(places)
-        return torch.cat([of_stack(layered(part, self.sizes)) for part in parts]).to(theta)
+        return torch.cat([of_stack(unflatten(part, self.sizes)) for part in parts]).to(theta)
 
 
 # --- a way through it ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ stay in the processor's cache, and the chunks are spread over its cores.
 
     >>> from nnmath.equations import SIGMOID
     >>> x, y = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]]), torch.tensor([[0.0, 1.0, 1.0, 0.0]])
-    >>> stack = initial((2, 4, 1), seeds=range(100))
+    >>> stack = init_stack((2, 4, 1), seeds=range(100))
     >>> trained = train(stack, x, y, epochs=200, learning_rate=torch.linspace(0.1, 10, 100), momentum=0.9)
     >>> trained.train_cost.shape  # one epoch recorded, the last, of 100 networks
     torch.Size([1, 100])
@@ -29,7 +29,7 @@ from nnmath.equations import (
     Activation,
     Layer,
     number_of_parameters,
-    require,
+    validate,
 )
 from nnmath.equations.cost import Reduction
 from nnmath.runtime.distributed import ALONE, Processes
@@ -66,7 +66,7 @@ class Interrupted(KeyboardInterrupt):
         self.trained = trained
 
 
-def initial(sizes: Sequence[int], seeds: Iterable[int], dtype: torch.dtype = torch.float32) -> list[Layer]:
+def init_stack(sizes: Sequence[int], seeds: Iterable[int], dtype: torch.dtype = torch.float32) -> list[Layer]:
     r"""Initial values of a stack: network i is :class:`~nnmath.network.Network` after torch.manual_seed(seeds[i]).
 
     Weights and biases are uniform on (−1/√in, 1/√in).
@@ -81,7 +81,7 @@ def initial(sizes: Sequence[int], seeds: Iterable[int], dtype: torch.dtype = tor
 
     Source: torch.nn.Linear.
 
-    >>> first, last = initial((2, 4, 1), seeds=[0, 1, 2])
+    >>> first, last = init_stack((2, 4, 1), seeds=[0, 1, 2])
     >>> tuple(first.weight.shape), tuple(last.bias.shape)
     ((3, 4, 2), (3, 1))
     """
@@ -107,7 +107,7 @@ def stacked(networks: Sequence[Sequence[Layer]]) -> list[Layer]:
     return [Layer(*map(torch.stack, zip(*layers, strict=True))) for layers in zip(*networks, strict=True)]
 
 
-def member(layers: Sequence[Layer], i: int) -> list[Layer]:
+def unstack(layers: Sequence[Layer], i: int) -> list[Layer]:
     r"""Network i of a stack, by itself."""
     return [Layer(weight[i], bias[i]) for weight, bias in layers]
 
@@ -159,10 +159,10 @@ def train(
         compile: whether to let torch.compile fuse the equations: some seconds at the start, then 3 times as fast. Where
             that is not possible, for want of a C++ compiler say, a warning says so and the training goes on without.
         progress: whether to show a bar; only where stderr is a terminal.
-        processes: those that share the stack, from :func:`nnmath.runtime.distributed.meet`; each must call this with the
-            same arguments, and each gets all of it. To the last bit it is what one process of as many threads in all would
-            get, since the chunks are the same; with another number of threads they are others, and so may be the last
-            bits, for a matrix product's depend on where in its chunk a network is.
+        processes: those that share the stack, from :func:`nnmath.runtime.distributed.meet`; each must call this with
+            the same arguments, and each gets all of it. To the last bit it is what one process of as many threads in
+            all would get, since the chunks are the same; with another number of threads they are others, and so may be
+            the last bits, for a matrix product's depend on where in its chunk a network is.
 
     Returns:
         The stack, and the costs. Networks that diverge are in it too, and disturb no other.
@@ -179,7 +179,7 @@ def train(
         raise ValueError(f"activations must be one for each of the {len(layers)} layers, got {len(activations)}")
     if schedule not in ("constant", "cosine"):
         raise ValueError(f"schedule must be 'constant' or 'cosine', got {schedule!r}")
-    require.between(0, math.inf, below=True, epochs=epochs, eta_min=eta_min)
+    validate.in_interval(0, math.inf, closed="left", epochs=epochs, eta_min=eta_min)
     if batches is not None and (batches.n != x.shape[-1] or batches.batch_size < 1):
         raise ValueError(f"batches must be of the {x.shape[-1]} samples, got {batches.n=}, {batches.batch_size=}")
     rates = of_each(m, dtype, device, math.inf, learning_rate=learning_rate)

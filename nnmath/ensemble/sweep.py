@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nnmath.data.datamodule import DataModule
 from nnmath.ensemble.chunks import Schedule
-from nnmath.ensemble.stack import Interrupted, Trained, initial, train
+from nnmath.ensemble.stack import Interrupted, Trained, init_stack, train
 from nnmath.equations import ACTIVATIONS, Layer
 from nnmath.network import ActivationName
 from nnmath.runtime.distributed import ALONE, Processes
@@ -50,7 +50,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Architecture:
     r"""The network that is trained: its hidden layers, its activations."""
 
     neurons: Sequence[int] = (4,)
@@ -61,7 +61,7 @@ class Shape:
 def sweep(
     grid: Grid,
     data: Callable[[int], DataModule],
-    shape: Shape = Shape(),
+    shape: Architecture = Architecture(),
     compile: bool = False,
     progress: bool = False,
     processes: Processes = ALONE,
@@ -120,7 +120,7 @@ def train_grid(
     epochs: int,
     record: Sequence[int],
     data: Callable[[int], DataModule],
-    shape: Shape,
+    shape: Architecture,
     compile: bool = False,
     progress: bool = False,
     processes: Processes = ALONE,
@@ -141,7 +141,7 @@ def train_grid(
     sizes = [x.shape[-2], *shape.neurons, 1]
     stack = [
         Layer(weight.repeat_interleave(each, 0).to(dtype), bias.repeat_interleave(each, 0).to(dtype))
-        for weight, bias in initial(sizes, seeds)  # in float32, as Lightning does
+        for weight, bias in init_stack(sizes, seeds)  # in float32, as Lightning does
     ]
     eta, m = (torch.tensor(values, dtype=dtype) for values in (grid.learning_rates, grid.momenta))
     return train(
@@ -196,13 +196,13 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return result.sort_values(["diverged", "val_loss"], kind="stable", ignore_index=True)
 
 
-def networks(
+def retrain(
     grid: Grid,
     learning_rate: float,
     momentum: float,
     epochs: int,
     data: Callable[[int], DataModule],
-    shape: Shape,
+    shape: Architecture,
     processes: Processes = ALONE,
 ) -> list[list[Layer]]:
     r"""The networks of one configuration, trained anew: one for each seed."""

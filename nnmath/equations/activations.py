@@ -44,7 +44,7 @@ def sigmoid_derivative(z: Tensor) -> Tensor:
     return sigmoid(z) * sigmoid(-z)
 
 
-def sigmoid_slope(h: Tensor) -> Tensor:
+def sigmoid_derivative_from_output(h: Tensor) -> Tensor:
     r"""Derivative of the sigmoid from its value h = σ(z): h (1 − h); any shape.
 
     Source: article, Figs. 10 and 11 (B1, B4): ∂O/∂μ₂ = O (1 − O), ∂h/∂μ₁ = h (1 − h).
@@ -79,7 +79,7 @@ def tanh_derivative(z: Tensor) -> Tensor:
     return 4 * sigmoid_derivative(2 * z)
 
 
-def tanh_slope(h: Tensor) -> Tensor:
+def tanh_derivative_from_output(h: Tensor) -> Tensor:
     r"""Derivative of tanh from its value h = tanh(z): 1 − h² = (1 − h) (1 + h); any shape.
 
     The product is accurate where 1 − h² cancels.
@@ -113,7 +113,7 @@ def relu_derivative(z: Tensor) -> Tensor:
     return step(z)
 
 
-def relu_slope(h: Tensor) -> Tensor:
+def relu_derivative_from_output(h: Tensor) -> Tensor:
     r"""Derivative of ReLU from its value h = ReLU(z): step(h), 0 or 1; any shape."""
     return step(h)
 
@@ -128,7 +128,7 @@ def identity_derivative(z: Tensor) -> Tensor:
     return z**0
 
 
-def identity_slope(h: Tensor) -> Tensor:
+def identity_derivative_from_output(h: Tensor) -> Tensor:
     r"""Derivative of no activation from its value h = z: 1; any shape."""
     return h**0
 
@@ -140,13 +140,13 @@ class Activation(NamedTuple):
     r"""z ↦ f(z)"""
     derivative: Callable[[Tensor], Tensor]
     r"""z ↦ f′(z)"""
-    slope: Callable[[Tensor], Tensor]
+    derivative_from_output: Callable[[Tensor], Tensor]
     r"""h ↦ f′(z), from the value h = f(z) alone"""
 
 
-SIGMOID = Activation(sigmoid, sigmoid_derivative, sigmoid_slope)
-TANH = Activation(tanh, tanh_derivative, tanh_slope)
-RELU = Activation(relu, relu_derivative, relu_slope)
-IDENTITY = Activation(identity, identity_derivative, identity_slope)
+SIGMOID = Activation(sigmoid, sigmoid_derivative, sigmoid_derivative_from_output)
+TANH = Activation(tanh, tanh_derivative, tanh_derivative_from_output)
+RELU = Activation(relu, relu_derivative, relu_derivative_from_output)
+IDENTITY = Activation(identity, identity_derivative, identity_derivative_from_output)
 
 ACTIVATIONS = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "identity": IDENTITY}

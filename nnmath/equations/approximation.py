@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nnmath.equations import require
+from nnmath.equations import validate
 from nnmath.equations.backpropagation import Layer
 
 
@@ -40,8 +40,8 @@ def staircase(
     >>> tuple(first.weight.shape), tuple(last.weight.shape)
     ((8, 1), (1, 8))
     """
-    require.between(1, float("inf"), width=width)
-    require.between(0, float("inf"), above=True, below=True, steepness=steepness)
+    validate.in_interval(1, float("inf"), width=width)
+    validate.in_interval(0, float("inf"), closed="neither", steepness=steepness)
     if not low < high:
         raise ValueError(f"the range is empty: low must be less than high, got {low=}, {high=}")
     t = torch.linspace(low, high, width + 1, dtype=torch.float64)  # (N + 1,)

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from nnmath.equations import require
+from nnmath.equations import validate
 from nnmath.equations.activations import Activation
 from nnmath.equations.cost import Reduction, half_mse, number_averaged
-from nnmath.equations.descent import accumulate, update
+from nnmath.equations.descent import gradient_step, momentum_update
 from nnmath.equations.perceptron import weighted_sum
 
 
@@ -119,7 +119,7 @@ def error_gradient(output: Tensor, target: Tensor, reduction: Reduction = "mean"
 
     Source: article, Fig. 10 (B1).
     """
-    require.same_shape(output=output, target=target)
+    validate.same_shape(output=output, target=target)
     return (output - target) / number_averaged(output.shape[-1], reduction)
 
 
@@ -136,7 +136,7 @@ def delta(gradient: Tensor, output: Tensor, slope: Callable[[Tensor], Tensor]) -
 
     Source: article, Figs. 10 and 11 (B1, B4): ∂O/∂μ₂ and ∂h/∂μ₁.
     """
-    require.same_shape(gradient=gradient, output=output)
+    validate.same_shape(gradient=gradient, output=output)
     return gradient * slope(output)
 
 
@@ -152,7 +152,7 @@ def weight_gradient(delta: Tensor, x: Tensor) -> Tensor:
 
     Source: article, Cases 1 and 2 (B2, B5).
     """
-    require.same_size((-1, -1), delta=delta, x=x)
+    validate.matching_dims((-1, -1), delta=delta, x=x)
     return delta @ x.mT
 
 
@@ -182,7 +182,7 @@ def input_gradient(delta: Tensor, weight: Tensor) -> Tensor:
 
     Source: article, Fig. 11 (B4): ∂μ₂/∂h = wₒ.
     """
-    require.same_size((-2, -2), weight=weight, delta=delta)
+    validate.matching_dims((-2, -2), weight=weight, delta=delta)
     return weight.mT @ delta
 
 
@@ -245,10 +245,10 @@ def backward(
 
     Source: article, "Backpropagation" (B2, B5).
     """
-    delta = output_delta(values[-1], target, activations[-1].slope, reduction)  # Case 1
+    delta = output_delta(values[-1], target, activations[-1].derivative_from_output, reduction)  # Case 1
     gradients = [Layer(weight_gradient(delta, values[-2]), bias_gradient(delta))]
     for i in reversed(range(1, len(layers))):
-        delta = hidden_delta(delta, layers[i].weight, values[i], activations[i - 1].slope)  # Case 2
+        delta = hidden_delta(delta, layers[i].weight, values[i], activations[i - 1].derivative_from_output)  # Case 2
         gradients.append(Layer(weight_gradient(delta, values[i - 1]), bias_gradient(delta)))
     return gradients[::-1]
 
@@ -256,7 +256,7 @@ def backward(
 # --- update ----------------------------------------------------------------------------------------------------------
 
 
-def descend(
+def sgd_step(
     layers: Sequence[Layer],
     velocities: Sequence[Layer],
     gradients: Sequence[Layer],
@@ -267,7 +267,7 @@ def descend(
 
     Args:
         layers: w and b of each layer, θ.
-        velocities: v of each; before the first update 0, from :func:`at_rest`.
+        velocities: v of each; before the first update 0, from :func:`zero_velocities`.
         gradients: g of each, from :func:`backward`.
         learning_rate: η ≥ 0; of a stack of networks, of shape (...), each network's own.
         momentum: m in [0, 1), likewise.
@@ -278,11 +278,11 @@ def descend(
     Source: article, "Backpropagation" (B3, B6).
     """
     velocities = [
-        Layer(*(accumulate(v, g, of_stack(momentum, v)) for v, g in zip(velocity, gradient, strict=True)))
+        Layer(*(momentum_update(v, g, of_stack(momentum, v)) for v, g in zip(velocity, gradient, strict=True)))
         for velocity, gradient in zip(velocities, gradients, strict=True)
     ]
     layers = [
-        Layer(*(update(theta, v, of_stack(learning_rate, v)) for theta, v in zip(layer, velocity, strict=True)))
+        Layer(*(gradient_step(theta, v, of_stack(learning_rate, v)) for theta, v in zip(layer, velocity, strict=True)))
         for layer, velocity in zip(layers, velocities, strict=True)
     ]
     return layers, velocities
@@ -312,7 +312,7 @@ def training_step(
         x: the network's input, shape (..., in, n).
         target: y, shape (..., out, n).
         layers: w and b of each layer.
-        velocities: v of each layer's w and b; before the first update 0, from :func:`at_rest`.
+        velocities: v of each layer's w and b; before the first update 0, from :func:`zero_velocities`.
         activations: the activation of each layer.
         learning_rate: η ≥ 0, constant or from cosine_annealing; of a stack, of shape (...), each network's own.
         momentum: m in [0, 1), likewise.
@@ -324,9 +324,9 @@ def training_step(
     Source: article, "Backpropagation" (B3, B6, B7).
     """
     gradients = backward(forward(x, layers, activations), layers, activations, target, reduction)
-    return descend(layers, velocities, gradients, learning_rate, momentum)
+    return sgd_step(layers, velocities, gradients, learning_rate, momentum)
 
 
-def at_rest(layers: Sequence[Layer]) -> list[Layer]:
+def zero_velocities(layers: Sequence[Layer]) -> list[Layer]:
     r"""The velocities before the first update: v = 0 for every parameter."""
     return [Layer(0 * layer.weight, 0 * layer.bias) for layer in layers]

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from nnmath.equations import require
+from nnmath.equations import validate
 
 Reduction = Literal["mean", "sum"]
 
@@ -68,7 +68,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     >>> squared_error(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
     tensor([0., 9.])
     """
-    require.same_shape(prediction=prediction, target=target)
+    validate.same_shape(prediction=prediction, target=target)
     return (prediction - target) ** 2
 
 
@@ -124,7 +124,7 @@ def half_mse_gradient(
     """
     n = number_averaged(x.shape[-1], reduction)
     prediction = linear_model(x, theta0, theta1)
-    require.same_shape(prediction=prediction, target=target)
+    validate.same_shape(prediction=prediction, target=target)
     return (prediction - target).sum(-1) / n, ((prediction - target) * x).sum(-1) / n
 
 

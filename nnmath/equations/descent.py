@@ -7,10 +7,10 @@ from math import cos, inf, pi
 import torch
 from torch import Tensor
 
-from nnmath.equations import require
+from nnmath.equations import validate
 
 
-def update(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> Tensor:
+def gradient_step(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> Tensor:
     r"""Update rule: θ ← θ − η ∂C/∂θ.
 
     Left of the minimum (P1 in Fig. 8) the slope is negative and θ grows; right of it (P2) θ shrinks.
@@ -29,12 +29,12 @@ def update(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> Te
     Source: article, "Gradient descent" (G2, B3, B6); torch.optim.SGD.
 
     >>> import torch
-    >>> update(torch.tensor([1.0, 2.0]), torch.tensor([-10.0, 10.0]), learning_rate=0.1)
+    >>> gradient_step(torch.tensor([1.0, 2.0]), torch.tensor([-10.0, 10.0]), learning_rate=0.1)
     tensor([2., 1.])
     """
-    require.same_shape(theta=theta, gradient=gradient)
-    require.between(0, inf, below=True, learning_rate=learning_rate)
-    require.rate_fits(theta, learning_rate=learning_rate)
+    validate.same_shape(theta=theta, gradient=gradient)
+    validate.in_interval(0, inf, closed="left", learning_rate=learning_rate)
+    validate.broadcastable_to(theta, learning_rate=learning_rate)
     return theta - learning_rate * gradient
 
 
@@ -59,7 +59,7 @@ def critical_learning_rate(hessian: Tensor) -> Tensor:
     return 2 / torch.linalg.eigvalsh(hessian)[..., -1].abs()  # of 0 it may give −0
 
 
-def accumulate(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> Tensor:
+def momentum_update(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> Tensor:
     r"""Momentum: v ← m v + g, after which θ ← θ − η v takes the place of θ ← θ − η g.
 
     Args:
@@ -77,12 +77,12 @@ def accumulate(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> 
     learning rate multiplies v, not g.
 
     >>> import torch
-    >>> accumulate(torch.tensor([10.0]), torch.tensor([1.0]), momentum=0.9)
+    >>> momentum_update(torch.tensor([10.0]), torch.tensor([1.0]), momentum=0.9)
     tensor([10.])
     """
-    require.same_shape(velocity=velocity, gradient=gradient)
-    require.between(0, 1, below=True, momentum=momentum)
-    require.rate_fits(velocity, momentum=momentum)
+    validate.same_shape(velocity=velocity, gradient=gradient)
+    validate.in_interval(0, 1, closed="left", momentum=momentum)
+    validate.broadcastable_to(velocity, momentum=momentum)
     return momentum * velocity + gradient
 
 
@@ -109,7 +109,7 @@ def cosine_annealing(t: float, T: float, learning_rate: float, eta_min: float = 
     >>> [round(cosine_annealing(t, T=4, learning_rate=0.2), 3) for t in range(6)]
     [0.2, 0.171, 0.1, 0.029, 0.0, 0.029]
     """
-    require.between(0, inf, below=True, t=t, learning_rate=learning_rate)
-    require.between(0, inf, above=True, below=True, T=T)
-    require.between(0, learning_rate, eta_min=eta_min)
+    validate.in_interval(0, inf, closed="left", t=t, learning_rate=learning_rate)
+    validate.in_interval(0, inf, closed="neither", T=T)
+    validate.in_interval(0, learning_rate, eta_min=eta_min)
     return eta_min + (learning_rate - eta_min) * (1 + cos(pi * t / T)) / 2

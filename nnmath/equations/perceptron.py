@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nnmath.equations import require
+from nnmath.equations import validate
 
 
 def fires(x: Tensor, threshold: float) -> Tensor:
@@ -59,8 +59,8 @@ def weighted_sum(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     >>> weighted_sum(x, weight=torch.tensor([[2.0, 5.0]]), bias=torch.tensor([-1.0]))
     tensor([[ 6.,  8., 10.]])
     """
-    require.same_size((-1, -2), weight=weight, x=x)
-    require.same_size((-1, -2), bias=bias, weight=weight)
+    validate.matching_dims((-1, -2), weight=weight, x=x)
+    validate.matching_dims((-1, -2), bias=bias, weight=weight)
     return weight @ x + bias[..., None]  # (..., out, n)
 
 

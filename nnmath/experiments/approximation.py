@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnmath.ensemble.stack import initial, train
+from nnmath.ensemble.stack import init_stack, train
 from nnmath.equations import IDENTITY, SIGMOID, Layer, forward, staircase
 
 LOW, HIGH = -math.pi, math.pi
@@ -74,7 +74,7 @@ def approximation(
     trained, untrained, outputs = [], [], []
     for width in widths:
         stack = train(
-            initial((1, width, 1), seeds),
+            init_stack((1, width, 1), seeds),
             samples,
             wave(samples),
             epochs=epochs,

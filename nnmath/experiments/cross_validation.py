@@ -16,10 +16,10 @@ import torch
 from sklearn.model_selection import RepeatedStratifiedKFold
 from torch import Tensor
 
-from nnmath.ensemble.stack import initial, train
+from nnmath.ensemble.stack import init_stack, train
 from nnmath.equations import SIGMOID, Layer, error, forward
-from nnmath.experiments.haberman import Data, Part
-from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, SIZES, start
+from nnmath.experiments.haberman import Data, Split
+from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, SIZES, initial_layers
 
 FOLDS = 9
 r"""306 = 9 · 34, 225 survivors = 9 · 25, 81 deaths = 9 · 9: all folds are of one size, and so are one stack."""
@@ -38,8 +38,8 @@ class Recipe:
     def layers(self, seeds: Sequence[int]) -> list[Layer]:
         r"""The networks that it starts from: the notebook's, or torch's for each seed."""
         if not self.starts_as_the_notebook:
-            return initial(SIZES, seeds, torch.float64)
-        return [Layer(w.expand(len(seeds), -1, -1), b.expand(len(seeds), -1)) for w, b in start()]
+            return init_stack(SIZES, seeds, torch.float64)
+        return [Layer(w.expand(len(seeds), -1, -1), b.expand(len(seeds), -1)) for w, b in initial_layers()]
 
     def but_for_the_rate(self) -> Recipe:
         r"""The same recipe at η = 0, under no name: what two of one stack have in common."""
@@ -47,7 +47,7 @@ class Recipe:
 
 
 def outputs(
-    recipes: Iterable[Recipe], train_part: Part, test_x: Tensor, seeds: Sequence[int], progress: bool = False
+    recipes: Iterable[Recipe], train_part: Split, test_x: Tensor, seeds: Sequence[int], progress: bool = False
 ) -> list[Tensor]:
     r"""O of the test rows, shape (M, 1, n), for each recipe after training a network for each seed.
 
@@ -135,10 +135,10 @@ def cross_validated(data: Data, recipes: Sequence[Recipe], repeats: int = 10, pr
         repeats: how often the rows are cut anew, which is also the seed of the networks that are trained on that cut.
         progress: whether to show a bar.
     """
-    x, y = data.whole
+    x, y = data.all_rows
     cuts = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0).split(x.T, y[0])
     there, tested = (torch.stack([torch.from_numpy(rows) for rows in part]) for part in zip(*cuts, strict=True))
-    train_part = Part(x[:, there].transpose(0, 1).contiguous(), y[:, there].transpose(0, 1).contiguous())  # (M, ·, n)
+    train_part = Split(x[:, there].transpose(0, 1).contiguous(), y[:, there].transpose(0, 1).contiguous())  # (M, ·, n)
     test_x, test_y = (tensor[:, tested].transpose(0, 1).contiguous() for tensor in (x, y))
     seeds = [k // FOLDS for k in range(len(there))]
     prior = train_part.y.mean(-1, keepdim=True).expand_as(test_y)

@@ -12,7 +12,7 @@ import mpmath
 import torch
 from torch import Generator, Tensor
 
-from nnmath.ensemble.stack import initial, train
+from nnmath.ensemble.stack import init_stack, train
 from nnmath.equations import (
     IDENTITY,
     SIGMOID,
@@ -21,14 +21,14 @@ from nnmath.equations import (
     number_of_parameters,
     sigmoid,
     sigmoid_derivative,
-    sigmoid_slope,
+    sigmoid_derivative_from_output,
     squared_error,
 )
 from nnmath.equations.cost import Reduction
 from nnmath.experiments.haberman import Data
-from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, RATES, SIZES, mse, trained
+from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, RATES, SIZES, mse, train_rates
 from nnmath.experiments.perceptron import CORNERS
-from nnmath.verification.exact_arithmetic import DIGITS, numbers
+from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
 
 class Erratum(NamedTuple):
@@ -95,7 +95,7 @@ def open_range() -> Erratum:
     r"""Erratum 1: the range of σ is the open interval (0, 1); it is 1 only where it rounds to it."""
     z = {dtype: rounds_to_one(dtype) for dtype in (torch.float32, torch.float64)}
     with mpmath.workdps(DIGITS):
-        exact: Any = numbers(
+        exact: Any = to_mpmath(
             torch.tensor([z[torch.float64]], dtype=torch.float64)
         )  # the equations are typed for tensors
         short = float(1 - sigmoid(exact).item())
@@ -163,7 +163,7 @@ def conventions(rows: int = 266, epochs: int = 10) -> Erratum:
     generator = Generator().manual_seed(0)
     x = torch.rand(SIZES[0], rows, dtype=torch.float64, generator=generator)
     y = (x.sum(0, keepdim=True) > 1.5).double()
-    stack = initial(SIZES, seeds=[0], dtype=torch.float64)
+    stack = init_stack(SIZES, seeds=[0], dtype=torch.float64)
 
     def output(reduction: Reduction, learning_rate: float) -> Tensor:
         layers = train(stack, x, y, epochs=epochs, learning_rate=learning_rate, reduction=reduction).layers
@@ -187,7 +187,7 @@ def conventions(rows: int = 266, epochs: int = 10) -> Erratum:
 
 def best_rate(data: Data) -> Erratum:
     r"""Erratum 5: the least validation error of the notebook's own sweep is not at η = 0.45."""
-    result = trained(data.train, RATES, 1, validation=data.val).val_cost
+    result = train_rates(data.train, RATES, 1, validation=data.val).val_cost
     assert result is not None  # for there is a validation part
     best, claimed = int(result[0].argmin()), RATES.index(FINAL_RATE)
     return Erratum(
@@ -200,7 +200,7 @@ def best_rate(data: Data) -> Erratum:
 
 def constant_predictor(data: Data) -> Erratum:
     r"""Erratum 6: the final network says 1 whatever it is asked; its test error is the share of deaths, halved."""
-    layers = trained(data.train, [FINAL_RATE], FINAL_EPOCHS).layers
+    layers = train_rates(data.train, [FINAL_RATE], FINAL_EPOCHS).layers
     least = float(forward(data.test.x, layers, (SIGMOID, SIGMOID))[-1].min())
     n, deaths = data.test.y.shape[-1], int((data.test.y == 0).sum())
     measured = mse(layers, data.test)
@@ -219,9 +219,9 @@ def constant_predictor(data: Data) -> Erratum:
 def rounded_slope(z: float = 40.0) -> Erratum:
     r"""Erratum 7: h (1 − h) is 0 once h has rounded to 1, though σ′(z) is not."""
     weighted_sum = torch.tensor([z], dtype=torch.float64)
-    of_value, of_sum = sigmoid_slope(sigmoid(weighted_sum)), sigmoid_derivative(weighted_sum)
+    of_value, of_sum = sigmoid_derivative_from_output(sigmoid(weighted_sum)), sigmoid_derivative(weighted_sum)
     with mpmath.workdps(DIGITS):
-        exact: Any = numbers(weighted_sum)  # the equations are typed for tensors
+        exact: Any = to_mpmath(weighted_sum)  # the equations are typed for tensors
         truth = float(sigmoid_derivative(exact).item())
     return Erratum(
         7,
@@ -252,7 +252,7 @@ def beyond_the_data(epochs: int = 2000) -> Beyond:
     target = (2 * math.pi * x).sin()
     known, activations = x <= 1, (SIGMOID, IDENTITY)
     stack = train(
-        initial((1, 8, 1), seeds=range(8)),
+        init_stack((1, 8, 1), seeds=range(8)),
         8 * x[None, known] - 4,
         target[None, known],
         epochs=epochs,
@@ -280,5 +280,5 @@ def xor_costs(networks: int = 200, epochs: int = 3000) -> Tensor:
         The costs, shape (M,).
     """
     y = torch.tensor([[0.0, 1.0, 1.0, 0.0]])
-    stack = initial((2, 2, 1), range(networks))
+    stack = init_stack((2, 2, 1), range(networks))
     return train(stack, CORNERS, y, epochs=epochs, learning_rate=2.0, momentum=0.9).train_cost[-1].sort().values

@@ -17,7 +17,7 @@ URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/master/haberman.csv"
 SHA256 = "b4b7a32586a5668f9f4d6dc8be9d1bc8cd4822523affb1f6b5bfc350681ef3e2"
 
 
-class Part(NamedTuple):
+class Split(NamedTuple):
     r"""Some of the rows, as columns."""
 
     x: Tensor
@@ -29,17 +29,17 @@ class Part(NamedTuple):
 class Data(NamedTuple):
     r"""The 306 rows in file order."""
 
-    train: Part
+    train: Split
     r"""rows 0 to 265"""
-    val: Part
+    val: Split
     r"""rows 266 to 285"""
-    test: Part
+    test: Split
     r"""rows 286 to 305"""
 
     @property
-    def whole(self) -> Part:
+    def all_rows(self) -> Split:
         r"""All rows."""
-        return Part(torch.cat([part.x for part in self], 1), torch.cat([part.y for part in self], 1))
+        return Split(torch.cat([part.x for part in self], 1), torch.cat([part.y for part in self], 1))
 
 
 def download(folder: str | os.PathLike[str] | None = None) -> Path:
@@ -79,4 +79,4 @@ def read(path: str | os.PathLike[str]) -> Data:
     x = torch.from_numpy(features / features.max(0)).mT.contiguous()  # (3, 306)
     y = torch.from_numpy((status == 1).astype(float))[None]  # (1, 306)
     cuts = slice(0, 266), slice(266, 286), slice(286, 306)
-    return Data(*(Part(x[:, cut].contiguous(), y[:, cut].contiguous()) for cut in cuts))
+    return Data(*(Split(x[:, cut].contiguous(), y[:, cut].contiguous()) for cut in cuts))

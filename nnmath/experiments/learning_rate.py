@@ -10,12 +10,12 @@ from torch import Generator, Tensor
 
 from nnmath.equations import (
     critical_learning_rate,
+    gradient_step,
     half_mse,
     half_mse_gradient,
     half_mse_hessian,
     linear_model,
-    require,
-    update,
+    validate,
 )
 
 MULTIPLES = (0.002, 0.02, 0.5, 0.99, 1.0, 1.01)
@@ -73,18 +73,18 @@ def learning_rates(multiples: Sequence[float] = MULTIPLES, epochs: int = 100, se
     >>> result.excess[-1] > result.excess[0]
     tensor([False,  True])
     """
-    require.between(1, float("inf"), epochs=epochs)
+    validate.in_interval(1, float("inf"), epochs=epochs)
     x = torch.linspace(0, 3, 20, dtype=torch.float64)
     y = 1 + 2 * x + 0.3 * torch.randn(20, dtype=torch.float64, generator=Generator().manual_seed(seed))
     features = torch.stack([torch.ones_like(x), x])  # (2, n)
     hessian = half_mse_hessian(features)
     critical = critical_learning_rate(hessian)
     eta = critical * torch.tensor(multiples, dtype=torch.float64)  # (M,)
-    require.between(0, float("inf"), below=True, multiples=float(eta.min()))
+    validate.in_interval(0, float("inf"), closed="left", multiples=float(eta.min()))
     target = y.expand(len(eta), -1)  # (M, n)
     path = [torch.zeros(2, len(eta), dtype=torch.float64)]
     for _ in range(epochs):
-        path.append(update(path[-1], torch.stack(half_mse_gradient(x, path[-1][0], path[-1][1], target)), eta))
+        path.append(gradient_step(path[-1], torch.stack(half_mse_gradient(x, path[-1][0], path[-1][1], target)), eta))
     theta = torch.stack(path, 1)  # (2, epochs + 1, M)
     least = half_mse((torch.linalg.lstsq(features.mT, y[:, None]).solution.mT @ features)[0], y)
     cost = half_mse(linear_model(x, theta[0], theta[1]), target.expand(epochs + 1, -1, -1))
@@ -116,6 +116,6 @@ def two_sides(epochs: int = 12) -> TwoSides:
     eta = 0.15 * float(critical_learning_rate(half_mse_hessian(x[None])))
     path = [torch.tensor([0.5, 3.5], dtype=torch.float64)]  # P1, P2
     for _ in range(epochs):
-        path.append(update(path[-1], slope(path[-1]), eta))
+        path.append(gradient_step(path[-1], slope(path[-1]), eta))
     theta, there = torch.linspace(0, 4, 101, dtype=torch.float64), torch.stack(path)
     return TwoSides(theta, cost(theta), 2.0, there, cost(there), slope(path[0]))

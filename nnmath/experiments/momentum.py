@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnmath.equations import accumulate, require, update
+from nnmath.equations import gradient_step, momentum_update, validate
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ def momenta(
     tensor([False,  True])
     """
     for momentum in momenta:
-        require.between(0, 1, below=True, momentum=momentum)
+        validate.in_interval(0, 1, closed="left", momentum=momentum)
     m = torch.tensor(momenta, dtype=torch.float64)
     path = [torch.full_like(m, start)]
     velocity = torch.zeros_like(m)
     for _ in range(steps):
-        velocity = accumulate(velocity, double_well_slope(path[-1]), m)
-        path.append(update(path[-1], velocity, learning_rate))
+        velocity = momentum_update(velocity, double_well_slope(path[-1]), m)
+        path.append(gradient_step(path[-1], velocity, learning_rate))
     deep, hump, shallow = sorted(float(root) for root in np.roots([1, 0, -1, 0.1]).real)
     theta = torch.linspace(-1.6, 2.1, 101, dtype=torch.float64)
     return Momenta(m, torch.stack(path), deep, hump, shallow, theta, double_well(theta))

@@ -19,7 +19,7 @@ import torch
 
 from nnmath.ensemble.stack import Trained, train
 from nnmath.equations import SIGMOID, Layer, backward, error, forward
-from nnmath.experiments.haberman import Data, Part
+from nnmath.experiments.haberman import Data, Split
 
 SIZES = (3, 5, 1)
 RATES = tuple(k / 100 for k in range(90))
@@ -71,7 +71,7 @@ FINAL_RATE, FINAL_EPOCHS = 0.45, 6000
 PUBLISHED_FINAL = {"validation": "0.15", "test": "0.125"}
 
 
-def start() -> list[Layer]:
+def initial_layers() -> list[Layer]:
     r"""The network that every run of the notebook starts from: uniform on [0, 1), rounded to one decimal.
 
     The draws are those of NumPy's legacy generator with the seed 1: input weights, input biases, output weights, output
@@ -85,8 +85,8 @@ def start() -> list[Layer]:
     return layers
 
 
-def trained(
-    part: Part, rates: Sequence[float], epochs: int, record: Iterable[int] | None = None, **options: Any
+def train_rates(
+    part: Split, rates: Sequence[float], epochs: int, record: Iterable[int] | None = None, **options: Any
 ) -> Trained:
     r"""A stack of the notebook's network, one for each learning rate, trained by full-batch descent on ½ Σ (y − O)².
 
@@ -98,18 +98,18 @@ def trained(
         options: of :func:`~nnmath.ensemble.stack.train`, validation for example.
     """
     m = len(rates)
-    stack = [Layer(weight.expand(m, -1, -1), bias.expand(m, -1)) for weight, bias in start()]
+    stack = [Layer(weight.expand(m, -1, -1), bias.expand(m, -1)) for weight, bias in initial_layers()]
     options = {"reduction": "sum", "learning_rate": torch.tensor(rates, dtype=torch.float64)} | options
     return train(stack, part.x, part.y, epochs=epochs, record=record, **options)
 
 
-def final(data: Data, progress: bool = False) -> dict[str, float]:
+def final_errors(data: Data, progress: bool = False) -> dict[str, float]:
     r"""Validation and test error of the network that the notebook ends with."""
-    layers = trained(data.train, [FINAL_RATE], FINAL_EPOCHS, progress=progress).layers
+    layers = train_rates(data.train, [FINAL_RATE], FINAL_EPOCHS, progress=progress).layers
     return {"validation": mse(layers, data.val), "test": mse(layers, data.test)}
 
 
-def mse(layers: Sequence[Layer], part: Part) -> float:
+def mse(layers: Sequence[Layer], part: Split) -> float:
     r"""The notebook's measure, 1/(2n) Σ (O − y)², of a stack of one network."""
     return float(error(forward(part.x, layers, (SIGMOID, SIGMOID))[-1], part.y.expand(1, *part.y.shape)))
 
@@ -118,11 +118,11 @@ def one_epoch_to_50_digits(data: Data, rates: Sequence[float]) -> list[Any]:
     r"""Validation error after one epoch by the same equations on numbers of 50 digits: what rounding has no part in."""
     import mpmath
 
-    from nnmath.verification.exact_arithmetic import DIGITS, numbers
+    from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
-    exact: Any = numbers  # which the equations take as they take tensors
+    exact: Any = to_mpmath  # which the equations take as they take tensors
     with mpmath.workdps(DIGITS):
-        layers = [Layer(*map(exact, layer)) for layer in start()]
+        layers = [Layer(*map(exact, layer)) for layer in initial_layers()]
         x, y, x_val, y_val = (exact(tensor) for part in (data.train, data.val) for tensor in part)
         activations: Any = (SIGMOID, SIGMOID)
         gradients = backward(forward(x, layers, activations), layers, activations, y, "sum")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnmath.equations import Layer, perceptron, require, weighted_sum
+from nnmath.equations import Layer, perceptron, validate, weighted_sum
 
 CORNERS = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
 r"""All inputs: x₁ and x₂ of the samples 00, 01, 10 and 11 in columns, shape (2, 4)."""
@@ -66,8 +66,8 @@ def boolean_functions(reach: float = 3.0, spacing: float = 0.5) -> BooleanFuncti
     >>> int(found.reachable.sum()), [NAMES[k] for k in range(16) if not found.reachable[k]]
     (14, ['XOR', 'XNOR'])
     """
-    require.between(0, float("inf"), above=True, below=True, spacing=spacing)
-    require.between(spacing, float("inf"), below=True, reach=reach)
+    validate.in_interval(0, float("inf"), closed="neither", spacing=spacing)
+    validate.in_interval(spacing, float("inf"), closed="left", reach=reach)
     steps = int(reach / spacing)
     values = spacing * torch.arange(-steps, steps + 1)
     grid = torch.cartesian_prod(values, values, values)  # (P, 3)

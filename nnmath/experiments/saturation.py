@@ -11,10 +11,19 @@ import torch
 from torch import Tensor
 
 from nnmath.ensemble.stack import train
-from nnmath.equations import SIGMOID, Layer, backward, error, forward, sigmoid, sigmoid_derivative, sigmoid_slope
+from nnmath.equations import (
+    SIGMOID,
+    Layer,
+    backward,
+    error,
+    forward,
+    sigmoid,
+    sigmoid_derivative,
+    sigmoid_derivative_from_output,
+)
 from nnmath.experiments.haberman import Data
-from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, start
-from nnmath.verification.exact_arithmetic import DIGITS, numbers
+from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, initial_layers
+from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
 DTYPES = (torch.float32, torch.float64)
 SATURATED = 0.01 / 4
@@ -69,13 +78,13 @@ def slopes(end: float = 50.0, spacing: float = 0.5) -> Slopes:
     """
     z = torch.arange(0, end + spacing / 2, spacing, dtype=torch.float64)
     with mpmath.workdps(DIGITS):
-        exact: Any = numbers(z)  # the equations take numbers as they take tensors
+        exact: Any = to_mpmath(z)  # the equations take numbers as they take tensors
         truth = sigmoid_derivative(exact)
 
         def relative(value: Tensor) -> Tensor:
-            return torch.tensor([float(abs(entry)) for entry in numbers(value) / truth - 1], dtype=torch.float64)
+            return torch.tensor([float(abs(entry)) for entry in to_mpmath(value) / truth - 1], dtype=torch.float64)
 
-        of_value = {dtype: relative(sigmoid_slope(sigmoid(z.to(dtype)))) for dtype in DTYPES}
+        of_value = {dtype: relative(sigmoid_derivative_from_output(sigmoid(z.to(dtype)))) for dtype in DTYPES}
         of_sum = {dtype: relative(sigmoid_derivative(z.to(dtype))) for dtype in DTYPES}
     return Slopes(z, of_value, of_sum)
 
@@ -99,7 +108,7 @@ def saturation(data: Data, rates: Sequence[float] = (0.02, FINAL_RATE), epochs: 
     m, activations = len(rates), (SIGMOID, SIGMOID)
     eta = torch.tensor(rates, dtype=torch.float64)
     x, y = data.train.x, data.train.y.expand(m, *data.train.y.shape)
-    layers = [Layer(weight.expand(m, -1, -1), bias.expand(m, -1)) for weight, bias in start()]
+    layers = [Layer(weight.expand(m, -1, -1), bias.expand(m, -1)) for weight, bias in initial_layers()]
     at = [t for t in [*range(10), *sorted({round(10 ** (k / 10)) for k in range(10, 60)})] if t < epochs] + [epochs]
     rows, done = [], 0
     for t in at:
@@ -108,6 +117,6 @@ def saturation(data: Data, rates: Sequence[float] = (0.02, FINAL_RATE), epochs: 
         values = forward(x, layers, activations)
         gradients = backward(values, layers, activations, y, "sum")
         norm = torch.cat([gradient.flatten(1) for layer in gradients for gradient in layer], 1).norm(dim=1)
-        hidden, outputs = ((sigmoid_slope(h) < SATURATED).double().mean((-2, -1)) for h in values[1:])
+        hidden, outputs = ((sigmoid_derivative_from_output(h) < SATURATED).double().mean((-2, -1)) for h in values[1:])
         rows.append(torch.stack([outputs, hidden, norm, error(values[-1], y)]))  # (4, M)
     return Saturation(tuple(rates), at, *torch.stack(rows, 1))

@@ -14,7 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nnmath.equations import ACTIVATIONS, fires, number_of_parameters, weighted_sum
-from nnmath.figures.style import BLACK, BLUE, ORANGE, SKY, SMALL, VERMILION, framed, headed, sheet, short
+from nnmath.figures.style import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    SKY,
+    SMALL,
+    VERMILION,
+    blank_canvas,
+    fixed_margin_figure,
+    set_title,
+    truncate,
+)
 
 NAMES = {"sigmoid": "σ", "tanh": "tanh", "relu": "ReLU", "identity": "id"}
 FIGURES = {"sigmoid": "Fig. 3: ", "tanh": "Fig. 4: ", "relu": "Fig. 5: ", "identity": ""}
@@ -52,9 +63,9 @@ def activation(name: str) -> Figure:
     formulas, symbol = FORMULAS[name], NAMES[name]
     offset: dict[str, Any] = {"textcoords": "offset points"}
 
-    figure = framed(left=0.11)
+    figure = fixed_margin_figure(left=0.11)
     axes = figure.add_subplot(xlabel="weighted sum z")
-    headed(axes, f"{FIGURES[name]}{symbol}(z) and its derivative")
+    set_title(axes, f"{FIGURES[name]}{symbol}(z) and its derivative")
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.grid(alpha=0.3)
@@ -92,9 +103,9 @@ def firing() -> Figure:
 
     Source: article, Fig. 1 (P1).
     """
-    figure = framed(left=0.12)
+    figure = fixed_margin_figure(left=0.12)
     axes = figure.add_subplot(xlabel="input x₁", ylabel="input x₂")
-    headed(axes, f"Fig. 1: fires if x₁ + x₂ > {THRESHOLD:g}")
+    set_title(axes, f"Fig. 1: fires if x₁ + x₂ > {THRESHOLD:g}")
     side = torch.linspace(0, 60, 61)
     offset: dict[str, Any] = {"textcoords": "offset points"}
     plane = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)  # (2, 3721)
@@ -140,7 +151,7 @@ def parameters(sizes: Sequence[int]) -> Figure:
         (width - 0.3) / max(n_in + 1.5 for n_in, _ in shown), (height - 0.6) / max(n_out for _, n_out in shown), 0.5
     )
 
-    figure, axes = sheet(f"Fig. 7: {total:,} parameters of {short('-'.join(map(str, sizes)), 18)}")
+    figure, axes = blank_canvas(f"Fig. 7: {total:,} parameters of {truncate('-'.join(map(str, sizes)), 18)}")
     for k, (n_in, n_out) in enumerate(shown):
         x, y = 0.1 + (k % columns + 0.5) * width, 3.6 - (k // columns + 1) * height
         left, bottom = x - (n_in + 1.5) * cell / 2, y + 0.55 + (height - 0.6 - n_out * cell) / 2

@@ -29,12 +29,12 @@ from nnmath.figures.style import (
     Surface,
     at_epoch,
     finite,
-    headed,
-    numbered,
-    plain,
+    format_ticks,
+    message_figure,
     plain_layers,
-    short,
-    told,
+    set_title,
+    to_cpu,
+    truncate,
 )
 
 GRID = 60
@@ -94,7 +94,7 @@ def decision_boundary(
         raise ValueError(f"layers must have two inputs and one output, got {shape}")
     title = at_epoch("output over the plane" if classes is None else "decision boundary", epoch)
     if not finite(layers):
-        return told(title, NOT_FINITE)
+        return message_figure(title, NOT_FINITE)
     known = x_mean is not None and x_std is not None
     mean, std = np.array([x_mean, x_std] if known else [(0, 0), (1, 1)], dtype=float)
     parts = [thinned(part) for part in (train, val) if part is not None]
@@ -108,10 +108,10 @@ def decision_boundary(
     figure = Figure(figsize=SIZE)
     right = 0.83 if classes else 0.79  # where the scale's numbers are short, and where they may not be
     axes = figure.add_axes((0.19, 0.275, right - 0.19, 0.635))
-    headed(axes, title)
+    set_title(axes, title)
     u, v = sides * std[:, None] + mean[:, None]
     unit, room = ("", (34, 28)) if known else (", standardised", (20, 14))
-    names = [short(name, most) + unit for name, most in zip(features, room, strict=True)]
+    names = [truncate(name, most) + unit for name, most in zip(features, room, strict=True)]
     axes.set_ylabel(names[1], labelpad=1)
     axes.set(xlabel=names[0], xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
     places = [x * std[:, None] + mean[:, None] for x, _ in parts]
@@ -122,8 +122,8 @@ def decision_boundary(
         scale, keys = as_classes(axes, (u, v, output), places, targets, classes)
     bar = figure.colorbar(scale, cax=figure.add_axes((right + 0.02, 0.275, 0.025, 0.635)), extendfrac=0)
     bar.ax.set_xlabel("O")
-    numbered(axes, 6)
-    numbered(bar.ax, 6)
+    format_ticks(axes, 6)
+    format_ticks(bar.ax, 6)
     figure.legend(handles=keys, loc="lower center", ncols=2 if classes else 1, frameon=False, fontsize=SMALL)
     return figure
 
@@ -141,7 +141,7 @@ def as_classes(
         for k, (colour, marker) in enumerate(looks):
             axes.plot(*place[:, (target > 0.5) == k], **look(colour, marker))
     named = zip(classes, looks, strict=True)
-    keys = [Line2D([], [], label=short(name, 18), **solid(*look)) for name, look in named]
+    keys = [Line2D([], [], label=truncate(name, 18), **solid(*look)) for name, look in named]
     keys.append(Line2D([], [], color=BLACK, linewidth=2, label="O = ½"))
     return filled, keys + [Line2D([], [], label="hollow: validation", **hollow(BLACK, "o"))] * (len(places) - 1)
 
@@ -158,7 +158,7 @@ def as_regression(
         colours: dict[str, Any] = {"c": target, "cmap": LIGHT, "vmin": levels[0], "vmax": levels[-1]}
         axes.scatter(place[0], place[1], 24, marker=marker, edgecolors=BLACK, linewidths=0.7, **colours)
     looks = zip(("training", "validation"), "oD", strict=True)
-    keys = [Line2D([], [], label=f"{short(name, 34)}, {part}", **solid(BLACK, marker)) for part, marker in looks]
+    keys = [Line2D([], [], label=f"{truncate(name, 34)}, {part}", **solid(BLACK, marker)) for part, marker in looks]
     return filled, keys[: len(places)]
 
 
@@ -181,6 +181,6 @@ def hollow(colour: str, marker: str) -> dict[str, Any]:
 
 def thinned(samples: Samples) -> tuple[Array, Array]:
     r"""The samples as arrays (in, n) and (n,), or 1,000 of them, evenly taken."""
-    x, y = (plain(part).double().numpy() for part in samples)
+    x, y = (to_cpu(part).double().numpy() for part in samples)
     taken = np.linspace(0, x.shape[1] - 1, min(x.shape[1], MOST_SAMPLES)).round().astype(int)
     return x[:, taken], y[0, taken]

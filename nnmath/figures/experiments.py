@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from nnmath.figures.style import BLACK, BLUE, ORANGE, SIZE, SKY, VERMILION, drawing, styles
+from nnmath.figures.style import BLACK, BLUE, ORANGE, SIZE, SKY, VERMILION, new_axes, styles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def learning_rates(result: LearningRates) -> Figure:
     r"""Cost above the least against epochs, for each multiple of the critical learning rate."""
-    figure, axes = drawing(
+    figure, axes = new_axes(
         "epochs", "cost above the least, C − C$_\\mathrm{min}$", "descent at multiples of η = 2/λ$_\\mathrm{max}$"
     )
     for multiple, excess, style in zip(result.multiples.tolist(), result.excess.T, styles(), strict=False):
@@ -33,7 +33,7 @@ def learning_rates(result: LearningRates) -> Figure:
 
 def two_sides(result: TwoSides) -> Figure:
     r"""Fig. 8: the cost over θ, and the steps that descent takes from P1 and from P2."""
-    figure, axes = drawing("θ", "cost C(θ)", "left of the minimum θ grows, right of it θ shrinks")
+    figure, axes = new_axes("θ", "cost C(θ)", "left of the minimum θ grows, right of it θ shrinks")
     axes.plot(result.theta, result.cost, color=BLACK)
     axes.axvline(result.minimum, color=BLACK, alpha=0.4, linestyle="--")
     for side, (name, colour, marker) in enumerate((("P1", BLUE, "o"), ("P2", VERMILION, "s"))):
@@ -98,7 +98,7 @@ def boolean_functions(result: BooleanFunctions, hidden: Layer) -> Figure:
 
 def approximation(result: Approximation) -> Figure:
     r"""Error against the number of hidden neurons: best, median and worst of the seeds, and the staircase's."""
-    figure, axes = drawing("hidden neurons N", "root mean squared error", "more neurons fit more, up to a point")
+    figure, axes = new_axes("hidden neurons N", "root mean squared error", "more neurons fit more, up to a point")
     axes.fill_between(result.widths, result.trained[:, 0], result.trained[:, -1], color=SKY, alpha=0.4, linewidth=0)
     middle = result.trained.median(1).values
     axes.loglog(result.widths, result.trained[:, -1], color=SKY, label="trained, worst seed")
@@ -115,7 +115,7 @@ def approximation(result: Approximation) -> Figure:
 
 def fits(result: Approximation) -> Figure:
     r"""The function, and what the best network of the narrowest, of the best and of the widest width makes of it."""
-    figure, axes = drawing("x", "f(x)", "the best of the trained networks")
+    figure, axes = new_axes("x", "f(x)", "the best of the trained networks")
     axes.plot(result.x, result.target, color=BLACK, linewidth=3, alpha=0.4, label="f(x)")
     best = int(result.trained[:, 0].argmin())
     for k, style in zip(sorted({0, best, len(result.widths) - 1}), styles(), strict=False):
@@ -126,7 +126,7 @@ def fits(result: Approximation) -> Figure:
 
 def slopes(result: Slopes) -> Figure:
     r"""Relative error of σ′(z) against z, from the rounded value and from the sum, in both types."""
-    figure, axes = drawing("z", "relative error of σ′(z)", "h (1 − h) loses what σ(z) σ(−z) keeps")
+    figure, axes = new_axes("z", "relative error of σ′(z)", "h (1 − h) loses what σ(z) σ(−z) keeps")
     for name, errors, style in (("h (1 − h)", result.of_value, "-"), ("σ(z) σ(−z)", result.of_sum, ":")):
         for (dtype, error), colour, width in zip(errors.items(), (ORANGE, BLUE), (3, 1.5), strict=True):
             label = f"{name}, {str(dtype).removeprefix('torch.')}"
@@ -153,7 +153,7 @@ def saturation(result: Saturation) -> Figure:
 
 def beyond(result: Beyond) -> Figure:
     r"""What a network says on the range it was trained on, and beyond."""
-    figure, axes = drawing("x", "output", "a fit is not a law")
+    figure, axes = new_axes("x", "output", "a fit is not a law")
     axes.axvspan(0, 1, color=SKY, alpha=0.25, label="trained here")
     axes.plot(result.x, result.target, color=BLACK, linewidth=3, alpha=0.4, label="sin 2πx")
     axes.plot(result.x, result.output, color=VERMILION, linestyle="--", label="network 1-8-1")
@@ -163,7 +163,7 @@ def beyond(result: Beyond) -> Figure:
 
 def xor_costs(costs: Tensor) -> Figure:
     r"""Final cost of each network on XOR, in ascending order."""
-    figure, axes = drawing("networks 2-2-1, best first", "cost C after training", "XOR: not every start gets there")
+    figure, axes = new_axes("networks 2-2-1, best first", "cost C after training", "XOR: not every start gets there")
     axes.axhline(1 / 16, color=BLACK, linestyle="--", label="¹⁄₁₆: two samples learnt, ½ for the others")
     axes.semilogy(range(1, len(costs) + 1), costs, color=BLUE, marker=".", linestyle="", label="a network")
     axes.legend(loc="center left")

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from nnmath.ensemble.loss_surface import Landscape
+from nnmath.ensemble.loss_surface import LossSurface
 from nnmath.figures.style import (
     BLACK,
     BLUE,
@@ -20,11 +20,11 @@ from nnmath.figures.style import (
     SMALL,
     VERMILION,
     at_epoch,
-    framed,
-    headed,
-    numbered,
-    plain,
-    told,
+    fixed_margin_figure,
+    format_ticks,
+    message_figure,
+    set_title,
+    to_cpu,
 )
 
 DESCENT_GRID = 31
@@ -32,7 +32,7 @@ r"""Points along either side of the plane."""
 VALLEY = LinearSegmentedColormap.from_list("valley", ["#FFFFFF", "#7DB8E0"])
 
 
-def descent(path: Tensor, landscape: Landscape, *, epoch: int | None = None) -> Figure:
+def descent(path: Tensor, landscape: LossSurface, *, epoch: int | None = None) -> Figure:
     r"""The way through the space of all parameters, on the plane in which most of it lies, and a cut through that.
 
     The two directions are those of the singular values s of the path about its mean, θ_k − θ̄ = Σ u s v; a direction's
@@ -41,29 +41,29 @@ def descent(path: Tensor, landscape: Landscape, *, epoch: int | None = None) -> 
     the minimum the slope ∂C/∂s = v · ∂C/∂θ is negative and θ grows, right of it the slope is positive and θ shrinks.
 
     Args:
-        path: θ after each epoch that was kept, (K, P), in the layout of :func:`nnmath.ensemble.loss_surface.flat`.
+        path: θ after each epoch that was kept, (K, P), in the layout of :func:`nnmath.ensemble.loss_surface.flatten`.
         landscape: C(θ) and ∂C/∂θ.
         epoch: for the title.
 
     Returns:
-        P1, the minimum and P2 lie where :func:`nnmath.figures.loss_surface.three_places` says. Without a motion or
+        P1, the minimum and P2 lie where :func:`nnmath.figures.loss_surface.locate_minimum` says. Without a motion or
         a cost that could be drawn, a figure that says so.
 
     Source: article, Fig. 8 (G2).
     """
     title = at_epoch("descent in weight space", epoch)
-    path = plain(path).double()
+    path = to_cpu(path).double()
     if not bool(path.isfinite().all()):
-        return told(title, NOT_FINITE)
+        return message_figure(title, NOT_FINITE)
     if float((path - path[0]).abs().max()) <= 1e-9 * float(path.abs().max()):
-        return told(title, "nothing has moved yet")
-    directions, share = main_directions(path)
+        return message_figure(title, "nothing has moved yet")
+    directions, share = principal_directions(path)
     way = (path - path[-1]) @ directions.mT  # (K, 2)
 
     def along(s: Tensor) -> Tensor:
         return path[-1] + s[:, None] * directions[0]  # (M, P)
 
-    p1, minimum, p2 = three_places(lambda s: landscape.cost(along(s)), way[:, 0])
+    p1, minimum, p2 = locate_minimum(lambda s: landscape.cost(along(s)), way[:, 0])
     s = spread(torch.cat([way[:, 0], torch.tensor([p1, -p1 if p2 is None else p2])]), 201)
     t = spread(way[:, 1], DESCENT_GRID, at_least=0.3 * float(s[-1] - s[0]))
     u = torch.linspace(float(s[0]), float(s[-1]), DESCENT_GRID, dtype=torch.float64)
@@ -71,14 +71,14 @@ def descent(path: Tensor, landscape: Landscape, *, epoch: int | None = None) -> 
     over_plane = landscape.cost(plane).reshape(DESCENT_GRID, DESCENT_GRID)
     cost = landscape.cost(along(s))
     if not bool(over_plane.isfinite().all() and cost.isfinite().all()):
-        return told(title, "the cost is no finite number here")
+        return message_figure(title, "the cost is no finite number here")
 
-    figure = framed(left=0.2, right=0.96, bottom=0.13, hspace=0.3)
+    figure = fixed_margin_figure(left=0.2, right=0.96, bottom=0.13, hspace=0.3)
     plan, cut = figure.subplots(2, 1, sharex=True, height_ratios=(11, 9))
-    headed(plan, title)
+    set_title(plan, title)
     plan.set(ylabel=f"direction 2\n{float(share[1]):.1%} of the motion", ylim=(float(t[0]), float(t[-1])))
-    numbered(plan, 4)
-    numbered(cut, 5)
+    format_ticks(plan, 4)
+    format_ticks(cut, 5)
     cut.set(xlabel=f"direction 1, {float(share[0]):.1%} of the motion", ylabel="cost C")
     cut.set_xlim(float(s[0]), float(s[-1]))
     low, high = float(over_plane.min()), float(over_plane.max())
@@ -122,7 +122,7 @@ def spread(values: Tensor, points: int, at_least: float = 0.0) -> Tensor:
     return torch.linspace(low - more, high + more, points, dtype=torch.float64)
 
 
-def main_directions(path: Tensor) -> tuple[Tensor, Tensor]:
+def principal_directions(path: Tensor) -> tuple[Tensor, Tensor]:
     r"""The two directions in which a path moves most, (2, P), from its beginning to its end, and their shares (2,)."""
     _, s, directions = torch.linalg.svd(path - path.mean(0), full_matrices=False)
     directions = directions[:2]
@@ -130,7 +130,7 @@ def main_directions(path: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(backwards[:, None], -directions, directions), (s**2 / (s**2).sum())[:2]
 
 
-def three_places(cost: Callable[[Tensor], Tensor], way: Tensor) -> tuple[float, float | None, float | None]:
+def locate_minimum(cost: Callable[[Tensor], Tensor], way: Tensor) -> tuple[float, float | None, float | None]:
     r"""P1, the minimum and P2 along a line.
 
     Args:

@@ -22,12 +22,12 @@ from nnmath.figures.style import (
     VERMILION,
     Array,
     at_epoch,
+    blank_canvas,
     finite,
-    index,
+    message_figure,
     plain_layers,
-    sheet,
-    short,
-    told,
+    subscript,
+    truncate,
 )
 
 MOST_NEURONS, MOST_COLUMNS = 8, 8
@@ -61,19 +61,22 @@ def network(
     sizes = [layers[0].weight.shape[-1], *(len(layer.bias) for layer in layers)]
     title = at_epoch("-".join(map(str, sizes)) if len(sizes) <= 6 else f"{len(layers)} layers", epoch)
     if not finite(layers):
-        return told(title, NOT_FINITE)
+        return message_figure(title, NOT_FINITE)
     last = len(layers)
     shown = list(range(last + 1)) if last < MOST_COLUMNS else [*range(4), *range(last - 2, last + 1)]
     slots = list(shown) if last < MOST_COLUMNS else [*shown[:4], None, *shown[4:]]
-    names = [short(name, 18) for name in features] if features else []
-    left, right = 0.4 + 0.09 * max(map(len, names), default=0), 4.55 - 0.08 * len(short(target, 12)) * (sizes[-1] == 1)
+    names = [truncate(name, 18) for name in features] if features else []
+    left, right = (
+        0.4 + 0.09 * max(map(len, names), default=0),
+        4.55 - 0.08 * len(truncate(target, 12)) * (sizes[-1] == 1),
+    )
     across = {i: float(x) for i, x in zip(slots, np.linspace(left, right, len(slots)), strict=True) if i is not None}
     down = {i: heights(sizes[i]) for i in shown}
     spacing = min([0.62, *(float(-np.diff(y).max()) for y in down.values() if len(y) > 1)])
     size = min(0.8 * spacing, 0.45 * (right - left) / len(slots), 0.42) * 72  # points
     largest = max(float(parameter.abs().max()) for layer in layers for parameter in layer) or 1.0
 
-    figure, axes = sheet(title)
+    figure, axes = blank_canvas(title)
     for i, j in pairwise(shown):
         if j == i + 1:
             connections(axes, layers[i].weight, (across[i], across[j]), (down[i], down[j]), largest)
@@ -91,7 +94,7 @@ def network(
         )
         symbol = "x" if i == 0 else "h" if i < last else "O"
         for k, height in enumerate(y.tolist()):
-            inside = symbol + (index(k + 1) if i < last or sizes[-1] > 1 else "")
+            inside = symbol + (subscript(k + 1) if i < last or sizes[-1] > 1 else "")
             if size > 15:
                 axes.text(x, height, inside, size=SMALL, ha="center", va="center_baseline", zorder=4)
             if i == 0 and k < len(names):
@@ -100,7 +103,7 @@ def network(
             more = f"+{sizes[i] - len(y)}" if len(slots) > 3 else f"… and {sizes[i] - len(y)} more"
             axes.text(x, y[-1] - 1.35 * spacing, more, size=SMALL, ha="center", va="center")
     if target != "O" and sizes[-1] == 1:
-        axes.text(across[last] + size / 144 + 0.06, float(down[last][0]), short(target, 12), size=SMALL, va="center")
+        axes.text(across[last] + size / 144 + 0.06, float(down[last][0]), truncate(target, 12), size=SMALL, va="center")
     if len(slots) > len(shown):
         x = (across[3] + across[last - 2]) / 2
         axes.text(x, MIDDLE, f"… {len(sizes) - len(shown)} more …", size=SMALL, ha="center", va="center")

@@ -19,12 +19,12 @@ from nnmath.figures.style import (
     VERMILION,
     at_epoch,
     finite,
-    framed,
-    headed,
-    index,
-    plain,
+    fixed_margin_figure,
+    message_figure,
     plain_layers,
-    told,
+    set_title,
+    subscript,
+    to_cpu,
 )
 
 SLOPES = {
@@ -71,11 +71,11 @@ def saturation(
     name, slope_of_h, verdict = SLOPES[activation]
     title = at_epoch("hidden activations", epoch)
     if not finite(layers):
-        return told(title, NOT_FINITE)
-    hidden = forward(plain(x).to(layers[0].weight), layers[:-1], activations[:-1])[1:]  # (out, n) of each layer
+        return message_figure(title, NOT_FINITE)
+    hidden = forward(to_cpu(x).to(layers[0].weight), layers[:-1], activations[:-1])[1:]  # (out, n) of each layer
     each = max(1, MOST_ROWS // len(hidden))
     rows = [
-        (f"h{index(k + 1)}" + above(i, hidden), h) for i, out in enumerate(hidden) for k, h in enumerate(out[:each])
+        (f"h{subscript(k + 1)}" + above(i, hidden), h) for i, out in enumerate(hidden) for k, h in enumerate(out[:each])
     ]
     rows, left_out = rows[:MOST_ROWS], sum(len(out) for out in hidden) - len(rows[:MOST_ROWS])
     values = torch.stack([h for _, h in rows])
@@ -84,18 +84,18 @@ def saturation(
     high = high if high > low else low + 1
     margin = 0.03 * (high - low)
     h = torch.linspace(low - margin, high + margin, 1001, dtype=values.dtype)
-    slope = activation.slope(h.clamp(low, high))
+    slope = activation.derivative_from_output(h.clamp(low, high))
     limit = SATURATED * float(slope.max())
-    closed = activation.slope(values) < limit  # (rows, n)
+    closed = activation.derivative_from_output(values) < limit  # (rows, n)
 
-    figure = framed(left=0.13, right=0.84, hspace=0.08)
+    figure = fixed_margin_figure(left=0.13, right=0.84, hspace=0.08)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
     for axes in (upper, lower):
         axes.fill_between(
             *(h, 0, 1), where=slope < limit, transform=axes.get_xaxis_transform(), color=ORANGE, alpha=0.35, linewidth=0
         )
     upper.plot(h, slope, color=BLACK)
-    headed(upper, title)
+    set_title(upper, title)
     upper.set(ylabel=f"{name}′(z)", ylim=(0, 1.25 * float(slope.max())), yticks=(0, float(slope.max())))
     upper.text(0.5, 0.3, slope_of_h, ha="center", transform=upper.transAxes)
     lower.set(

@@ -33,7 +33,7 @@ SIZE = 5.0, 4.0
 r"""Inches, at 100 dots each."""
 
 
-def drawing(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
+def new_axes(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
     r"""A figure with one pair of axes."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -46,19 +46,21 @@ def styles() -> Iterator[dict[str, Any]]:
     yield from ({"color": c, "linestyle": s} for c, s in zip(COLOURS, cycle(("-", "--", "-.", ":")), strict=False))
 
 
-def framed(left: float = 0.14, bottom: float = 0.14, right: float = 0.97, top: float = 0.91, **options: Any) -> Figure:
+def fixed_margin_figure(
+    left: float = 0.14, bottom: float = 0.14, right: float = 0.97, top: float = 0.91, **options: Any
+) -> Figure:
     r"""A figure whose axes keep these margins: what is drawn every few epochs cannot wait for matplotlib's layout."""
     figure = Figure(figsize=SIZE)
     figure.subplots_adjust(left, bottom, right, top, **options)
     return figure
 
 
-def headed(axes: Axes, title: str) -> None:
+def set_title(axes: Axes, title: str) -> None:
     r"""A title whose height is given: to look for one, matplotlib would lay out all labels once more."""
     axes.set_title(title, y=1)
 
 
-def numbered(axes: Axes, most: int) -> None:
+def format_ticks(axes: Axes, most: int) -> None:
     r"""Few numbers of few digits on both axes, as small as may be; and none of matplotlib's factors in a corner."""
     axes.locator_params(nbins=most)
     axes.tick_params(labelsize=SMALL)
@@ -76,7 +78,7 @@ def compact(number: float) -> str:
     return (digits + (f"e{int(exponent)}" if exponent else "")).replace("-", "−")
 
 
-def sheet(title: str) -> tuple[Figure, Axes]:
+def blank_canvas(title: str) -> tuple[Figure, Axes]:
     r"""An empty sheet to draw on in inches, from (0, 0) on the lower left."""
     figure = Figure(figsize=SIZE)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
@@ -85,9 +87,9 @@ def sheet(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def told(title: str, text: str) -> Figure:
+def message_figure(title: str, text: str) -> Figure:
     r"""A figure that says why there is nothing to draw."""
-    figure, axes = sheet(title)
+    figure, axes = blank_canvas(title)
     axes.text(SIZE[0] / 2, SIZE[1] / 2, text, size=12, ha="center", va="center")
     return figure
 
@@ -97,32 +99,32 @@ def at_epoch(title: str, epoch: int | None) -> str:
     return title if epoch is None else f"{title}, epoch {epoch:,}"
 
 
-def short(name: str, most: int) -> str:
+def truncate(name: str, most: int) -> str:
     r"""A name of at most that many characters.
 
-    >>> short("mean fractal dimension", 12)
+    >>> truncate("mean fractal dimension", 12)
     'mean fracta…'
     """
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def index(number: int) -> str:
+def subscript(number: int) -> str:
     r"""A number as a subscript.
 
-    >>> f"h{index(12)}"
+    >>> f"h{subscript(12)}"
     'h₁₂'
     """
     return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(number))
 
 
-def plain(tensor: Tensor) -> Tensor:
+def to_cpu(tensor: Tensor) -> Tensor:
     r"""The numbers of a tensor, apart from autograd, on the CPU and in a type that NumPy knows."""
     return tensor.detach().to("cpu", torch.float64 if tensor.dtype == torch.float64 else torch.float32)
 
 
 def plain_layers(layers: Sequence[Layer]) -> list[Layer]:
     r"""The same of layers."""
-    return [Layer(plain(weight), plain(bias)) for weight, bias in layers]
+    return [Layer(to_cpu(weight), to_cpu(bias)) for weight, bias in layers]
 
 
 Samples = tuple[Tensor, Tensor]

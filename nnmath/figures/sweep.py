@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnmath.figures.style import SIZE, VERMILION, drawing, styles
+from nnmath.figures.style import SIZE, VERMILION, new_axes, styles
 
 
 def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], label: str) -> Figure:
@@ -38,7 +38,7 @@ def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], lab
 
 def curve_over_rates(rates: NDArray[Any], curves: Mapping[str, NDArray[Any]], label: str) -> Figure:
     r"""Costs over the learning rate, a curve each; ``label`` is what they are."""
-    figure, axes = drawing("learning rate η", label)
+    figure, axes = new_axes("learning rate η", label)
     for (name, costs), style in zip(curves.items(), styles(), strict=False):
         axes.plot(rates, costs, label=name, marker="." if len(rates) < 30 else None, **style)
     if len(rates) > 2 and rates[0] > 0 and rates[-1] / rates[0] > 20:

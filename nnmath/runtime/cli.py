@@ -68,14 +68,18 @@ class Parser(ArgumentParser):
     def __init__(self, description: str) -> None:
         name = Path(sys.argv[0]).name
         super().__init__(
-            prog=name, usage=f"{name} [options]", description=description, formatter_class=BriefHelp, allow_abbrev=False
+            prog=name,
+            usage=f"{name} [options]",
+            description=description,
+            formatter_class=BriefHelp,
+            allow_abbrev=False,
         )
 
     def parse_args(self, args: Any = None, *others: Any, **more: Any) -> Any:
         r"""Takes --num-nodes for --num_nodes, and so on."""
         words = sys.argv[1:] if args is None else args
         words = [re.sub(r"^--[\w-]+", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in words]
-        with usage((OSError, ValueError, yaml.YAMLError)):
+        with exit_on_error((OSError, ValueError, yaml.YAMLError)):
             return super().parse_args(words, *others, **more)
 
     def parse_whole(self, path: Path, but: Iterable[str] = ()) -> Any:
@@ -90,8 +94,8 @@ class Parser(ArgumentParser):
             if strange:
                 raise ValueError(f"it has an option {min(map(repr, strange)):.60}, which it should not have")
         except (OSError, ValueError, yaml.YAMLError) as error:
-            stop(f"{path} has not the options of a run: {error}", code=2)
-        with usage(
+            exit_with_error(f"{path} has not the options of a run: {error}", code=2)
+        with exit_on_error(
             AssertionError, f"{path} has not the options of a run: one is no list"
         ):  # jsonargparse's word for it
             return self.parse_object(values)
@@ -106,10 +110,10 @@ class Parser(ArgumentParser):
             reasons = [reason for reason in re.findall(r"^\s*- (.*)", wrong, re.MULTILINE) if "NoneType" not in reason]
             message = f"{where}{reasons[-1 if value.startswith('[') else 0]}, got {value}"
         message = " ".join(message.replace("Parser key ", "option ").split())
-        stop(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} ...", code=2)
+        exit_with_error(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} ...", code=2)
 
 
-def stop(message: object, code: int) -> NoReturn:
+def exit_with_error(message: object, code: int) -> NoReturn:
     r"""End the script with one line on stderr; of the processes that work together on a machine the first one says it.
 
     Args:
@@ -127,7 +131,7 @@ def one_line(text: object) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
 
 
-def say(*lines: str) -> None:
+def echo(*lines: str) -> None:
     r"""Prints lines, if anybody is there to read them: if not, the work is worth more."""
     try:
         print(*lines, sep="\n", flush=True)
@@ -136,7 +140,7 @@ def say(*lines: str) -> None:
 
 
 @contextmanager
-def written(folder: Path, then: str = "") -> Iterator[None]:
+def exit_on_write_error(folder: Path, then: str = "") -> Iterator[None]:
     r"""What is within writes into the log: if it cannot, that is one line with what to do ``then``, and exit code 1.
 
     TensorBoard writes in a thread; if that cannot, this thread is told, and the other's traceback is one too many.
@@ -151,13 +155,13 @@ def written(folder: Path, then: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         what_to_do = f"; {then}" if then else ""
-        stop(f"log_dir: nothing can be written to {folder}: {error.strerror or error}{what_to_do}", code=1)
+        exit_with_error(f"log_dir: nothing can be written to {folder}: {error.strerror or error}{what_to_do}", code=1)
     finally:
         threading.excepthook = before
 
 
 @contextmanager
-def usage(
+def exit_on_error(
     errors: type[Exception] | tuple[type[Exception], ...] = ValueError, instead: str | None = None
 ) -> Iterator[None]:
     r"""An error of this kind within is about what the user asked for: it becomes one line, and exit code 2.
@@ -167,4 +171,4 @@ def usage(
     try:
         yield
     except errors as error:
-        stop(instead or error, code=2)
+        exit_with_error(instead or error, code=2)

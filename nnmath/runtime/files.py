@@ -6,13 +6,13 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from nnmath.runtime.cli import stop, written
+from nnmath.runtime.cli import exit_on_write_error, exit_with_error
 
 
 def run_folder(log_dir: str, name: str) -> Path:
     r"""A new folder for a run, log_dir/name/version_k with the next free k, or one line and exit code 1."""
     parent = Path(log_dir, name)
-    with written(parent):
+    with exit_on_write_error(parent):
         parent.mkdir(parents=True, exist_ok=True)
         for k in count():
             with suppress(FileExistsError):  # another run's
@@ -29,11 +29,11 @@ def newest_run(log_dir: str) -> Path:
         if not (config.parent / "results.csv").exists()  # a sweep's
     ]
     if not runs:
-        stop(f"resume: there is no run in {log_dir}", code=2)
+        exit_with_error(f"resume: there is no run in {log_dir}", code=2)
     return max(runs)[1]
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     r"""Writes a file so that, however the process ends, there is the old one or the new one, never a part of it.
 
     It is written under another name in the same folder, which is made if need be, and renamed.

@@ -67,7 +67,7 @@ class Checkpoint(ModelCheckpoint):
         return state | files | {"best_k_models": models, "dirpath": ""}
 
 
-class Stop(Callback):
+class GracefulStop(Callback):
     r"""Ends a run after an epoch, so that the checkpoint is that of a whole one, or after a loss that is no number.
 
     While it is :meth:`listening`, SIGINT (Ctrl-C) or SIGTERM ask for it; a second one is a KeyboardInterrupt. To be

@@ -27,7 +27,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
-from nnmath.runtime.files import write_whole
+from nnmath.runtime.files import write_atomic
 
 LARGEST = 1 << 30  # bytes of a checkpoint
 LARGEST_PICKLE = 4 << 20  # bytes of what is not numbers in it
@@ -60,7 +60,7 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        write_whole(Path(path), content.getvalue())
+        write_atomic(Path(path), content.getvalue())
 
 
 @dataclass(frozen=True)

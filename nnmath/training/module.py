@@ -14,8 +14,8 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, 
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
 
 from nnmath.data.batches import Batch
-from nnmath.equations import require
-from nnmath.network import ActivationName, Backward, HalfMSELoss, Network
+from nnmath.equations import validate
+from nnmath.network import ActivationName, BackwardMode, HalfMSELoss, Network
 
 EACH: dict[str, Any] = {"sync_on_compute": False}
 r"""For metrics of rows that each process has all of."""
@@ -80,7 +80,7 @@ class TrainingModule(L.LightningModule):
         sizes: Sequence[int] = (2, 4, 1),
         hidden: ActivationName = "sigmoid",
         output: ActivationName = "sigmoid",
-        backward: Backward = "manual",
+        backward: BackwardMode = "manual",
         learning_rate: float = 0.3,
         momentum: float = 0.9,
         eta_min: float = 0.0,
@@ -88,9 +88,9 @@ class TrainingModule(L.LightningModule):
         y_std: float = 1.0,
     ) -> None:
         super().__init__()
-        require.between(0, float("inf"), above=True, below=True, learning_rate=learning_rate, y_std=y_std)
-        require.between(0, 1, below=True, momentum=momentum)
-        require.between(0, learning_rate, eta_min=eta_min)
+        validate.in_interval(0, float("inf"), closed="neither", learning_rate=learning_rate, y_std=y_std)
+        validate.in_interval(0, 1, closed="left", momentum=momentum)
+        validate.in_interval(0, learning_rate, eta_min=eta_min)
         if task not in METRICS:
             raise ValueError(f"task must be 'binary' or 'regression', got {task!r}")
         sizes = list(sizes)

@@ -28,14 +28,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
-from nnmath.runtime.cli import one_line, say, stop, usage, written
-from nnmath.runtime.files import run_folder, write_whole
+from nnmath.runtime.cli import echo, exit_on_error, exit_on_write_error, exit_with_error, one_line
+from nnmath.runtime.files import run_folder, write_atomic
 from nnmath.training import checkpoint as checkpoints
-from nnmath.training.callbacks import Checkpoint, EpochProgress, Stop
+from nnmath.training.callbacks import Checkpoint, EpochProgress, GracefulStop
 from nnmath.training.module import TrainingModule, epochs_done
-from nnmath.training.tensorboard.curves import GradientAgreement, GradientNorm, Trajectory
+from nnmath.training.tensorboard.curves import GradientDiscrepancy, GradientNorm, Trajectory
 from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
-from nnmath.training.tensorboard.images import Pictures
+from nnmath.training.tensorboard.images import Images
 from nnmath.training.tensorboard.overview import Overview
 
 CONFIG, RESULTS, LAST = Path("config.yaml"), Path("results.yaml"), Path("checkpoints", "last.ckpt")
@@ -59,7 +59,10 @@ def train(
         The folder, and the way that the parameters took.
     """
     too_large = f"neurons={options['neurons']} make a network that does not fit into the memory"
-    with usage((RuntimeError, MemoryError, TypeError), too_large), usage():  # RuntimeError is torch's word for it
+    with (
+        exit_on_error((RuntimeError, MemoryError, TypeError), too_large),
+        exit_on_error(),
+    ):  # RuntimeError is torch's word for it
         module = module_of(options, data).to(data.train.tensors[0].dtype)  # Lightning does so after it has read weights
     member = options["backward"] if options["compare"] else ""
     logs = folder.parent.parent if folder else Path(options["log_dir"])
@@ -69,7 +72,7 @@ def train(
         way.load_state_dict(last["callbacks"]["Trajectory"])
         return folder, way
     purge = None if folder is None else 0 if last is None else last["epoch"] + 2  # that is logged once more
-    k, signals = options["checkpoint_every"], Stop()
+    k, signals = options["checkpoint_every"], GracefulStop()
     savers = best, _ = Checkpoint("best", k, monitor="loss/val"), Checkpoint("last", k)
     trainer = trainer_of(options, [signals, *callbacks_of(options, way, logs / "article"), *savers])
     folder = folder or new_folder(options, trainer)
@@ -84,22 +87,22 @@ def train(
     with undisturbed(folder, trainer), signals.listening(trainer), endings(run, goes_on):
         if trainer.is_global_zero:
             if not (run / CONFIG).is_file():
-                write_whole(run / CONFIG, text(alone(options)))
+                write_atomic(run / CONFIG, text(alone(options)))
             introduce(module, data, options)
             if last:
-                say(f"goes on after epoch {last['epoch'] + 1} of {options['epochs']}")
+                echo(f"goes on after epoch {last['epoch'] + 1} of {options['epochs']}")
         with interruptible():
             trainer.fit(module, data, ckpt_path=run / LAST if last else None, weights_only=True)
         stop_if_unfinished(trainer, module, best, goes_on)
         results = test(trainer, module, data, best)
         if trainer.is_global_zero:
-            write_whole(run / RESULTS, text(results))
+            write_atomic(run / RESULTS, text(results))
             shown = {name: f"{value:.4f}" for name, value in results.items()}
             shown |= {"training/difference": f"{way.difference:.1e}"} if reference else {}
-            say(*(f"{name:<24} {value}" for name, value in shown.items()))
-            say(f"run: {run}", f"look at it: tensorboard --logdir {shlex.quote(str(logs))}")
+            echo(*(f"{name:<24} {value}" for name, value in shown.items()))
+            echo(f"run: {run}", f"look at it: tensorboard --logdir {shlex.quote(str(logs))}")
         if signals.asked and options["compare"] and not reference:
-            stop(f"interrupted; {goes_on}", code=1)
+            exit_with_error(f"interrupted; {goes_on}", code=1)
     return folder, way
 
 
@@ -118,15 +121,15 @@ def checkpoint_of(
 ) -> dict[str, Any] | None:
     r"""The last checkpoint, once it is seen that it is this run's; None if there is none yet."""
     if (run / LAST).parent.is_symlink():
-        stop(f"{(run / LAST).parent} is a link to another folder, whose files would be overwritten", code=2)
+        exit_with_error(f"{(run / LAST).parent} is a link to another folder, whose files would be overwritten", code=2)
     if not (run / LAST).is_file():
         return None
     dtype, updates = data.train.tensors[0].dtype, len(data.batches())
-    with usage():
+    with exit_on_error():
         wanted = checkpoints.Wanted(module.hparams, data.state_dict(), dtype, options["epochs"], updates)
         checkpoint = checkpoints.read_both(run / LAST, wanted)
     if options["compare"] and "Trajectory" not in checkpoint["callbacks"]:
-        stop(f"{run / LAST} does not remember the way of the parameters: start the run anew", code=2)
+        exit_with_error(f"{run / LAST} does not remember the way of the parameters: start the run anew", code=2)
     return checkpoint
 
 
@@ -141,14 +144,14 @@ def stop_if_unfinished(trainer: L.Trainer, module: TrainingModule, best: Checkpo
     if loss is not None and not loss.isfinite():
         rate = f"{module.curves['training/learning_rate']:.3g}"
         kept = f"; {best.best_model_path} is from before" if best.best_model_path else ""
-        stop(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1)
+        exit_with_error(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1)
     if done < epochs:
-        stop(f"interrupted after epoch {done} of {epochs}; {goes_on}", code=1)
+        exit_with_error(f"interrupted after epoch {done} of {epochs}; {goes_on}", code=1)
 
 
 def trainer_of(options: Mapping[str, Any], callbacks: list[Callback]) -> L.Trainer:
     r"""Lightning's Trainer, without a logger until there is a folder."""
-    with usage(MisconfigurationException), usage():
+    with exit_on_error(MisconfigurationException), exit_on_error():
         return L.Trainer(
             accelerator=options["accelerator"],
             devices=options["devices"],
@@ -195,13 +198,13 @@ def module_of(options: Mapping[str, Any], data: DataModule) -> TrainingModule:
 def callbacks_of(options: Mapping[str, Any], way: Trajectory, article: Path) -> list[Callback]:
     r"""What is seen while training."""
     epochs, pictures = options["epochs"], options["pictures"]
-    callbacks: list[Callback] = [GradientNorm(), GradientAgreement(options["agreement_every"])]
+    callbacks: list[Callback] = [GradientNorm(), GradientDiscrepancy(options["agreement_every"])]
     if pictures or options["compare"]:
         callbacks.append(way)
     callbacks.append(Overview(alone(options), shlex.join(["python", *sys.argv])))
     if pictures:
         k = -(-epochs // pictures)
-        callbacks += [Pictures(k, way, article), PrecisionRecall(k), Histograms(-(-epochs // (4 * pictures)))]
+        callbacks += [Images(k, way, article), PrecisionRecall(k), Histograms(-(-epochs // (4 * pictures)))]
     return [*callbacks, EpochProgress()]
 
 
@@ -212,7 +215,7 @@ def new_folder(options: Mapping[str, Any], trainer: L.Trainer) -> Path:
         return Path(options["log_dir"], name, "version")
     folder = run_folder(options["log_dir"], name)
     with endings(folder, "start anew"):
-        write_whole(folder / CONFIG, text(options if options["compare"] else alone(options)))
+        write_atomic(folder / CONFIG, text(options if options["compare"] else alone(options)))
     return folder
 
 
@@ -229,10 +232,10 @@ def text(values: Mapping[str, Any]) -> bytes:
 def introduce(module: TrainingModule, data: DataModule, options: Mapping[str, Any]) -> None:
     r"""Prints what is trained on what."""
     sizes = "-".join(map(str, module.network.sizes))
-    say(f"{sizes}: {module.network.number_of_parameters} parameters, {options['backward']} backward")
+    echo(f"{sizes}: {module.network.number_of_parameters} parameters, {options['backward']} backward")
     parts = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
     one = f", 1 is {one_line(data.classes[1])}" if data.classes else ""
-    say(f"{Path(options['dataset']).stem}: {parts}{one}")
+    echo(f"{Path(options['dataset']).stem}: {parts}{one}")
 
 
 @contextmanager
@@ -245,7 +248,7 @@ def undisturbed(folder: Path, trainer: L.Trainer) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        stop(f"{folder} is being trained by another process", code=2)
+        exit_with_error(f"{folder} is being trained by another process", code=2)
     except OSError:
         pass  # a file system that cannot lock
     try:
@@ -269,12 +272,12 @@ def interruptible() -> Iterator[None]:
 def endings(run: Path, goes_on: str) -> Iterator[None]:
     r"""Every way in which a run may end before its time, in one line."""
     try:
-        with written(run, f"once it can be, {goes_on}"):
+        with exit_on_write_error(run, f"once it can be, {goes_on}"):
             yield
     except KeyboardInterrupt:
-        stop(f"interrupted; {goes_on} from the last checkpoint", code=1)
+        exit_with_error(f"interrupted; {goes_on} from the last checkpoint", code=1)
     except (RuntimeError, MemoryError, ValueError) as error:
         reason = (next(iter(str(error).splitlines()), "") or type(error).__name__)[:200]
         if torch.distributed.is_initialized():
             reason = f"one of the processes has ended, or they lost each other ({reason})"
-        stop(f"{run}: {reason}; {goes_on} from the last checkpoint", code=1)
+        exit_with_error(f"{run}: {reason}; {goes_on} from the last checkpoint", code=1)

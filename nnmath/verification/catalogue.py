@@ -105,26 +105,30 @@ def nodes_by_hand(x: Tensor, target: Tensor, **parameters: Tensor) -> Tensor:
 
 
 def output_layer_gradients(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> Inputs:
-    delta = eq.output_delta(eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target, eq.sigmoid_slope)
+    delta = eq.output_delta(
+        eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target, eq.sigmoid_derivative_from_output
+    )
     return {"weight_o": eq.weight_gradient(delta, hidden), "bias_o": eq.bias_gradient(delta)}
 
 
 def hidden_gradient(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> Inputs:
-    delta = eq.output_delta(eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target, eq.sigmoid_slope)
+    delta = eq.output_delta(
+        eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target, eq.sigmoid_derivative_from_output
+    )
     return {"hidden": eq.input_gradient(delta, weight_o)}
 
 
 def input_layer_gradients(x: Tensor, target: Tensor, **parameters: Tensor) -> Inputs:
     layers = layers_of(**parameters)
     _, h, output = eq.forward(x, layers, SIGMOIDS)
-    delta_o = eq.output_delta(output, target, eq.sigmoid_slope)
-    delta_i = eq.hidden_delta(delta_o, layers[1].weight, h, eq.sigmoid_slope)
+    delta_o = eq.output_delta(output, target, eq.sigmoid_derivative_from_output)
+    delta_i = eq.hidden_delta(delta_o, layers[1].weight, h, eq.sigmoid_derivative_from_output)
     return {"weight_i": eq.weight_gradient(delta_i, x), "bias_i": eq.bias_gradient(delta_i)}
 
 
 def trained_by_hand(x: Tensor, target: Tensor, steps: int, momentum: float, **parameters: Tensor) -> list[Tensor]:
     layers = layers_of(**parameters)
-    velocities = eq.at_rest(layers)
+    velocities = eq.zero_velocities(layers)
     for t in range(steps):
         rate = eq.cosine_annealing(t, T, RATE)
         layers, velocities = eq.training_step(x, target, layers, velocities, SIGMOIDS, rate, momentum)
@@ -135,8 +139,8 @@ def line_by_hand(x: Tensor, theta0: Tensor, theta1: Tensor, target: Tensor, mome
     theta, velocity = torch.stack([theta0, theta1]), torch.zeros(2, dtype=x.dtype)
     for t in range(T):
         gradient = torch.stack(eq.half_mse_gradient(x, theta[0], theta[1], target))
-        velocity = eq.accumulate(velocity, gradient, momentum)
-        theta = eq.update(theta, velocity, eq.cosine_annealing(t, T, RATE))
+        velocity = eq.momentum_update(velocity, gradient, momentum)
+        theta = eq.gradient_step(theta, velocity, eq.cosine_annealing(t, T, RATE))
     return theta
 
 
@@ -165,7 +169,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "A1",
         "Fig. 3",
         "σ(z) = 1 / (1 + e^(−z)),  σ′(z) = σ(z) (1 − σ(z))",
-        (eq.sigmoid, eq.sigmoid_derivative, eq.sigmoid_slope),
+        (eq.sigmoid, eq.sigmoid_derivative, eq.sigmoid_derivative_from_output),
         normal(z=(N,)),
         eq.sigmoid,
         lambda z: torch.sigmoid(z),
@@ -175,7 +179,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "A2",
         "Fig. 4",
         "tanh(z) = 2σ(2z) − 1,  tanh′(z) = 1 − tanh²(z)",
-        (eq.tanh, eq.tanh_derivative, eq.tanh_slope),
+        (eq.tanh, eq.tanh_derivative, eq.tanh_derivative_from_output),
         normal(z=(N,)),
         eq.tanh,
         lambda z: torch.tanh(z),
@@ -185,7 +189,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "A3",
         "Fig. 5",
         "ReLU(z) = max(0, z),  ReLU′(z) = 0 or 1",
-        (eq.relu, eq.relu_derivative, eq.relu_slope),
+        (eq.relu, eq.relu_derivative, eq.relu_derivative_from_output),
         normal(z=(N,)),
         eq.relu,
         lambda z: torch.relu(z),
@@ -256,7 +260,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "G2",
         "Gradient descent, Fig. 8",
         "θ ← θ − η ∂C/∂θ",
-        (eq.update,),
+        (eq.gradient_step,),
         normal(**LINE),
         lambda **inputs: line_by_hand(**inputs, momentum=0),
         lambda **inputs: line_by_torch(**inputs, momentum=0),
@@ -274,7 +278,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "G4",
         "On a side note",
         "momentum: v ← m v + g,  θ ← θ − η v",
-        (eq.accumulate,),
+        (eq.momentum_update,),
         normal(**LINE),
         lambda **inputs: line_by_hand(**inputs, momentum=MOMENTUM),
         lambda **inputs: line_by_torch(**inputs, momentum=MOMENTUM),
@@ -304,7 +308,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "B1",
         "Fig. 10, Case 1",
         "∂E/∂O = O − y,  ∂O/∂μ₂ = O (1 − O),  ∂μ₂/∂wₒ = h,  ∂μ₂/∂bₒ = 1",
-        (eq.error_gradient, eq.delta, eq.sigmoid_slope),
+        (eq.error_gradient, eq.delta, eq.sigmoid_derivative_from_output),
         normal(output=(1, N), target=(1, N)),
         eq.error,
         lambda output, target: F.mse_loss(output, target) / 2,
@@ -326,7 +330,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "B3",
         "Case 1",
         "wₒ ← wₒ − η ∂E/∂wₒ,  bₒ ← bₒ − η ∂E/∂bₒ",
-        (eq.update,),
+        (eq.gradient_step,),
         normal(**NETWORK),
         lambda **inputs: flat(trained_by_hand(**inputs, steps=1, momentum=0)[2:]),
         lambda **inputs: network_by_torch(**inputs, steps=1, momentum=0)[-5:],
@@ -335,7 +339,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "B4",
         "Fig. 11, Case 2",
         "∂μ₂/∂h = wₒ,  ∂h/∂μ₁ = h (1 − h),  ∂μ₁/∂wᵢ = x,  ∂μ₁/∂bᵢ = 1",
-        (eq.input_gradient, eq.delta, eq.sigmoid_slope),
+        (eq.input_gradient, eq.delta, eq.sigmoid_derivative_from_output),
         normal(**OUTPUT_LAYER),
         lambda hidden, weight_o, bias_o, target: eq.error(
             eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target
@@ -357,7 +361,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "B6",
         "Case 2",
         "wᵢ ← wᵢ − η ∂E/∂wᵢ,  bᵢ ← bᵢ − η ∂E/∂bᵢ",
-        (eq.update,),
+        (eq.gradient_step,),
         normal(**NETWORK),
         lambda **inputs: flat(trained_by_hand(**inputs, steps=1, momentum=0)[:2]),
         lambda **inputs: network_by_torch(**inputs, steps=1, momentum=0)[:-5],
@@ -366,7 +370,7 @@ CATALOGUE: tuple[Equation, ...] = (
         "B7",
         "Backpropagation",
         "both cases at once, Case 2 with the wₒ from before the update; repeated for epochs",
-        (eq.training_step, eq.descend, eq.backward),
+        (eq.training_step, eq.sgd_step, eq.backward),
         normal(**NETWORK),
         lambda **inputs: flat(trained_by_hand(**inputs, steps=3 * T, momentum=MOMENTUM)),
         lambda **inputs: network_by_torch(**inputs, steps=3 * T, momentum=MOMENTUM),

@@ -17,7 +17,7 @@ from nnmath.gradcheck import Report, check_gradients
 from nnmath.gradcheck.comparison.finite_differences import sides
 from nnmath.gradcheck.comparison.rounding import gradients_of
 from nnmath.verification.catalogue import Equation, Inputs, N
-from nnmath.verification.exact_arithmetic import DIGITS, Exact, Symbols, SymbolsOfSigma, numbers, symbols
+from nnmath.verification.exact_arithmetic import DIGITS, Exact, SigmoidSymbols, Symbols, symbols, to_mpmath
 
 VALUE = 1e-12
 r"""How far a value may be from torch's, of the largest entry."""
@@ -52,7 +52,7 @@ class Evidence:
     @cached_property
     def value(self) -> float:
         r"""The largest difference, max |by hand − torch| / max |torch|, of the value."""
-        return relative(self.equation.value(**self.inputs), self.equation.by_torch(**self.inputs))
+        return relative_error(self.equation.value(**self.inputs), self.equation.by_torch(**self.inputs))
 
     @cached_property
     def autograd(self) -> Report | None:
@@ -73,7 +73,7 @@ class Evidence:
             for index in torch.ones_like(gradient).nonzero().tolist():
                 found = sides(lambda: self.equation.value(**moved).sum(), moved[name], tuple(index), step=1e-4)
                 quotient[tuple(index)] = (found.left + found.right) / 2
-            worst = max(worst, relative(gradient, quotient))
+            worst = max(worst, relative_error(gradient, quotient))
         return worst
 
     @cached_property
@@ -89,7 +89,7 @@ class Evidence:
         if self.gradients is None and not self.equation.exact:
             return None
         with mpmath.workdps(DIGITS):
-            exact = {name: numbers(tensor) for name, tensor in self.inputs.items()}
+            exact = {name: to_mpmath(tensor) for name, tensor in self.inputs.items()}
             if self.equation.gradients is None or self.gradients is None:
                 truths = {"value": self.equation.value(**exact)}
                 by_hand = {"value": self.equation.value(**self.inputs)}
@@ -123,7 +123,7 @@ def proved(equation: Equation, n: int) -> bool:
     import sympy
 
     about_activation = equation.id.startswith("A")
-    kind, zero = (Symbols, sympy.simplify) if about_activation else (SymbolsOfSigma, sympy.expand)
+    kind, zero = (Symbols, sympy.simplify) if about_activation else (SigmoidSymbols, sympy.expand)
     shapes = {name: tensor.shape for name, tensor in Evidence(equation).inputs.items()}
     for assumptions in ({"positive": True}, {"negative": True}) if about_activation else ({"real": True},):
         inputs = {
@@ -144,7 +144,7 @@ def entries(value: Any) -> list[Any]:
     return list(value.flat) if isinstance(value, Exact) else [value]
 
 
-def relative(tensor: Tensor, reference: Tensor) -> float:
+def relative_error(tensor: Tensor, reference: Tensor) -> float:
     r"""The largest difference, max |tensor − reference| / max |reference|."""
     if tensor.shape != reference.shape:
         return float("inf")

@@ -44,7 +44,7 @@ class Symbols(Exact):
         return self.each(sympy.sign)
 
 
-class SymbolsOfSigma(Symbols):
+class SigmoidSymbols(Symbols):
     r"""Symbols for which σ is a function of which nothing is known but σ′ = σ (1 − σ) and σ(−z) = 1 − σ(z).
 
     The exponential is then e^(−z) = 1/σ(z) − 1. What is left to prove of backpropagation is algebra, and quickly done.
@@ -95,7 +95,7 @@ def symbols(name: str, *shape: int, kind: type[Symbols] = Symbols, **assumptions
     return array([sympy.Symbol(f"{name}{list(index)}", **assumptions) for index in np.ndindex(*shape)], shape, kind)
 
 
-def numbers(tensor: Any) -> Exact:
+def to_mpmath(tensor: Any) -> Exact:
     r"""A tensor's numbers, exactly, to be computed with to 50 digits within ``mpmath.workdps(DIGITS)``."""
     import mpmath
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
 
-from nnmath.data import datasets
+from nnmath.data import csv_files
 from nnmath.data.csv_files import csv
 from nnmath.data.datasets import DRAWN, NAMES, breast_cancer, load, spirals, xor
 
@@ -186,14 +186,14 @@ class TestCsv:
         ids=["long cell", "long header", "long names", "many columns", "long header of columns", "many rows"],
     )
     def test_refuses_what_is_long_in_a_short_message(self, tmp_path, monkeypatch, text, message):
-        monkeypatch.setattr(datasets, "CELLS", 300)  # so that there are several tables
+        monkeypatch.setattr(csv_files, "CELLS", 300)  # so that there are several tables
         with pytest.raises(ValueError, match=message) as refusal:
             csv(write(tmp_path, text), ["a", "b"], "y")
         assert len(str(refusal.value)) < 300
 
     @pytest.mark.parametrize("cells", [3, 7, 10**6])
     def test_a_file_read_in_parts_is_the_whole(self, tmp_path, monkeypatch, cells):
-        monkeypatch.setattr(datasets, "CELLS", cells)
+        monkeypatch.setattr(csv_files, "CELLS", cells)
         path = write(tmp_path, "a,kind,price\n" + "".join(f"{i},{['dog', 'cat'][i % 2]},{i / 2}\n" for i in range(20)))
         animals = csv(path, ["a"], "kind")
         assert animals.classes == ("cat", "dog")
@@ -310,7 +310,7 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path, monkeypatch, examples
         st.sampled_from([50, 10**6]),
     )
     def check(content, cells):
-        monkeypatch.setattr(datasets, "CELLS", cells)
+        monkeypatch.setattr(csv_files, "CELLS", cells)
         path.write_bytes(content)
         try:
             data = csv(path, ["a", "b"], "y")

@@ -5,9 +5,9 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from nnmath.ensemble import loss_surface as landscape
-from nnmath.ensemble.loss_surface import Landscape, flat, layered
+from nnmath.ensemble.loss_surface import LossSurface, flatten, unflatten
 from nnmath.equations import SIGMOID, TANH, Layer
-from nnmath.figures.loss_surface import main_directions, three_places
+from nnmath.figures.loss_surface import locate_minimum, principal_directions
 from nnmath.network import HalfMSELoss, Network
 
 SIZES = (2, 5, 3, 1)
@@ -28,19 +28,19 @@ def samples(n=20):
 
 def test_parameters_lie_as_torch_lays_them():
     (network,) = networks(1)
-    assert torch.equal(flat(layers_of(network)), parameters_to_vector(network.parameters()))
+    assert torch.equal(flatten(layers_of(network)), parameters_to_vector(network.parameters()))
 
 
 def test_layers_come_back_from_the_parameters_of_a_stack():
-    theta = torch.stack([flat(layers_of(network)) for network in networks(4)])
-    layers = layered(theta, SIZES)
+    theta = torch.stack([flatten(layers_of(network)) for network in networks(4)])
+    layers = unflatten(theta, SIZES)
     assert [tuple(weight.shape) for weight, _ in layers] == [(4, 5, 2), (4, 3, 5), (4, 1, 3)]
-    assert torch.equal(flat(layers), theta)
+    assert torch.equal(flatten(layers), theta)
 
 
 def test_too_few_parameters_are_refused():
     with pytest.raises(ValueError, match=r"theta must have 37 parameters for sizes=\(2, 5, 3, 1\), got 36"):
-        layered(torch.zeros(7, 36), SIZES)
+        unflatten(torch.zeros(7, 36), SIZES)
 
 
 @pytest.mark.parametrize("at_once", [1, 250, 2**20])
@@ -49,8 +49,8 @@ def test_cost_and_gradient_are_the_modules(monkeypatch, at_once):
     monkeypatch.setattr(landscape, "AT_ONCE", at_once)
     x, y = samples()
     nets = networks(5)
-    theta = torch.stack([flat(layers_of(network)) for network in nets])
-    here = Landscape(SIZES, ACTIVATIONS, x, y)
+    theta = torch.stack([flatten(layers_of(network)) for network in nets])
+    here = LossSurface(SIZES, ACTIVATIONS, x, y)
     costs, gradients = here.cost(theta), here.gradient(theta)
     assert costs.shape == (5,)
     for network, cost, gradient in zip(nets, costs, gradients, strict=True):
@@ -62,7 +62,7 @@ def test_cost_and_gradient_are_the_modules(monkeypatch, at_once):
 
 def test_places_in_float64_are_answered_in_float64():
     x, y = (part.float() for part in samples())
-    here = Landscape(SIZES, ACTIVATIONS, x, y)
+    here = LossSurface(SIZES, ACTIVATIONS, x, y)
     theta = torch.randn(3, 37, dtype=torch.float64)
     assert here.cost(theta).dtype == here.gradient(theta).dtype == torch.float64
     assert torch.equal(here.cost(theta).float(), here.cost(theta.float()))
@@ -73,7 +73,7 @@ def test_the_main_directions_of_a_known_path():
     plane = torch.linalg.qr(torch.randn(17, 2, dtype=torch.float64)).Q.mT  # (2, 17)
     phi = torch.linspace(-torch.pi, 0, 401, dtype=torch.float64)[:, None]
     path = 5 + 3 * phi.cos() * plane[0] + phi.sin() * plane[1]
-    directions, share = main_directions(path)
+    directions, share = principal_directions(path)
     assert float(abs(share.sum() - 1)) < 1e-12
     assert 0.95 < float(share[0]) < 1
     assert float((directions @ directions.mT - torch.eye(2)).abs().max()) < 1e-12
@@ -83,7 +83,7 @@ def test_the_main_directions_of_a_known_path():
 
 def test_a_path_turned_around_has_its_directions_turned_around():
     path = torch.randn(30, 17, dtype=torch.float64).cumsum(0)
-    there, back = (main_directions(way)[0] for way in (path, path.flip(0)))
+    there, back = (principal_directions(way)[0] for way in (path, path.flip(0)))
     assert float((there + back).abs().max()) < 1e-12
     assert bool((there @ (path[-1] - path[0]) > 0).all())
 
@@ -106,5 +106,5 @@ PLACES = {
 @pytest.mark.parametrize("name", PLACES)
 def test_p1_the_minimum_and_p2(name):
     cost, way, expected = PLACES[name]
-    for found, place in zip(three_places(cost, way), expected, strict=True):
+    for found, place in zip(locate_minimum(cost, way), expected, strict=True):
         assert found is None if place is None else abs(found - place) < 0.2

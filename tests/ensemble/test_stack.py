@@ -14,8 +14,8 @@ from nnmath.data.batches import Batches
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.ensemble import chunks
-from nnmath.ensemble.stack import initial, member, stacked, train
-from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, cosine_annealing, error, forward
+from nnmath.ensemble.stack import init_stack, stacked, train, unstack
+from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, cosine_annealing, error, forward, zero_velocities
 from nnmath.equations import training_step as step
 from nnmath.network import Network
 from nnmath.training.module import TrainingModule
@@ -32,7 +32,7 @@ def problem(dtype=torch.float64, n=40, n_in=2, n_out=1):
 
 def alone(layers, x, y, epochs, rate, momentum, activations=(SIGMOID, SIGMOID), reduction="mean"):
     """One network by one training_step after the other; rate is a function of the epoch."""
-    velocities = at_rest(layers)
+    velocities = zero_velocities(layers)
     for t in range(epochs):
         layers, velocities = step(x, y, layers, velocities, activations, rate(t), momentum, reduction)
     return layers
@@ -52,10 +52,10 @@ class TestInitial:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     @pytest.mark.parametrize("sizes", [(2, 4, 1), (3, 5, 2, 7)])
     def test_is_the_modules_to_the_last_bit(self, sizes, dtype):
-        stack = initial(sizes, seeds=[7, 0, 3], dtype=dtype)
+        stack = init_stack(sizes, seeds=[7, 0, 3], dtype=dtype)
         for i, seed in enumerate([7, 0, 3]):
             torch.manual_seed(seed)
-            for layer, linear in zip(member(stack, i), Network(sizes, dtype=dtype).linears, strict=True):
+            for layer, linear in zip(unstack(stack, i), Network(sizes, dtype=dtype).linears, strict=True):
                 assert torch.equal(layer.weight, linear.weight)
                 assert torch.equal(layer.bias, linear.bias)
 
@@ -63,14 +63,14 @@ class TestInitial:
         torch.manual_seed(1)
         expected = torch.rand(3)
         torch.manual_seed(1)
-        initial((2, 4, 1), range(5))
+        init_stack((2, 4, 1), range(5))
         assert torch.equal(torch.rand(3), expected)
 
     def test_refuses_what_is_none(self):
         with pytest.raises(ValueError, match="seeds must have at least one"):
-            initial((2, 4, 1), [])
+            init_stack((2, 4, 1), [])
         with pytest.raises(ValueError, match="sizes must be"):
-            initial((2,), [0])
+            init_stack((2,), [0])
 
 
 class TestEachNetworkIsAsIfAlone:
@@ -78,7 +78,7 @@ class TestEachNetworkIsAsIfAlone:
     @pytest.mark.parametrize("schedule", ["constant", "cosine"])
     def test_with_its_own_rate_and_momentum(self, dtype, schedule):
         x, y = problem(dtype)
-        stack = initial((2, 4, 1), range(7), dtype)
+        stack = init_stack((2, 4, 1), range(7), dtype)
         rates = torch.linspace(0.1, 3, 7, dtype=dtype)
         momenta = torch.linspace(0, 0.9, 7, dtype=dtype)
         trained = train(
@@ -90,7 +90,7 @@ class TestEachNetworkIsAsIfAlone:
                 eta = float(rates[i])
                 return eta if schedule == "constant" else cosine_annealing(t, 150, eta, 0.01)
 
-            assert_same(member(trained, i), alone(member(stack, i), x, y, 150, rate, float(momenta[i])))
+            assert_same(unstack(trained, i), alone(unstack(stack, i), x, y, 150, rate, float(momenta[i])))
 
     @pytest.mark.parametrize(
         ("sizes", "activations", "reduction"),
@@ -99,21 +99,21 @@ class TestEachNetworkIsAsIfAlone:
     )
     def test_of_any_shape(self, sizes, activations, reduction):
         x, y = problem(n_in=3, n_out=2)
-        stack = initial(sizes, range(5), torch.float64)
+        stack = init_stack(sizes, range(5), torch.float64)
         options = {"activations": activations, "reduction": reduction}
         trained = train(stack, x, y, epochs=50, learning_rate=0.01, momentum=0.5, **options).layers
         for i in range(5):
-            assert_same(member(trained, i), alone(member(stack, i), x, y, 50, lambda t: 0.01, 0.5, **options))
+            assert_same(unstack(trained, i), alone(unstack(stack, i), x, y, 50, lambda t: 0.01, 0.5, **options))
 
     def test_on_data_of_its_own(self):
         x, y = zip(*(problem(n_in=k + 2) for k in range(3)), strict=True)
         x = torch.stack([data[:2] for data in x])
         y = torch.stack([target.roll(k) for k, target in enumerate(y)])
-        stack = initial((2, 4, 1), range(3), torch.float64)
+        stack = init_stack((2, 4, 1), range(3), torch.float64)
         trained = train(stack, x, y, epochs=60, learning_rate=1.0, validation=(x.flip(0), y.flip(0)))
         for i in range(3):
-            layers = alone(member(stack, i), x[i], y[i], 60, lambda t: 1.0, 0.0)
-            assert_same(member(trained.layers, i), layers)
+            layers = alone(unstack(stack, i), x[i], y[i], 60, lambda t: 1.0, 0.0)
+            assert_same(unstack(trained.layers, i), layers)
             on_others = error(forward(x[2 - i], layers, (SIGMOID, SIGMOID))[-1], y[2 - i])
             assert float(trained.val_cost[0, i]) == pytest.approx(float(on_others), rel=1e-10)
 
@@ -123,19 +123,19 @@ class TestEachNetworkIsAsIfAlone:
         monkeypatch.setattr(chunks, "CACHE", 3 * 7 * 40 * 8)  # three networks of 2-4-1 on 40 samples
         torch.set_num_threads(threads)
         x, y = problem()
-        stack = initial((2, 4, 1), range(m), torch.float64)
+        stack = init_stack((2, 4, 1), range(m), torch.float64)
         rates = torch.linspace(0.1, 3, m, dtype=torch.float64)
         trained = train(stack, x, y, epochs=20, learning_rate=rates, record=range(21), validation=(x, y))
         assert torch.get_num_threads() == threads
         assert trained.train_cost.shape == trained.val_cost.shape == (21, m)
         for i in range(m):
-            layers = alone(member(stack, i), x, y, 20, lambda t, i=i: float(rates[i]), 0.0)
-            assert_same(member(trained.layers, i), layers)
+            layers = alone(unstack(stack, i), x, y, 20, lambda t, i=i: float(rates[i]), 0.0)
+            assert_same(unstack(trained.layers, i), layers)
         torch.testing.assert_close(trained.train_cost, trained.val_cost, rtol=1e-12, atol=0)
 
     def test_the_stack_that_it_began_with_stays(self):
         x, y = problem()
-        stack = initial((2, 4, 1), range(3), torch.float64)
+        stack = init_stack((2, 4, 1), range(3), torch.float64)
         before = [tensor.clone() for layer in stack for tensor in layer]
         train(stack, x, y, epochs=5, learning_rate=1.0)
         assert all(map(torch.equal, before, [tensor for layer in stack for tensor in layer]))
@@ -164,7 +164,7 @@ def test_a_member_is_the_network_that_lightning_trains(tmp_path, batch_size, pre
         validation=columns(data.val),
     )
     expected = [Layer(linear.weight.detach(), linear.bias.detach()) for linear in module.network.linears]
-    assert_same(member(trained.layers, 0), expected)
+    assert_same(unstack(trained.layers, 0), expected)
     assert float(trained.val_cost[0, 0]) == pytest.approx(float(trainer.callback_metrics["loss/val"]), rel=1e-5)
 
 
@@ -172,7 +172,7 @@ class TestRecords:
     def test_costs_after_the_epochs_asked_for(self):
         x, y = problem()
         x_val, y_val = problem(n=11)
-        stack = initial((2, 4, 1), range(4), torch.float64)
+        stack = init_stack((2, 4, 1), range(4), torch.float64)
         options = {"learning_rate": 2.0, "validation": (x_val, y_val)}
         trained = train(stack, x, y, epochs=30, record=[30, 0, 7, 7], **options)
         assert trained.epochs == [0, 7, 30]
@@ -186,26 +186,26 @@ class TestRecords:
 
     def test_of_mini_batches_it_is_the_cost_of_all_samples(self):
         x, y = problem()
-        stack = initial((2, 4, 1), range(2), torch.float64)
+        stack = init_stack((2, 4, 1), range(2), torch.float64)
         trained = train(stack, x, y, epochs=3, learning_rate=1.0, batches=Batches(40, 16, seed=1), record=[0, 3])
         output = forward(x, stack, (SIGMOID, SIGMOID))[-1]
         torch.testing.assert_close(trained.train_cost[0], error(output, y.expand_as(output)), rtol=1e-12, atol=0)
 
     def test_the_last_alone_unless_told(self):
         x, y = problem()
-        trained = train(initial((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0)
+        trained = train(init_stack((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0)
         assert trained.epochs == [4]
         assert trained.val_cost is None
 
     def test_none_at_all(self):
         x, y = problem()
-        trained = train(initial((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0, record=[])
+        trained = train(init_stack((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0, record=[])
         assert trained.train_cost.shape == (0, 1)
 
 
 def test_a_network_that_diverges_is_reported_and_disturbs_no_other():
     x, y = problem()
-    stack = initial((2, 4, 1), [0, 0, 1, 1], torch.float64)
+    stack = init_stack((2, 4, 1), [0, 0, 1, 1], torch.float64)
     rates = torch.tensor([0.1, 1e300, 0.2, 1e200], dtype=torch.float64)
     options = {"activations": (IDENTITY, IDENTITY), "record": [0, 50]}
     trained = train(stack, x, y, epochs=50, learning_rate=rates, **options)
@@ -220,7 +220,7 @@ PROGRAM = """
 import torch
 from nnmath.ensemble import stack as ensemble
 x, y = torch.randn(2, 50), torch.rand(1, 50)
-stack = ensemble.initial((2, 4, 1), range(30))
+stack = ensemble.init_stack((2, 4, 1), range(30))
 try:
     print("ready", flush=True)
     ensemble.train(stack, x, y, epochs=10**9, learning_rate=0.1, record=range(0, 10**6, 5))
@@ -245,7 +245,7 @@ def test_ctrl_c_keeps_what_there_is():
 class TestCompile:
     def test_gives_the_same_networks(self):
         x, y = problem(torch.float32)
-        stack = initial((2, 4, 1), range(50))
+        stack = init_stack((2, 4, 1), range(50))
         rates = torch.linspace(0.1, 3, 50)
         options = {"epochs": 42, "learning_rate": rates, "momentum": 0.9, "record": [0, 8, 13, 42]}
         options["schedule"] = "cosine"
@@ -279,11 +279,11 @@ class TestCompile:
 
     def test_goes_on_without_a_compiler_after_a_warning(self, tmp_path):
         program = (
-            "import torch, warnings\nfrom nnmath.ensemble.stack import initial, train\n"
+            "import torch, warnings\nfrom nnmath.ensemble.stack import init_stack, train\n"
             "x, y = torch.randn(2, 50), torch.rand(1, 50)\n"
             "with warnings.catch_warnings(record=True) as caught:\n"
             "    warnings.simplefilter('always')\n"
-            "    trained = train(initial((2, 4, 1), range(3)), x, y, epochs=3, learning_rate=0.1, compile=True)\n"
+            "    trained = train(init_stack((2, 4, 1), range(3)), x, y, epochs=3, learning_rate=0.1, compile=True)\n"
             "ours = [str(w.message) for w in caught if str(w.message).startswith('compile=True')]\n"
             "assert len(ours) == 1 and '\\n' not in ours[0], ours\n"
             "print(ours[0]); print(trained.train_cost.isfinite().all().item())\n"
@@ -313,7 +313,10 @@ class TestRefuses:
             ({"record": [1.5]}, "epochs and record must be whole numbers, got 1.5"),
             ({"batches": Batches(4, 2)}, "batches must be of the 5 samples, got batches.n=4"),
             ({"batches": Batches(5, 0)}, "batches must be of the 5 samples, .* batches.batch_size=0"),
-            ({"layers": [Layer(w[:0], b[:0]) for w, b in initial((2, 4, 1), [0])]}, "at least one network, got none"),
+            (
+                {"layers": [Layer(w[:0], b[:0]) for w, b in init_stack((2, 4, 1), [0])]},
+                "at least one network, got none",
+            ),
             ({"reduction": "max"}, "reduction must be 'mean' or 'sum'"),
             ({"x": torch.zeros(3, 5)}, r"x must have shape \(2, n\) or \(3, 2, n\), .* got \(3, 5\)"),
             ({"x": torch.zeros(2, 0)}, r"x must have shape .* got \(2, 0\)"),
@@ -321,12 +324,12 @@ class TestRefuses:
             ({"target": torch.zeros(1, 4)}, "x and target must have as many samples, got 5 and 4"),
             ({"x": torch.zeros(2, 5).double()}, "x must be torch.float32 on cpu as the layers, got torch.float64"),
             ({"validation": (torch.zeros(2, 5), torch.zeros(1, 4))}, "validation x and validation target must have as"),
-            ({"layers": member(initial((2, 4, 1), [0]), 0)}, "layers must be a stack"),
-            ({"layers": initial((2, 4, 1), range(3))[::-1]}, r"layers\[1\] must have weight \(3, out, 1\)"),
+            ({"layers": unstack(init_stack((2, 4, 1), [0]), 0)}, "layers must be a stack"),
+            ({"layers": init_stack((2, 4, 1), range(3))[::-1]}, r"layers\[1\] must have weight \(3, out, 1\)"),
         ],
     )
     def test_in_one_line(self, changes, message):
-        arguments = {"layers": initial((2, 4, 1), range(3)), "x": torch.zeros(2, 5), "target": torch.zeros(1, 5)}
+        arguments = {"layers": init_stack((2, 4, 1), range(3)), "x": torch.zeros(2, 5), "target": torch.zeros(1, 5)}
         arguments |= {"epochs": 10, "learning_rate": 0.1} | changes
         layers, x, target = (arguments.pop(name) for name in ("layers", "x", "target"))
         with pytest.raises(ValueError, match=message) as caught:
@@ -337,7 +340,7 @@ class TestRefuses:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_it_is_the_same():
     x, y = problem()
-    stack = initial((2, 4, 1), range(100), torch.float64)
+    stack = init_stack((2, 4, 1), range(100), torch.float64)
     rates = torch.linspace(0.1, 3, 100, dtype=torch.float64)
     here = train(stack, x, y, epochs=100, learning_rate=rates)
     stack_there = [Layer(weight.cuda(), bias.cuda()) for weight, bias in stack]

@@ -13,8 +13,8 @@ from helpers.sweeps import results
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.ensemble import sweep as module
-from nnmath.ensemble.stack import Interrupted, initial
-from nnmath.ensemble.sweep import Grid, Shape, networks, summary, sweep
+from nnmath.ensemble.stack import Interrupted, init_stack
+from nnmath.ensemble.sweep import Architecture, Grid, retrain, summary, sweep
 from nnmath.equations import SIGMOID, error, forward
 from nnmath.training.module import TrainingModule
 
@@ -45,7 +45,7 @@ def test_each_row_is_the_run_of_train_py(tmp_path, schedule, batch_size):
         learning_rate=2.0, momentum=0.5, eta_min=0.1 if schedule == "cosine" else 2.0
     ).double()  # a cosine from η to η is constant
     with torch.no_grad():
-        for linear, layer in zip(run.network.linears, initial((2, 4, 1), [8]), strict=True):
+        for linear, layer in zip(run.network.linears, init_stack((2, 4, 1), [8]), strict=True):
             linear.weight.copy_(layer.weight[0])
             linear.bias.copy_(layer.bias[0])
     trainer = fit(run, data(8, batch_size), tmp_path, max_epochs=10, precision="64-true")
@@ -61,7 +61,7 @@ def test_however_many_seeds_share_a_stack(monkeypatch):
 
 
 def test_what_diverges_is_last_and_out_of_the_mean():
-    shape = Shape(hidden="identity", output="identity")
+    shape = Architecture(hidden="identity", output="identity")
     rows, _ = sweep(Grid([0.1, 1e200], [0.0], [0, 1], [1, 50]), data, shape)
     best = summary(rows)
     assert best.learning_rate.tolist()[:2] == [0.1, 0.1]
@@ -123,7 +123,7 @@ def test_a_configuration_of_which_a_seed_diverged_is_behind_the_others():
 
 def test_the_networks_of_a_configuration_are_trained_anew():
     grid = Grid([0.3, 2.0], [0.5, 0.9], [3, 8], [10, 30], "cosine")
-    found = networks(grid, 2.0, 0.9, 30, data, Shape())
+    found = retrain(grid, 2.0, 0.9, 30, data, Architecture())
     rows, _ = sweep(grid, data)
     for seed, layers in zip(grid.seeds, found, strict=True):
         x, y = (tensor.mT for tensor in data(seed).val.tensors)
@@ -136,7 +136,7 @@ def test_the_networks_of_a_configuration_are_trained_anew():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 def test_processes_give_the_bits_of_one_with_as_many_threads(tmp_path, compile):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3"]
-    command += [Path(__file__).with_name("sweeps.py"), tmp_path, *["compile"] * compile]
+    command += [Path(__file__).parents[1] / "helpers" / "sweeps.py", tmp_path, *["compile"] * compile]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     torch.set_num_threads(3)
     expected = results(compile=compile)

@@ -10,10 +10,10 @@ from nnmath.equations import (
     relu_derivative,
     sigmoid,
     sigmoid_derivative,
-    sigmoid_slope,
+    sigmoid_derivative_from_output,
     tanh,
     tanh_derivative,
-    tanh_slope,
+    tanh_derivative_from_output,
 )
 from nnmath.verification.exact_arithmetic import Symbols, symbols
 
@@ -67,7 +67,7 @@ def test_value_and_derivatives_are_torchs(name, dtype):
     torch.testing.assert_close(activation.value(z), reference, rtol=8 * eps, atol=0)
     # torch takes its derivative from the value, so it carries the value's rounding, one eps next to 1
     torch.testing.assert_close(activation.derivative(z), gradient, rtol=8 * eps, atol=2 * eps)
-    torch.testing.assert_close(activation.slope(reference), gradient, rtol=8 * eps, atol=0)
+    torch.testing.assert_close(activation.derivative_from_output(reference), gradient, rtol=8 * eps, atol=0)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -81,7 +81,7 @@ def test_derivative_is_the_limit_of_the_difference_quotient(name):
 
 def test_sigmoid_derivative_lives_where_the_slope_has_died():
     z = torch.tensor([40.0, -40.0], dtype=torch.float64)
-    assert sigmoid_slope(sigmoid(z))[0] == 0
+    assert sigmoid_derivative_from_output(sigmoid(z))[0] == 0
     assert sigmoid_derivative(z)[0] == pytest.approx(float(truth_of_sigmoid_derivative(mpmath.mpf(40))), rel=1e-15)
     assert sigmoid_derivative(z)[0] == sigmoid_derivative(z)[1]
 
@@ -125,7 +125,12 @@ class TestOnSymbols:
     @pytest.mark.parametrize("name", ["sigmoid", "tanh", "identity"])
     def test_slope_of_the_value_is_the_derivative(self, name):
         activation = ACTIVATIONS[name]
-        assert sympy.simplify(activation.slope(activation.value(self.z))[0] - activation.derivative(self.z)[0]) == 0
+        assert (
+            sympy.simplify(
+                activation.derivative_from_output(activation.value(self.z))[0] - activation.derivative(self.z)[0]
+            )
+            == 0
+        )
 
     @pytest.mark.parametrize(("sign", "expected"), [("positive", 1), ("negative", 0)])
     def test_relu_on_either_side_of_the_kink(self, sign, expected):
@@ -135,4 +140,4 @@ class TestOnSymbols:
 
     def test_the_article_writes_tanh_as_a_sigmoid(self):
         assert sympy.simplify(tanh(self.z)[0] - (2 * sigmoid(2 * self.z) - 1)[0]) == 0
-        assert sympy.simplify(tanh_slope(tanh(self.z))[0] - (1 - tanh(self.z)[0] ** 2)) == 0
+        assert sympy.simplify(tanh_derivative_from_output(tanh(self.z))[0] - (1 - tanh(self.z)[0] ** 2)) == 0

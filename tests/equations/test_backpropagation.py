@@ -15,7 +15,6 @@ from nnmath.equations import (
     ACTIVATIONS,
     SIGMOID,
     Layer,
-    at_rest,
     backward,
     cosine_annealing,
     delta,
@@ -26,12 +25,13 @@ from nnmath.equations import (
     input_gradient,
     number_of_parameters,
     output_delta,
-    sigmoid_slope,
+    sigmoid_derivative_from_output,
     training_step,
     weight_gradient,
     weighted_sum,
+    zero_velocities,
 )
-from nnmath.verification.exact_arithmetic import SymbolsOfSigma, symbols
+from nnmath.verification.exact_arithmetic import SigmoidSymbols, symbols
 
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
 SIGMOIDS = (SIGMOID, SIGMOID)
@@ -145,12 +145,12 @@ class TestFig9:
         mu_1, h, mu_2, output, cost = graph
         _, hidden, final = forward(self.x, self.layers, SIGMOIDS)
         weight_o = self.layers[1].weight
-        delta_o = output_delta(final, self.target, sigmoid_slope)
+        delta_o = output_delta(final, self.target, sigmoid_derivative_from_output)
         assert cost.grad == 1
         assert_close(error_gradient(final, self.target), output.grad)
         assert_close(delta_o, mu_2.grad)
         assert_close(input_gradient(delta_o, weight_o), h.grad)
-        assert_close(hidden_delta(delta_o, weight_o, hidden, sigmoid_slope), mu_1.grad)
+        assert_close(hidden_delta(delta_o, weight_o, hidden, sigmoid_derivative_from_output), mu_1.grad)
 
     def test_the_state_dict_is_a_sequentials(self):
         network = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid()).double()
@@ -169,8 +169,8 @@ def test_eta_of_the_sum_is_n_times_that_of_the_mean():
     """Erratum 4: the notebook's η = 0.45 on 266 summed rows is 119.7 by the article's own 1/n."""
     x, target = torch.randn(2, 266, dtype=torch.float64), torch.rand(1, 266, dtype=torch.float64)
     layers = draw_layers((2, 4, 1))
-    summed, _ = training_step(x, target, layers, at_rest(layers), SIGMOIDS, 0.45, reduction="sum")
-    averaged, _ = training_step(x, target, layers, at_rest(layers), SIGMOIDS, 0.45 * 266, reduction="mean")
+    summed, _ = training_step(x, target, layers, zero_velocities(layers), SIGMOIDS, 0.45, reduction="sum")
+    averaged, _ = training_step(x, target, layers, zero_velocities(layers), SIGMOIDS, 0.45 * 266, reduction="mean")
     assert pytest.approx(119.7) == 0.45 * 266
     for a, b in zip(summed, averaged, strict=True):
         assert_close(a.weight, b.weight)
@@ -212,7 +212,7 @@ class TestTrajectory:
         network.load_state_dict(dict(zip(names, (tensor for layer in layers for tensor in layer), strict=True)))
         optimizer = torch.optim.SGD(network.parameters(), lr=self.RATE, momentum=self.MOMENTUM)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.STEPS)
-        velocities = at_rest(layers)
+        velocities = zero_velocities(layers)
         start = torch.cat([tensor.reshape(-1) for layer in layers for tensor in layer])
         worst = 0.0
         for t in range(self.STEPS):
@@ -232,7 +232,7 @@ class TestTrajectory:
     def test_case_2_with_the_updated_weight_is_another_trajectory(self):
         """The classic mistake, which the trajectory above must be able to tell from the right one."""
         x, target, layers = self.problem()
-        (_, updated), _ = training_step(x, target, layers, at_rest(layers), SIGMOIDS, self.RATE)
+        (_, updated), _ = training_step(x, target, layers, zero_velocities(layers), SIGMOIDS, self.RATE)
         values = forward(x, layers, SIGMOIDS)
         right = backward(values, layers, SIGMOIDS, target)[0].weight
         wrong = backward(values, [layers[0], updated], SIGMOIDS, target)[0].weight
@@ -240,12 +240,12 @@ class TestTrajectory:
 
     def test_starts_at_rest_from_weights_of_0_too(self):
         layers = [Layer(torch.zeros(4, 2), torch.zeros(4)), Layer(torch.zeros(1, 4), torch.zeros(1))]
-        assert all((velocity == 0).all() for layer in at_rest(layers) for velocity in layer)
+        assert all((velocity == 0).all() for layer in zero_velocities(layers) for velocity in layer)
 
     def test_the_old_parameters_stay_as_they_were(self):
         x, target, layers = self.problem()
         before = [tensor.clone() for layer in layers for tensor in layer]
-        training_step(x, target, layers, at_rest(layers), SIGMOIDS, 0.2, 0.9)
+        training_step(x, target, layers, zero_velocities(layers), SIGMOIDS, 0.2, 0.9)
         assert all(map(torch.equal, before, (tensor for layer in layers for tensor in layer)))
 
 
@@ -316,7 +316,7 @@ class TestOnSymbols:
     @pytest.mark.parametrize(("sizes", "parameters"), [((2, 4, 1), 17), ((2, 3, 2, 1), 20)], ids=["2-4-1", "2-3-2-1"])
     def test_every_gradient(self, sizes, parameters, n, reduction):
         def draw(name, *shape):
-            return symbols(name, *shape, kind=SymbolsOfSigma)
+            return symbols(name, *shape, kind=SigmoidSymbols)
 
         x, target = draw("x", sizes[0], n), draw("y", sizes[-1], n)
         layers = [
@@ -355,11 +355,11 @@ class TestRefuses:
         with pytest.raises(ValueError, match="zip"):
             forward(self.x, self.layers, (SIGMOID,))
         with pytest.raises(ValueError, match="zip"):
-            training_step(self.x, self.target, self.layers, at_rest(self.layers[:1]), SIGMOIDS, 0.1)
+            training_step(self.x, self.target, self.layers, zero_velocities(self.layers[:1]), SIGMOIDS, 0.1)
 
     def test_gradients_of_other_shapes(self):
         with pytest.raises(ValueError, match="gradient and output must have the same shape"):
-            delta(torch.zeros(1, 7), torch.zeros(4, 7), sigmoid_slope)
+            delta(torch.zeros(1, 7), torch.zeros(4, 7), sigmoid_derivative_from_output)
         with pytest.raises(ValueError, match="weight .1, 4. and delta .2, 7. do not fit"):
             input_gradient(torch.zeros(2, 7), torch.zeros(1, 4))
         with pytest.raises(ValueError, match="delta .1, 7. and x .4, 6. do not fit"):

@@ -5,13 +5,13 @@ import torch
 from helpers.tolerances import assert_close
 
 from nnmath.equations import (
-    accumulate,
     cosine_annealing,
     critical_learning_rate,
     descent,
+    gradient_step,
     half_mse_gradient,
     half_mse_hessian,
-    update,
+    momentum_update,
 )
 from nnmath.verification.exact_arithmetic import symbols
 
@@ -23,15 +23,15 @@ HESSIAN = half_mse_hessian(torch.stack([torch.ones(4, dtype=torch.float64), X]))
 
 def descend(theta, learning_rate, steps):
     for _ in range(steps):
-        theta = update(theta, torch.stack(half_mse_gradient(X, theta[0], theta[1], Y)), learning_rate)
+        theta = gradient_step(theta, torch.stack(half_mse_gradient(X, theta[0], theta[1], Y)), learning_rate)
     return theta
 
 
 def test_left_of_the_minimum_theta_grows_and_right_of_it_it_shrinks():
     """Fig. 8, on C = ½ θ², whose slope is θ: P1 at −1, P2 at 1."""
     p1, p2 = torch.tensor([-1.0]), torch.tensor([1.0])
-    assert -1 < update(p1, gradient=p1, learning_rate=0.1) < 0
-    assert 0 < update(p2, gradient=p2, learning_rate=0.1) < 1
+    assert -1 < gradient_step(p1, gradient=p1, learning_rate=0.1) < 0
+    assert 0 < gradient_step(p2, gradient=p2, learning_rate=0.1) < 1
 
 
 def test_limit_is_the_least_squares_solution():
@@ -65,8 +65,8 @@ def test_a_thousand_steps_are_torchs(momentum):
     velocity = torch.zeros(6, dtype=torch.float64)
     trajectory, reference = [], []
     for _ in range(1000):
-        velocity = accumulate(velocity, matrix @ theta - 1, momentum)
-        theta = update(theta, velocity, 0.05)
+        velocity = momentum_update(velocity, matrix @ theta - 1, momentum)
+        theta = gradient_step(theta, velocity, 0.05)
         trajectory.append(theta)
         optimizer.zero_grad()
         (parameter @ matrix @ parameter / 2 - parameter.sum()).backward()
@@ -81,8 +81,8 @@ def test_momentum_crosses_the_hump_where_plain_descent_stays():
     def final(momentum):
         theta, velocity = torch.tensor([2.0]), torch.zeros(1)
         for _ in range(2000):
-            velocity = accumulate(velocity, theta**3 - theta + 0.1, momentum)
-            theta = update(theta, velocity, 0.02)
+            velocity = momentum_update(velocity, theta**3 - theta + 0.1, momentum)
+            theta = gradient_step(theta, velocity, 0.02)
         return theta.item()
 
     assert final(momentum=0.0) == pytest.approx(0.946, abs=1e-3)
@@ -127,7 +127,7 @@ def test_momentum_on_symbols_is_a_geometric_sum():
     m, gradient = sympy.Symbol("m"), symbols("g", 1)
     velocity = 0 * gradient
     for k in range(1, 6):
-        velocity = accumulate(velocity, gradient, m)
+        velocity = momentum_update(velocity, gradient, m)
         assert sympy.expand(velocity[0] - sum(gradient[0] * m**i for i in range(k))) == 0
 
 
@@ -135,12 +135,12 @@ class TestRefuses:
     @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
     def test_learning_rates(self, rate):
         with pytest.raises(ValueError, match=r"learning_rate must lie in \[0, inf\), got learning_rate="):
-            update(torch.zeros(1), torch.zeros(1), rate)
+            gradient_step(torch.zeros(1), torch.zeros(1), rate)
 
     @pytest.mark.parametrize("momentum", [-0.1, 1.0, 1, float("nan")])
     def test_momenta(self, momentum):
         with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\), got momentum="):
-            accumulate(torch.zeros(1), torch.zeros(1), momentum)
+            momentum_update(torch.zeros(1), torch.zeros(1), momentum)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -161,17 +161,17 @@ class TestRefuses:
 
     def test_numpys_numbers_too(self):
         with pytest.raises(ValueError, match="learning_rate must lie in .*nan"):
-            update(torch.zeros(1), torch.zeros(1), np.float32("nan"))
+            gradient_step(torch.zeros(1), torch.zeros(1), np.float32("nan"))
 
     def test_rates_that_would_make_the_parameters_grow(self):
         with pytest.raises(ValueError, match=r"learning_rate must be .* broadcast to \(3, 4\), got shape \(3, 1, 1\)"):
-            update(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 1, 1))
+            gradient_step(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 1, 1))
         with pytest.raises(ValueError, match=r"momentum must be a number or broadcast to \(3, 4\), got shape \(3,\)"):
-            accumulate(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3))
-        assert update(torch.zeros(3, 4), torch.ones(3, 4), torch.tensor([[1.0], [2.0], [3.0]]))[2, 0] == -3
+            momentum_update(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3))
+        assert gradient_step(torch.zeros(3, 4), torch.ones(3, 4), torch.tensor([[1.0], [2.0], [3.0]]))[2, 0] == -3
 
     def test_shapes(self):
         with pytest.raises(ValueError, match=r"theta and gradient .* got \(4, 1\) and \(4,\)"):
-            update(torch.zeros(4, 1), torch.zeros(4), 0.1)
+            gradient_step(torch.zeros(4, 1), torch.zeros(4), 0.1)
         with pytest.raises(ValueError, match=r"velocity and gradient .* got \(4, 1\) and \(4,\)"):
-            accumulate(torch.zeros(4, 1), torch.zeros(4), 0.9)
+            momentum_update(torch.zeros(4, 1), torch.zeros(4), 0.9)

@@ -16,7 +16,7 @@ from nnmath.experiments.cross_validation import (
     same_split,
     scores,
 )
-from nnmath.experiments.haberman import Data, Part, read
+from nnmath.experiments.haberman import Data, Split, read
 
 HABERMAN = os.environ.get("HABERMAN_CSV")
 
@@ -29,7 +29,7 @@ def drawn(learnable):
     y = torch.zeros(1, 306, dtype=torch.float64)
     y[0, rank[81:]] = 1
     cuts = slice(0, 266), slice(266, 286), slice(286, 306)
-    return Data(*(Part(x[:, cut], y[:, cut]) for cut in cuts))
+    return Data(*(Split(x[:, cut], y[:, cut]) for cut in cuts))
 
 
 def test_scores_are_scikit_learns():
@@ -65,7 +65,7 @@ def test_recipes_of_one_stack_give_what_each_gives_alone(own_rows):
     data = drawn(True)
     train_part, test_x = data.train, data.test.x
     if own_rows:  # of each network, as in the cross-validation
-        train_part = Part(*(torch.stack([tensor, tensor.flip(1)]) for tensor in train_part))
+        train_part = Split(*(torch.stack([tensor, tensor.flip(1)]) for tensor in train_part))
         test_x = torch.stack([test_x, test_x.flip(1)])
     other = Recipe("other", 40, {"learning_rate": 0.02, "reduction": "sum"}, starts_as_the_notebook=True)
     recipes = [other, *advice(epochs=30, rates=(0.1, 3.0)), other, *advice(epochs=31, rates=(1.0,))]
@@ -89,7 +89,7 @@ def test_no_row_is_trained_on_and_tested_on(monkeypatch):
     ((train_part, test_x),) = seen
     assert train_part.x.shape == (2 * FOLDS, 3, 272)
     assert test_x.shape == (2 * FOLDS, 3, 34)
-    every = {tuple(column) for column in data.whole.x.T.tolist()}
+    every = {tuple(column) for column in data.all_rows.x.T.tolist()}
     for trained, tested in zip(train_part.x, test_x, strict=True):
         columns = [{tuple(column) for column in part.T.tolist()} for part in (trained, tested)]
         assert not columns[0] & columns[1]

@@ -6,7 +6,7 @@ import torch
 
 from nnmath.equations import sigmoid
 from nnmath.experiments import errata as module
-from nnmath.experiments import notebook
+from nnmath.experiments import haberman
 from nnmath.experiments.errata import (
     beyond_the_data,
     conventions,
@@ -89,7 +89,7 @@ def test_descent_leaves_some_networks_without_xor():
 def test_all_of_them():
     if not CSV:
         pytest.skip("the data are not in the project: HABERMAN_CSV names a copy of haberman.csv")
-    rows = {row.number: row for row in errata(notebook.read(CSV), networks=40).rows}
+    rows = {row.number: row for row in errata(haberman.read(CSV), networks=40).rows}
     assert list(rows) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert all(row.holds for row in rows.values())
     assert "0.1058919 at 0.45, 0.1058791 at 0.46" in rows[5].shown

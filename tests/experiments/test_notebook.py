@@ -12,18 +12,18 @@ import pytest
 import sklearn.datasets
 import torch
 
-from nnmath.experiments import notebook
-from nnmath.experiments.haberman import Part, read
+from nnmath.experiments import haberman
+from nnmath.experiments.haberman import Split, read
 from nnmath.experiments.notebook import (
     PUBLISHED_EPOCHS,
     PUBLISHED_FINAL,
     PUBLISHED_SWEEP,
     RATES,
-    final,
+    final_errors,
     in_its_authors_order,
+    initial_layers,
     one_epoch_to_50_digits,
-    start,
-    trained,
+    train_rates,
 )
 
 HABERMAN = os.environ.get("HABERMAN_CSV")
@@ -33,14 +33,14 @@ with_data = pytest.mark.skipif(not HABERMAN, reason="HABERMAN_CSV does not name 
 def test_the_start_is_numpys_legacy_generators():
     np.random.seed(1)
     drawn = [np.round(np.random.uniform(size=size), 1) for size in ((3, 5), (1, 5), (5, 1), (1, 1))]
-    (w_i, b_i), (w_o, b_o) = start()
+    (w_i, b_i), (w_o, b_o) = initial_layers()
     for tensor, array in zip((w_i.T, b_i[None], w_o.T, b_o[None]), drawn, strict=True):
         assert np.array_equal(tensor.numpy(), array)
 
 
 def by_numpy(data, rate, epochs, record):
     """The notebook's procedure, an independent implementation: rows, NumPy, a loop."""
-    (w_i, b_i), (w_o, b_o) = [(weight.numpy().T.copy(), bias.numpy()[None].copy()) for weight, bias in start()]
+    (w_i, b_i), (w_o, b_o) = [(weight.numpy().T.copy(), bias.numpy()[None].copy()) for weight, bias in initial_layers()]
     (x, y), (x_val, y_val) = ((part.x.numpy().T, part.y.numpy().T) for part in (data.train, data.val))
 
     def sigmoid(z):
@@ -69,8 +69,8 @@ def data():
 class TestPublished:
     def test_the_data(self, data):
         assert [part.x.shape for part in data] == [(3, 266), (3, 20), (3, 20)]
-        assert data.whole.x.max(1).values.tolist() == [1, 1, 1]
-        assert data.whole.y.sum() == 225
+        assert data.all_rows.x.max(1).values.tolist() == [1, 1, 1]
+        assert data.all_rows.y.sum() == 225
         assert data.test.y.sum() == 15
 
     def test_the_sweep_is_to_the_last_bit_what_its_authors_order_of_summation_gives(self):
@@ -82,7 +82,7 @@ class TestPublished:
 
     def test_the_sweep_to_the_last_digits_that_float64_has(self, data):
         """16 or 17 digits are printed: the last ones are the order of summation, 4 units of float64 at most."""
-        costs = trained(data.train, RATES, 1, validation=data.val).val_cost[0]
+        costs = train_rates(data.train, RATES, 1, validation=data.val).val_cost[0]
         truths = one_epoch_to_50_digits(data, list(PUBLISHED_SWEEP))
         for (rate, printed), truth in zip(PUBLISHED_SWEEP.items(), truths, strict=True):
             value, unit = float(costs[RATES.index(rate)]), math.ulp(float(printed))
@@ -93,7 +93,7 @@ class TestPublished:
 
     def test_the_epochs_to_every_printed_digit_until_5000(self, data):
         record = list(PUBLISHED_EPOCHS)
-        costs = trained(data.train, [0.1], 8000, record, validation=data.val).val_cost[:, 0].tolist()
+        costs = train_rates(data.train, [0.1], 8000, record, validation=data.val).val_cost[:, 0].tolist()
         for (epochs, printed), value in zip(PUBLISHED_EPOCHS.items(), costs, strict=True):
             if epochs <= 5000:
                 assert round(value, 8) == float(printed), epochs
@@ -101,19 +101,19 @@ class TestPublished:
                 assert value == pytest.approx(float(printed), abs=1e-5)
 
     def test_the_final_network(self, data):
-        found = final(data)
+        found = final_errors(data)
         for name, printed in PUBLISHED_FINAL.items():
             assert round(found[name], len(printed) - 2) == float(printed)
 
     def test_its_optimum_is_not_where_it_says(self, data):
-        costs = trained(data.train, RATES, 1, validation=data.val).val_cost[0]
+        costs = train_rates(data.train, RATES, 1, validation=data.val).val_cost[0]
         assert RATES[int(costs.argmin())] == 0.46
 
     def test_rates_and_epochs_that_are_not_listed(self, data):
         """To 1e-9 wherever the procedure has such digits: at some rates NumPy itself, its rows reversed, loses them."""
         record, rates = [1, 4, 37, 150, 300], RATES[1::3]
-        costs = trained(data.train, rates, 300, record, validation=data.val).val_cost.numpy()
-        turned = data._replace(train=Part(data.train.x.flip(1), data.train.y.flip(1)))
+        costs = train_rates(data.train, rates, 300, record, validation=data.val).val_cost.numpy()
+        turned = data._replace(train=Split(data.train.x.flip(1), data.train.y.flip(1)))
         theirs, again = (
             np.array([list(by_numpy(rows, rate, 300, record).values()) for rate in rates]).T for rows in (data, turned)
         )
@@ -156,6 +156,6 @@ def test_the_download_checks_the_bytes(monkeypatch, tmp_path):
 
     monkeypatch.setattr(sklearn.datasets, "fetch_file", fetch)
     with pytest.raises(OSError, match="no network"):
-        notebook.download(tmp_path)
+        haberman.download(tmp_path)
     assert asked["url"].endswith("/jbrownlee/Datasets/master/haberman.csv")
-    assert asked["sha256"] == notebook.SHA256
+    assert asked["sha256"] == haberman.SHA256

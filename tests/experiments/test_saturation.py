@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from nnmath.experiments import notebook
+from nnmath.experiments import haberman, notebook
 from nnmath.experiments.saturation import saturation, slopes
 
 CSV = os.environ.get("HABERMAN_CSV")
@@ -33,7 +33,7 @@ def result():
     if not CSV:
         pytest.skip("the data are not in the project: HABERMAN_CSV names a copy of haberman.csv")
     torch.set_num_threads(1)
-    return saturation(notebook.read(CSV), rates=(0.02, 0.45), epochs=1500)
+    return saturation(haberman.read(CSV), rates=(0.02, 0.45), epochs=1500)
 
 
 def test_at_the_notebooks_rate_the_output_saturates_and_the_gradient_vanishes(result):
@@ -54,6 +54,6 @@ def test_at_a_small_rate_it_learns(result):
 
 
 def test_the_stretches_of_epochs_are_one_training(result):
-    whole = notebook.trained(notebook.read(CSV).train, [0.02], 1500, record=[0, 100, 1500])
+    whole = notebook.train_rates(haberman.read(CSV).train, [0.02], 1500, record=[0, 100, 1500])
     there = [result.cost[result.epochs.index(t), 0].item() for t in (0, 100, 1500)]
     assert whole.train_cost[:, 0].tolist() == pytest.approx(there, rel=1e-9)

@@ -10,8 +10,8 @@ from helpers.figures import assert_drawn_in_colours, assert_readable, pixels, wo
 from matplotlib.colors import to_hex
 from torch import nn
 
-from nnmath.ensemble.loss_surface import Landscape, flat
-from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, at_rest, forward, training_step
+from nnmath.ensemble.loss_surface import LossSurface, flatten
+from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, forward, training_step, zero_velocities
 from nnmath.figures import decision_boundary, loss_surface, network_diagram, saturation
 from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, VERMILION
 
@@ -39,11 +39,11 @@ def run():
     """Network 2-4-1 after each tenth epoch, and its parameters."""
     torch.set_num_threads(1)
     layers, activations = made(2, 4, 1), (TANH, SIGMOID)
-    velocities, kept = at_rest(layers), [layers]
+    velocities, kept = zero_velocities(layers), [layers]
     for epoch in range(1, 301):
         layers, velocities = training_step(*TRAIN, layers, velocities, activations, 0.5, 0.9)
         kept += [layers] if epoch % 10 == 0 else []
-    return kept, torch.stack([flat(layers) for layers in kept]), Landscape((2, 4, 1), activations, *TRAIN)
+    return kept, torch.stack([flatten(layers) for layers in kept]), LossSurface((2, 4, 1), activations, *TRAIN)
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,7 @@ def test_the_cut_is_the_cost_and_its_tangents_touch_it(run):
 
 def test_without_a_minimum_there_is_no_p2():
     """One neuron that has its sample learnt in the end, at infinity."""
-    landscape = Landscape((1, 1), (SIGMOID,), torch.ones(1, 1).double(), torch.ones(1, 1).double())
+    landscape = LossSurface((1, 1), (SIGMOID,), torch.ones(1, 1).double(), torch.ones(1, 1).double())
     path = torch.linspace(0, 3, 5, dtype=torch.float64)[:, None].expand(5, 2)
     figure = loss_surface.descent(path, landscape)
     assert "no minimum to the right" in words(figure)
@@ -317,14 +317,14 @@ def test_a_path_that_goes_nowhere_is_told(run, name):
 
 
 def test_a_cost_beyond_the_numbers_is_told():
-    landscape = Landscape((1, 1), (IDENTITY,), torch.ones(1, 1), torch.ones(1, 1))
+    landscape = LossSurface((1, 1), (IDENTITY,), torch.ones(1, 1), torch.ones(1, 1))
     path = torch.tensor([[0.0, 0.0], [1e30, 1e30]])
     assert "the cost is no finite number here" in words(loss_surface.descent(path, landscape))
 
 
 def test_a_landscape_without_slopes_can_be_drawn():
     """A ReLU that is dead wherever one looks."""
-    landscape = Landscape((1, 1), (RELU,), -torch.ones(1, 3), torch.ones(1, 3))
+    landscape = LossSurface((1, 1), (RELU,), -torch.ones(1, 3), torch.ones(1, 3))
     path = torch.tensor([[5.0, -1000.0], [5.0, -1001.0], [5.5, -1001.0]])
     figure = loss_surface.descent(path, landscape)
     assert "P1: slope 0, θ stays" in {text.replace("−0", "0") for text in words(figure)}

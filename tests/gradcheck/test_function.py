@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from nnmath.gradcheck import Fault, check_function
-from nnmath.network import HalfMSEByHand, LayerByHand
+from nnmath.network import ManualHalfMSE, ManualLayer
 
 
 def function(forward, backward, **namespace):
@@ -63,8 +63,8 @@ def test_the_networks_own_functions():
         return torch.sigmoid(x @ weight.T + bias)
 
     y = {"output": draw(7, 2).requires_grad_(), "target": draw(7, 2)}
-    assert check_function(lambda output, target: HalfMSEByHand.apply(output, target, "mean"), y, half_mse).passed
-    report = check_function(lambda x, weight, bias: LayerByHand.apply(x, weight, bias, "sigmoid"), LINEAR, layer)
+    assert check_function(lambda output, target: ManualHalfMSE.apply(output, target, "mean"), y, half_mse).passed
+    report = check_function(lambda x, weight, bias: ManualLayer.apply(x, weight, bias, "sigmoid"), LINEAR, layer)
     assert report.passed, report
 
 

@@ -28,7 +28,11 @@ BACKWARD = {
             "backward",
         ]
     ),
-    activations_module: ["sigmoid_slope", "tanh_slope", "relu_slope"],
+    activations_module: [
+        "sigmoid_derivative_from_output",
+        "tanh_derivative_from_output",
+        "relu_derivative_from_output",
+    ],
 }
 NAMED = {backpropagation_module: 22, activations_module: 33}
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
@@ -111,7 +115,9 @@ PROBLEMS = [
 def by_hand(namespace, slopes, inputs, names, reduction):
     """The gradients that a changed module gives."""
     layers = [Layer(inputs[f"weight_{k}"], inputs[f"bias_{k}"]) for k in range(len(names))]
-    activations = [ACTIVATIONS[name]._replace(slope=slopes[f"{name}_slope"]) for name in names]
+    activations = [
+        ACTIVATIONS[name]._replace(derivative_from_output=slopes[f"{name}_derivative_from_output"]) for name in names
+    ]
     values = backpropagation_module.forward(inputs["x"], layers, activations)
     gradients = namespace["backward"](values, layers, activations, inputs["target"], reduction)
     if len(gradients) != len(layers):

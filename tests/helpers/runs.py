@@ -16,7 +16,7 @@ from helpers.scripts import run_here
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nnmath.training.callbacks import Stop
+from nnmath.training.callbacks import GracefulStop
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
@@ -33,7 +33,7 @@ def fit(module, data, folder, ckpt_path=None, **options):
         log_every_n_steps=1,
         **options,
     )
-    stops = [callback for callback in trainer.callbacks if isinstance(callback, Stop)]
+    stops = [callback for callback in trainer.callbacks if isinstance(callback, GracefulStop)]
     with contextlib.ExitStack() as stack:
         for stop in stops:
             stack.enter_context(stop.listening(trainer))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jsonargparse.typing import PositiveInt
 
-from nnmath.runtime.cli import Parser, say, stop, usage, written
+from nnmath.runtime.cli import Parser, echo, exit_on_error, exit_on_write_error, exit_with_error
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_help_has_a_line_for_an_option(parser):
 def test_stop_makes_one_line_of_many(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["script.py"])
     with pytest.raises(SystemExit) as exit_:
-        stop("two\n  lines", code=1)
+        exit_with_error("two\n  lines", code=1)
     assert exit_.value.code == 1
     assert capsys.readouterr().err == "script.py: error: two lines\n"
 
@@ -63,7 +63,7 @@ def test_stop_is_told_once_by_the_processes_of_a_machine(monkeypatch, capsys):
     for rank, told in (("0", "script.py: error: no\n"), ("1", ""), ("2", "")):
         monkeypatch.setenv("LOCAL_RANK", rank)
         with pytest.raises(SystemExit) as exit_:
-            stop("no", code=2)
+            exit_with_error("no", code=2)
         assert exit_.value.code == 2
         assert capsys.readouterr().err == told
 
@@ -71,7 +71,7 @@ def test_stop_is_told_once_by_the_processes_of_a_machine(monkeypatch, capsys):
 def test_what_would_move_the_cursor_is_not_said(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["script.py"])
     with pytest.raises(SystemExit):
-        stop("column \x1b[2J\x07 σ", code=2)
+        exit_with_error("column \x1b[2J\x07 σ", code=2)
     assert capsys.readouterr().err == "script.py: error: column ?[2J? σ\n"
 
 
@@ -81,19 +81,19 @@ def test_what_nobody_reads_ends_nothing(monkeypatch):
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     monkeypatch.setattr("sys.stdout", Closed())
-    say("one", "two")
-    say("three")
+    echo("one", "two")
+    echo("three")
     sys.stdout.close()
 
 
 def test_usage_errors_become_a_line_and_others_stay_what_they_are(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["script.py"])
-    with pytest.raises(SystemExit), usage():
+    with pytest.raises(SystemExit), exit_on_error():
         raise ValueError("no such thing")
     assert capsys.readouterr().err == "script.py: error: no such thing\n"
-    with pytest.raises(KeyError), usage():
+    with pytest.raises(KeyError), exit_on_error():
         raise KeyError
-    with pytest.raises(SystemExit), usage(KeyError):
+    with pytest.raises(SystemExit), exit_on_error(KeyError):
         raise KeyError
 
 
@@ -112,12 +112,12 @@ def test_a_log_that_cannot_be_written_is_one_line_also_where_a_thread_writes_it(
         thread.start()
         thread.join()
 
-    with written(Path("logs")):
+    with exit_on_write_error(Path("logs")):
         in_a_thread(full)
         in_a_thread(KeyError())
     in_a_thread(full)
     assert told == [KeyError, OSError]
-    with pytest.raises(SystemExit) as exit_, written(Path("logs"), "go on"):
+    with pytest.raises(SystemExit) as exit_, exit_on_write_error(Path("logs"), "go on"):
         write(full)
     assert exit_.value.code == 1
     assert capsys.readouterr().err == (

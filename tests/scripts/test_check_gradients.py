@@ -60,7 +60,7 @@ def test_json_and_the_text_tab(tmp_path):
 
 def test_a_row_that_fails_is_an_exit_code(tmp_path, monkeypatch):
     """The script itself, with a mistake in the sigmoid's slope."""
-    monkeypatch.setattr(eq, "sigmoid_slope", lambda h: h * (1 + h))
+    monkeypatch.setattr(eq, "sigmoid_derivative_from_output", lambda h: h * (1 + h))
     process = run(tmp_path, "--json")
     assert process.returncode == 1, process.stderr
     failed = {row["id"]: row for row in json.loads(process.stdout) if not row["passed"]}

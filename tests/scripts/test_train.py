@@ -228,13 +228,13 @@ class TestHelp:
         assert all(f"--{name} " in text for name in options)
 
     def test_the_scripts_choices_are_the_networks(self):
-        from nnmath.network import ActivationName, Backward
+        from nnmath.network import ActivationName, BackwardMode
 
         namespace = {"__name__": "train"}
         exec(compile(SCRIPT.read_text(), SCRIPT, "exec"), namespace)
         hints = get_type_hints(namespace["train"], namespace)
         assert get_args(hints["hidden"]) == get_args(hints["output"]) == get_args(ActivationName)
-        assert get_args(hints["backward"]) == get_args(Backward)
+        assert get_args(hints["backward"]) == get_args(BackwardMode)
 
 
 class TestRefuses:

@@ -14,9 +14,9 @@ from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import HalfMSELoss, Network, gradients
 from nnmath.runtime import progress
-from nnmath.training.callbacks import Checkpoint, EpochProgress, Stop
+from nnmath.training.callbacks import Checkpoint, EpochProgress, GracefulStop
 from nnmath.training.module import TrainingModule
-from nnmath.training.tensorboard.curves import GradientAgreement, GradientNorm, Trajectory, agreement
+from nnmath.training.tensorboard.curves import GradientDiscrepancy, GradientNorm, Trajectory, gradient_discrepancy
 
 
 def test_gradient_norm_of_each_layer(tmp_path):
@@ -37,22 +37,22 @@ class TestAgreement:
     @pytest.mark.parametrize("backward", ["manual", "autograd"])
     def test_is_logged_every_k_epochs_and_is_rounding(self, tmp_path, backward):
         data = DataModule(moons(), batch_size=50)
-        fit(TrainingModule(backward=backward), data, tmp_path, max_epochs=7, callbacks=[GradientAgreement(3)])
+        fit(TrainingModule(backward=backward), data, tmp_path, max_epochs=7, callbacks=[GradientDiscrepancy(3)])
         curve = scalars(tmp_path)["training/agreement"]
         assert [step for step, _ in curve] == [1, 4, 7]
         assert all(0 <= value < 1e-9 for _, value in curve)
 
     def test_sees_a_wrong_derivative(self, monkeypatch):
         batch = torch.randn(8, 2), torch.rand(8, 1)
-        wrong = ACTIVATIONS["sigmoid"]._replace(slope=lambda h: h * (1 - h) * 1.001)
-        assert agreement(Network(), batch) < 1e-9
+        wrong = ACTIVATIONS["sigmoid"]._replace(derivative_from_output=lambda h: h * (1 - h) * 1.001)
+        assert gradient_discrepancy(Network(), batch) < 1e-9
         monkeypatch.setitem(ACTIVATIONS, "sigmoid", wrong)
-        assert agreement(Network(), batch) == pytest.approx(1.001**2 - 1, rel=1e-6)  # a factor a layer
+        assert gradient_discrepancy(Network(), batch) == pytest.approx(1.001**2 - 1, rel=1e-6)  # a factor a layer
 
     def test_leaves_weights_gradients_and_backward_as_they_were(self):
         network = Network(backward="autograd")
         before = [parameter.detach().clone() for parameter in network.parameters()]
-        agreement(network, (torch.randn(8, 2), torch.rand(8, 1)))
+        gradient_discrepancy(network, (torch.randn(8, 2), torch.rand(8, 1)))
         assert all(map(torch.equal, before, network.parameters()))
         assert all(parameter.grad is None for parameter in network.parameters())
         assert network.backward == "autograd"
@@ -63,7 +63,7 @@ class TestAgreement:
             network[2].bias.fill_(-1e6)  # a dead output: every gradient is 0
         batch = torch.randn(8, 2), torch.rand(8, 1)
         assert all((gradient == 0).all() for gradient in gradients(network, batch, "autograd"))
-        assert agreement(network, batch) == 0
+        assert gradient_discrepancy(network, batch) == 0
 
 
 class TestTrajectory:
@@ -102,24 +102,24 @@ class TestTrajectory:
 
 
 class TestStop:
-    @pytest.mark.parametrize("number", Stop.SIGNALS)
+    @pytest.mark.parametrize("number", GracefulStop.SIGNALS)
     def test_a_signal_ends_the_run_after_the_epoch_with_a_checkpoint(self, tmp_path, number):
         class Signal(L.Callback):
             def on_train_batch_start(self, trainer, *_):
                 if trainer.current_epoch == 2:
                     os.kill(os.getpid(), number)
 
-        before = [signal.getsignal(number) for number in Stop.SIGNALS]
-        options = {"callbacks": [Stop(), Signal(), Checkpoint("last", 100)], "enable_checkpointing": True}
+        before = [signal.getsignal(number) for number in GracefulStop.SIGNALS]
+        options = {"callbacks": [GracefulStop(), Signal(), Checkpoint("last", 100)], "enable_checkpointing": True}
         trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=10, **options)
         assert trainer.current_epoch == 3
         last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
         assert last["lr_schedulers"][0]["last_epoch"] == 3
-        assert [signal.getsignal(number) for number in Stop.SIGNALS] == before
+        assert [signal.getsignal(number) for number in GracefulStop.SIGNALS] == before
 
     def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_checkpoints_as_they_were(self, tmp_path):
         module = TrainingModule(hidden="identity", output="identity", learning_rate=100)
-        options = {"callbacks": [Stop(), Checkpoint("last", 1), Checkpoint("best", 1, "loss/val")]}
+        options = {"callbacks": [GracefulStop(), Checkpoint("last", 1), Checkpoint("best", 1, "loss/val")]}
         trainer = fit(module, DataModule(moons()), tmp_path, max_epochs=1000, enable_checkpointing=True, **options)
         assert 2 < trainer.current_epoch < 1000
         assert not trainer.callback_metrics["loss/val"].isfinite()

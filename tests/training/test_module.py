@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_sc
 from nnmath.data.datamodule import DataModule
 from nnmath.data.dataset import Dataset
 from nnmath.data.datasets import breast_cancer, moons, xor
-from nnmath.equations import SIGMOID, Layer, at_rest, cosine_annealing, forward, half_mse, training_step
+from nnmath.equations import SIGMOID, Layer, cosine_annealing, forward, half_mse, training_step, zero_velocities
 from nnmath.network import HalfMSELoss
 from nnmath.training.module import TrainingModule
 
@@ -30,7 +30,7 @@ def test_a_loop_by_hand_ends_at_the_same_weights_and_losses(tmp_path, batch_size
     data = DataModule(xor(samples=100), batch_size, seed=5, dtype=torch.float64)
     module = TrainingModule(backward=backward, learning_rate=0.5, momentum=0.8, eta_min=0.01)
     layers = [Layer(*(tensor.double() for tensor in layer)) for layer in layers_of(module)]
-    velocities = at_rest(layers)
+    velocities = zero_velocities(layers)
     fit(module, data, tmp_path, max_epochs=epochs, precision="64-true")
 
     loader, losses = data.train_dataloader(), []

@@ -10,7 +10,7 @@ import torch
 from nnmath import equations as eq
 from nnmath.verification.catalogue import CATALOGUE
 from nnmath.verification.evidence import Evidence, proved
-from nnmath.verification.exact_arithmetic import Numbers, SymbolsOfSigma, numbers, symbols
+from nnmath.verification.exact_arithmetic import Numbers, SigmoidSymbols, symbols, to_mpmath
 
 ROWS = {row.id: row for row in CATALOGUE}
 WITH_GRADIENTS = [row for row in CATALOGUE if row.gradients]
@@ -70,14 +70,14 @@ def test_proved_for_samples(n):
 
 class TestExact:
     def test_sigma_is_the_sigmoid_on_symbols(self):
-        (z,) = symbols("z", 1, kind=SymbolsOfSigma)
-        sigma = eq.sigmoid(symbols("z", 1, kind=SymbolsOfSigma))[0]
+        (z,) = symbols("z", 1, kind=SigmoidSymbols)
+        sigma = eq.sigmoid(symbols("z", 1, kind=SigmoidSymbols))[0]
         assert sympy.expand(sympy.diff(sigma, z) - sigma * (1 - sigma)) == 0
-        assert sympy.expand(eq.sigmoid(-symbols("z", 1, kind=SymbolsOfSigma))[0] - (1 - sigma)) == 0
+        assert sympy.expand(eq.sigmoid(-symbols("z", 1, kind=SigmoidSymbols))[0] - (1 - sigma)) == 0
 
     def test_numbers_are_exact(self):
         with mpmath.workdps(50):
-            tenth = numbers(torch.tensor([[0.1]], dtype=torch.float64))
+            tenth = to_mpmath(torch.tensor([[0.1]], dtype=torch.float64))
             assert isinstance(tenth, Numbers)
             assert tenth.shape == (1, 1)
             assert tenth[0, 0] != mpmath.mpf(1) / 10  # float64's 0.1 is another number

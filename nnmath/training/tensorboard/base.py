@@ -24,7 +24,7 @@ def writers(trainer: L.Trainer) -> Iterator[SummaryWriter]:
                 yield logger.experiment
 
 
-def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
+def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
     r"""Whether the epoch that ends is one in k, or the last."""
     done = trainer.current_epoch + 1
     return done % every_n_epochs == 0 or done == trainer.max_epochs

@@ -31,10 +31,10 @@ class GradientNorm(Callback):
                 logger.log_metrics(norms, step=trainer.current_epoch + 1)
 
 
-class GradientAgreement(Callback):
+class GradientDiscrepancy(Callback):
     r"""Logs how far the gradients by hand and by autograd are apart, as ``training/agreement``.
 
-    It is :func:`agreement` of the batch at hand; the first batch of every k-th epoch is measured.
+    It is :func:`gradient_discrepancy` of the batch at hand; the first batch of every k-th epoch is measured.
 
     Args:
         every_n_epochs: k ≥ 1.
@@ -45,12 +45,12 @@ class GradientAgreement(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
-            difference = agreement(pl_module.network, batch)
+            difference = gradient_discrepancy(pl_module.network, batch)
             for logger in trainer.loggers:
                 logger.log_metrics({"training/agreement": difference}, step=trainer.current_epoch + 1)
 
 
-def agreement(network: Network, batch: Batch) -> float:
+def gradient_discrepancy(network: Network, batch: Batch) -> float:
     r"""Largest relative difference of the two gradients: max |manual − autograd| / max |autograd|, over the parameters.
 
     Both are computed in float64 on a copy: near a minimum a gradient is a small difference of large summands, and in
@@ -63,7 +63,7 @@ def agreement(network: Network, batch: Batch) -> float:
     Returns:
         The largest over the parameter tensors; 0 where both gradients are 0.
 
-    >>> agreement(Network(), (torch.randn(8, 2), torch.rand(8, 1))) < 1e-9
+    >>> gradient_discrepancy(Network(), (torch.randn(8, 2), torch.rand(8, 1))) < 1e-9
     True
     """
     device = batch[0].device if batch[0].device.type != "mps" else "cpu"  # Apple's GPUs have no float64

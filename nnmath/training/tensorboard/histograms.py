@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from nnmath.equations import forward
-from nnmath.network import Network, equations_of
-from nnmath.training.tensorboard.base import data_of, due, writers
+from nnmath.network import Network, as_layers
+from nnmath.training.tensorboard.base import data_of, is_due, writers
 
 
 class Histograms(Callback):
@@ -33,19 +33,19 @@ class Histograms(Callback):
             self.write(trainer, pl_module.network, step=0)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
-        if trainer.is_last_batch and due(trainer, self.every_n_epochs):
+        if trainer.is_last_batch and is_due(trainer, self.every_n_epochs):
             for writer in writers(trainer):
                 for i, linear in enumerate(pl_module.network.linears, start=1):
                     gradient = torch.cat([p.grad.flatten() for p in linear.parameters() if p.grad is not None])
                     histogram(writer, f"parameters/gradient/layer{i}", gradient, trainer.current_epoch + 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if due(trainer, self.every_n_epochs):
+        if is_due(trainer, self.every_n_epochs):
             self.write(trainer, pl_module.network, trainer.current_epoch + 1)
 
     def write(self, trainer: L.Trainer, network: Network, step: int) -> None:
         r"""The weights and the activations as they are."""
-        layers, activations = equations_of(network)
+        layers, activations = as_layers(network)
         for writer in writers(trainer):
             x = data_of(trainer).train.tensors[0].mT.to(layers[0].weight)
             hidden = forward(x, layers, activations)[1:-1]
@@ -72,9 +72,9 @@ class PrecisionRecall(Callback):
         self.every_n_epochs = every_n_epochs
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if pl_module.hparams["task"] != "binary" or not due(trainer, self.every_n_epochs):
+        if pl_module.hparams["task"] != "binary" or not is_due(trainer, self.every_n_epochs):
             return
-        layers, activations = equations_of(pl_module.network)
+        layers, activations = as_layers(pl_module.network)
         for writer in writers(trainer):
             x, y = data_of(trainer).val.tensors
             output = forward(x.mT.to(layers[0].weight), layers, activations)[-1].flatten()

@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.tensorboard import SummaryWriter
 
-from nnmath.ensemble.loss_surface import Landscape
-from nnmath.network import equations_of
-from nnmath.training.tensorboard.base import data_of, due, writers
+from nnmath.ensemble.loss_surface import LossSurface
+from nnmath.network import as_layers
+from nnmath.training.tensorboard.base import data_of, is_due, writers
 from nnmath.training.tensorboard.curves import Trajectory
 from nnmath.training.tensorboard.overview import MOST_CHECKED, equations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Pictures(Callback):
+class Images(Callback):
     r"""The article's figures, and those of the network as it learns, every k epochs.
 
     Every k epochs: ``network/decision_boundary`` (of two inputs), ``network/weights`` (Fig. 6), and of the hidden
@@ -49,14 +49,14 @@ class Pictures(Callback):
         self.draw(trainer, pl_module, epoch=0)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if due(trainer, self.every_n_epochs):
+        if is_due(trainer, self.every_n_epochs):
             self.draw(trainer, pl_module, trainer.current_epoch + 1)
 
     def draw(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
         r"""The figures of the network as it is."""
         from nnmath.figures import decision_boundary, network_diagram, saturation
 
-        layers, activations = equations_of(module.network)
+        layers, activations = as_layers(module.network)
         for writer in writers(trainer):
             data = data_of(trainer)
             train, val = (tuple(t.mT for t in part.tensors) for part in (data.train, data.val))
@@ -82,7 +82,7 @@ class Pictures(Callback):
 
         for writer in writers(trainer):
             x, y = (rows.mT for rows in data_of(trainer).train.tensors)
-            landscape = Landscape(network.sizes, equations_of(network)[1], x, y)
+            landscape = LossSurface(network.sizes, as_layers(network)[1], x, y)
             epoch = self.path.epochs[-1]
             drawn = loss_surface.descent(torch.stack(self.path.points), landscape, epoch=epoch)
             show(writer, "network/descent", drawn, epoch)

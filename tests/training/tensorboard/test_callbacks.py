@@ -21,10 +21,10 @@ from nnmath.data.datasets import moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import Network
 from nnmath.training.module import TrainingModule
-from nnmath.training.tensorboard import base as dashboard
+from nnmath.training.tensorboard import images, overview
 from nnmath.training.tensorboard.curves import GradientNorm, Trajectory
 from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
-from nnmath.training.tensorboard.images import Pictures, write_article
+from nnmath.training.tensorboard.images import Images, write_article
 from nnmath.training.tensorboard.overview import CHARTS, Overview, checked
 
 OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "backward": "manual", "neurons": 4, "features": None, "devices": 1}
@@ -34,7 +34,7 @@ def callbacks(every, article=None):
     path = Trajectory()
     return [
         *(GradientNorm(), path, Overview(OPTIONS, "python train.py --dataset moons")),
-        *(Histograms(every), PrecisionRecall(every), Pictures(every, path, article)),
+        *(Histograms(every), PrecisionRecall(every), Images(every, path, article)),
     ]
 
 
@@ -104,7 +104,7 @@ class TestARun:
         }
         assert "| B5 | Case 2 | ∂E/∂wᵢ = (O − y) O (1 − O) wₒ h (1 − h) x" in text(read(article), "the_article")[0]
         before = {path: path.stat() for path in article.iterdir()}
-        fit(TrainingModule(), DataModule(moons(100)), run[0], max_epochs=1, callbacks=[Pictures(1, article=article)])
+        fit(TrainingModule(), DataModule(moons(100)), run[0], max_epochs=1, callbacks=[Images(1, article=article)])
         assert {path: path.stat() for path in article.iterdir()} == before
 
     def test_the_histograms_are_of_what_they_say(self, run):
@@ -165,7 +165,7 @@ def test_the_check_of_a_run_sees_a_wrong_derivative(monkeypatch):
     torch.manual_seed(0)
     network, x, y = Network(backward="autograd"), torch.randn(20, 2), torch.rand(20, 1)
     assert checked(network, x, y).count("| right |") == 4
-    wrong = ACTIVATIONS["sigmoid"]._replace(slope=lambda h: h * (1 - h) * 1.01)
+    wrong = ACTIVATIONS["sigmoid"]._replace(derivative_from_output=lambda h: h * (1 - h) * 1.01)
     monkeypatch.setitem(ACTIVATIONS, "sigmoid", wrong)
     assert checked(network, x, y).count("**WRONG**") == 4
     assert network.backward == "autograd"
@@ -197,7 +197,8 @@ def test_a_run_that_goes_on_does_not_say_again_what_it_is(tmp_path):
 
 def test_of_a_large_network_there_is_less(tmp_path, monkeypatch):
     """For what takes memory and time in proportion to the square of the parameters, or to a thousand of them."""
-    monkeypatch.setattr(dashboard, "MOST_CHECKED", 16)
+    monkeypatch.setattr(overview, "MOST_CHECKED", 16)
+    monkeypatch.setattr(images, "MOST_CHECKED", 16)
     module, data = TrainingModule(), DataModule(moons(100))
     fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(1)).test(module, data, verbose=False)
     tags = {*steps(read(tmp_path))}
@@ -212,7 +213,7 @@ def test_a_run_of_a_data_set_called_article_lies_beside_the_article(tmp_path):
 
 
 def test_the_article_is_written_again_if_it_was_not_written_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(dashboard, "equations", lambda: 1 / 0)
+    monkeypatch.setattr(images, "equations", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_article(tmp_path)
     monkeypatch.undo()

@@ -1,9 +1,9 @@
-r"""What the equations refuse: shapes that do not match and numbers out of range, in a line that names the argument."""
+r"""Argument validation: shapes that must match and numbers that must lie in a range; errors name the argument."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,14 +26,14 @@ def same_shape(**tensors: Any) -> None:
         raise ValueError(f"{first} and {second} must have the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
-def same_size(dimensions: Sequence[int], **tensors: Any) -> None:
+def matching_dims(dimensions: Sequence[int], **tensors: Any) -> None:
     r"""Refuse two tensors that disagree in size along one dimension each, counted from the back.
 
     Raises:
         ValueError: a tensor has too few dimensions, or the two sizes differ.
 
     >>> import torch
-    >>> same_size((-1, -2), w=torch.zeros(4, 2), x=torch.zeros(9, 2))
+    >>> matching_dims((-1, -2), w=torch.zeros(4, 2), x=torch.zeros(9, 2))
     Traceback (most recent call last):
     ...
     ValueError: w (4, 2) and x (9, 2) do not fit: dimension -1 of w is not dimension -2 of x; samples are columns
@@ -49,14 +49,14 @@ def same_size(dimensions: Sequence[int], **tensors: Any) -> None:
     )
 
 
-def rate_fits(theta: Any, **rates: Any) -> None:
+def broadcastable_to(theta: Any, **rates: Any) -> None:
     r"""Refuse a rate that is a tensor and would not broadcast to the shape of θ, or would make θ grow.
 
     Raises:
         ValueError: a rate of shape (3, 1, 1) for a bias of shape (3, 4), for example.
 
     >>> import torch
-    >>> rate_fits(torch.zeros(3, 4), learning_rate=torch.zeros(3, 1, 1))
+    >>> broadcastable_to(torch.zeros(3, 4), learning_rate=torch.zeros(3, 1, 1))
     Traceback (most recent call last):
     ...
     ValueError: learning_rate must be a number or broadcast to (3, 4), got shape (3, 1, 1)
@@ -70,22 +70,25 @@ def rate_fits(theta: Any, **rates: Any) -> None:
             raise ValueError(f"{name} must be a number or broadcast to {tuple(theta.shape)}, got shape {shape}")
 
 
-def between(low: float, high: float, *, above: bool = False, below: bool = False, **numbers: Any) -> None:
-    r"""Refuse a number outside low ... high; ``above`` and ``below`` refuse the end itself too; nan never passes.
+def in_interval(
+    low: float, high: float, *, closed: Literal["both", "left", "right", "neither"] = "both", **numbers: Any
+) -> None:
+    r"""Refuse a number outside the interval from low to high, or nan. ``closed`` names the ends that belong to it.
 
-    Tensors and symbols pass unseen: to look at a tensor's values would stop a GPU in every step.
+    Tensors and symbols are not looked at: reading a tensor's values would synchronise a GPU at every step.
 
     Raises:
         ValueError: the number is nan or out of range.
 
-    >>> between(0, 1, below=True, momentum=1.0)
+    >>> in_interval(0, 1, closed="left", momentum=1.0)
     Traceback (most recent call last):
     ...
     ValueError: momentum must lie in [0, 1), got momentum=1.0
     """
+    left, right = closed in ("both", "left"), closed in ("both", "right")
     for name, number in numbers.items():
         if isinstance(number, (int, float, np.number)) and not (
-            low < number < high or (number == low and not above) or (number == high and not below)
+            low < number < high or (number == low and left) or (number == high and right)
         ):
-            interval = f"{'(' if above else '['}{low}, {high}{')' if below else ']'}"
+            interval = f"{'[' if left else '('}{low}, {high}{']' if right else ')'}"
             raise ValueError(f"{name} must lie in {interval}, got {name}={number}")
