@@ -143,7 +143,7 @@ def figures(row: Evidence) -> list[str]:
     return [
         difference(row.value),
         gradient,
-        "" if row.quotients is None else difference(row.quotients),
+        "" if row.finite_differences is None else difference(row.finite_differences),
         "" if row.proof is None else "proved" if row.proof else "DISPROVED",
         "" if row.ulps is None else f"{row.ulps[0]:.1f} ulp",
     ]
@@ -167,7 +167,7 @@ def as_dict(row: Evidence) -> dict[str, Any]:
         "passed": row.passed,
         "value": row.value,
         "gradients": None if row.autograd is None else row.autograd.to_dict(),
-        "quotients": row.quotients,
+        "quotients": row.finite_differences,
         "proved": row.proof,
         "ulps": None if row.ulps is None else {"by_hand": row.ulps[0], "by_torch": row.ulps[1]},
     }

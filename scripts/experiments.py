@@ -71,10 +71,10 @@ def read(csv: str | None, required: bool) -> Data | None:
 
 def learning_rate(writer: SummaryWriter, data: Data | None) -> list[Any]:
     r"""G2 and G3."""
-    from nnmath.experiments.learning_rate import learning_rates, two_sides
+    from nnmath.experiments.learning_rate import descent_from_both_sides, learning_rates
     from nnmath.figures import experiments as figures
 
-    rates, sides = learning_rates(), two_sides()
+    rates, sides = learning_rates(), descent_from_both_sides()
     writer.add_figure("learning_rate/cost", figures.learning_rates(rates))
     writer.add_figure("learning_rate/two_sides", figures.two_sides(sides))
     rows = []
@@ -102,7 +102,7 @@ def momentum(writer: SummaryWriter, data: Data | None) -> list[Any]:
     for m, path, crossed in zip(result.momenta.tolist(), result.path.T, result.crossed.tolist(), strict=True):
         curve(writer, f"momentum/theta/{m:g}", path)
         rows.append((f"{m:g}", f"{path[-1]:.3f}", "the deep well" if crossed else "the shallow well"))
-    wells = f"shallow well at θ = {result.shallow:.3f}, hump at {result.hump:.3f}, deep well at {result.deep:.3f}"
+    wells = f"shallow well at θ = {result.shallow:.3f}, hump at {result.barrier:.3f}, deep well at {result.deep:.3f}"
     return [wells, table(("m", f"θ after {len(result.path) - 1} steps", "is in"), rows)]
 
 

@@ -37,7 +37,7 @@ def reproduce(
     from rich.console import Console
 
     from nnmath.ensemble.stack import Interrupted
-    from nnmath.experiments.cross_validation import NOTEBOOKS, advice, cross_validated, same_split
+    from nnmath.experiments.cross_validation import NOTEBOOKS, article_recipes, cross_validated, same_split
     from nnmath.experiments.notebook import EPOCHS_RATE, RATES, final_errors, train_rates
 
     run = run_folder(log_dir, "notebook")
@@ -50,7 +50,7 @@ def reproduce(
         console.print(final_table(final_errors(data)))
         print(f"all {len(RATES)} rates × {epochs} epochs in one run: {taken:.0f} s; {optimum(every)}")
         log(run, every)
-        recipes = [NOTEBOOKS, *advice()]
+        recipes = [NOTEBOOKS, *article_recipes()]
         here = same_split(data, recipes)
         console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", here))
         found = cross_validated(data, recipes, repeats, progress=True)

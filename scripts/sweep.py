@@ -109,14 +109,14 @@ def sweep(
     with exit_on_error(RuntimeError), exit_on_error():
         data(seed)
     processes = meet()
-    if processes.first:
+    if processes.is_rank_zero:
         sizes = "-".join(map(str, [len(table.features), *layers, 1]))
         echo(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
         run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
     with exit_on_error(RuntimeError), exit_on_error():
-        rows, interrupted = trained_on(grid, data, shape, compile, processes.first, processes)
+        rows, interrupted = trained_on(grid, data, shape, compile, processes.is_rank_zero, processes)
     best = summary(rows)
-    if processes.first:
+    if processes.is_rank_zero:
         show(best)
         write(run, options, rows, best)
     conclusion = ""
@@ -124,9 +124,9 @@ def sweep(
         conclusion = "every configuration diverged: try smaller learning rates\n"
     elif not interrupted:
         conclusion = on_test_rows(grid, best, data, shape, table.classes is not None, processes) + "\n"
-    if processes.first:
+    if processes.is_rank_zero:
         echo(f"{conclusion}results: {run / 'results.csv'}", f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
-    processes.gathered(None)  # the first has written
+    processes.all_gather(None)  # the first has written
     if interrupted:
         runs = rows.groupby(["learning_rate", "momentum", "seed"]).ngroups
         exit_with_error(

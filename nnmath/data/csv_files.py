@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from nnmath.data.dataset import Dataset
 
-LARGEST = 256 << 20  # bytes of a CSV file
+MAX_BYTES = 256 << 20  # bytes of a CSV file
 
 
-WIDEST = 10_000  # columns
+MAX_COLUMNS = 10_000  # columns
 
 
-HEADER = 128 << 10  # bytes of its header; a single cell may have as many
+MAX_HEADER_BYTES = 128 << 10  # bytes of its header; a single cell may have as many
 
 
-CELLS = 2_000_000  # that are text at one time
+MAX_TEXT_CELLS = 2_000_000  # that are text at one time
 
 
-def csv(path: str | os.PathLike[str], features: Sequence[str], target: str) -> Dataset:
+def read_csv(path: str | os.PathLike[str], features: Sequence[str], target: str) -> Dataset:
     r"""A user's own CSV file: a header line, then a sample a line.
 
     A target with two distinct values, numbers or text, makes two classes, the smaller 0 and the greater 1; a target
@@ -48,7 +48,7 @@ def csv(path: str | os.PathLike[str], features: Sequence[str], target: str) -> D
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "fruit.csv")
     >>> _ = path.write_text("weight,length,kind\n150,8,apple\n120,19,banana\n")
-    >>> csv(path, features=["weight", "length"], target="kind").classes
+    >>> read_csv(path, features=["weight", "length"], target="kind").classes
     ('apple', 'banana')
     """
     path = Path(path)
@@ -73,8 +73,8 @@ def read(path: Path) -> bytes:
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # it might never end
         raise ValueError(" is a device or a pipe: copy what it gives into a file first")
-    if status.st_size > LARGEST:
-        raise ValueError(f" has {status.st_size >> 20} MiB, and at most {LARGEST >> 20} are read: leave rows out")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f" has {status.st_size >> 20} MiB, and at most {MAX_BYTES >> 20} are read: leave rows out")
     content = path.read_bytes()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(" is written in UTF-16: save it as UTF-8")
@@ -94,25 +94,25 @@ def read(path: Path) -> bytes:
 
 
 def parse(content: bytes, features: Sequence[str], target: str) -> Dataset:
-    r"""The samples in a CSV file's bytes; arguments and errors as of :func:`csv`, the messages without the file."""
+    r"""The samples in a CSV file's bytes; arguments and errors as in :func:`read_csv`, without the file's name."""
     import pandas as pd
 
-    separator, header = layout(content, [*features, target])
+    separator, header = find_separator(content, [*features, target])
 
     def problem(column: str, bad: NDArray[np.bool_], wanted: str) -> ValueError | None:
         if not bad.any():
             return None
         row = int(bad.argmax())
         cell = cells[column].iloc[row]
-        found = "is empty" if pd.isna(cell) else f"holds {brief(cell)}"
+        found = "is empty" if pd.isna(cell) else f"holds {shorten(cell)}"
         hint = "; write decimals with a point" if re.fullmatch(r"[+-]?[\d.]*,\d+", str(cell)) else ""
-        place = f", {line(content, cells[column].index[row])}: column {brief(column)}"
+        place = f", {line(content, cells[column].index[row])}: column {shorten(column)}"
         return ValueError(f"{place} {found}, but {wanted} is needed{hint}")
 
     xs, ys, firsts = [], [], []
     words: list[str] = []  # the target's first three; where there are but two, the first is told from the other
     no_number: ValueError | None = None
-    for table in tables(content, separator, len(header)):
+    for table in read_chunks(content, separator, len(header)):
         cells = {column: table[header.index(column)] for column in (*features, target)}
         values = {column: pd.to_numeric(cells[column], errors="coerce").to_numpy(float) for column in cells}
         problems = {column: problem(column, ~np.isfinite(values[column]), "a finite number") for column in cells}
@@ -134,14 +134,14 @@ def parse(content: bytes, features: Sequence[str], target: str) -> Dataset:
         y = np.where(np.concatenate(firsts) == (words[0] == names[-1]), 1.0, 0.0)
     distinct = np.unique(y)
     if len(distinct) == 1:
-        raise ValueError(f": column {brief(target)} holds {brief(words[0])} only, so there is nothing to learn")
+        raise ValueError(f": column {shorten(target)} holds {shorten(words[0])} only, so there is nothing to learn")
     if len(distinct) > 2:
         return Dataset(x, y, tuple(features), target, None)
     zero, one = names if no_number else (f"{value:.15g}" for value in distinct)
     return Dataset(x, (y == distinct[1]).astype(float), tuple(features), target, (zero, one))
 
 
-def layout(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]:
+def find_separator(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]:
     r"""The separator of a CSV file, and the names in its header.
 
     Raises:
@@ -149,10 +149,12 @@ def layout(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]:
     """
     headers: dict[str, list[str]] = {}
     for separator in ",;\t":
-        start = io.StringIO(content[:HEADER].decode("utf-8-sig", errors="ignore"), newline="")
+        start = io.StringIO(content[:MAX_HEADER_BYTES].decode("utf-8-sig", errors="ignore"), newline="")
         headers[separator] = next(reader(start, delimiter=separator, skipinitialspace=True))
-        if (len(content) > HEADER and not start.read(1)) or len(headers[separator]) > WIDEST:
-            raise ValueError(f" has a header of more than {WIDEST} columns or {HEADER >> 10} KiB: is it a CSV file?")
+        if (len(content) > MAX_HEADER_BYTES and not start.read(1)) or len(headers[separator]) > MAX_COLUMNS:
+            raise ValueError(
+                f" has a header of more than {MAX_COLUMNS} columns or {MAX_HEADER_BYTES >> 10} KiB: is it a CSV file?"
+            )
     separator = max(
         headers, key=lambda mark: (sum(headers[mark].count(name) == 1 for name in columns), len(headers[mark]))
     )
@@ -160,12 +162,12 @@ def layout(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]:
     for column in columns:
         if header.count(column) != 1:
             found = f"{header.count(column)} columns" if column in header else "no column"
-            names = ", ".join(map(brief, header[:20])) + (", …" if len(header) > 20 else "")
-            raise ValueError(f" has {found} {brief(column)}; its columns are {names}")
+            names = ", ".join(map(shorten, header[:20])) + (", …" if len(header) > 20 else "")
+            raise ValueError(f" has {found} {shorten(column)}; its columns are {names}")
     return separator, header
 
 
-def tables(content: bytes, separator: str, width: int) -> Iterator[Any]:
+def read_chunks(content: bytes, separator: str, width: int) -> Iterator[Any]:
     r"""The cells below a CSV file's header as text, two million at a time: they take 60 bytes and more each.
 
     Raises:
@@ -184,7 +186,7 @@ def tables(content: bytes, separator: str, width: int) -> Iterator[Any]:
             dtype=str,
             keep_default_na=False,
             na_values=[""],
-            chunksize=CELLS // width,
+            chunksize=MAX_TEXT_CELLS // width,
         ) as parts:
             for table in parts:
                 rows = table[table.index > 0]
@@ -208,7 +210,7 @@ def line(content: bytes, row: int) -> str:
     return f"row {row} below the header" if b'"' in content and row else f"line {row + 1}"
 
 
-def brief(text: str) -> str:
+def shorten(text: str) -> str:
     r"""A text in quotes, on one line, and not too long for a message."""
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 

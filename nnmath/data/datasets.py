@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnmath.data.csv_files import csv
+from nnmath.data.csv_files import read_csv
 from nnmath.data.dataset import Dataset
 
 
@@ -55,21 +55,21 @@ def xor(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
     """
     corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])[np.arange(samples) % 4]
     x = corners + noise * np.random.default_rng(seed).standard_normal((samples, 2))
-    return two_classes(x, corners[:, 0] != corners[:, 1])
+    return binary(x, corners[:, 0] != corners[:, 1])
 
 
 def moons(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
     r"""Two interleaving half circles (sklearn.datasets.make_moons); the arguments are those of :func:`xor`."""
     from sklearn.datasets import make_moons
 
-    return two_classes(*make_moons(samples, noise=noise, random_state=seed))
+    return binary(*make_moons(samples, noise=noise, random_state=seed))
 
 
 def circles(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
     r"""A circle within a circle of twice its radius (sklearn.datasets.make_circles); arguments as :func:`xor`."""
     from sklearn.datasets import make_circles
 
-    return two_classes(*make_circles(samples, noise=noise, factor=0.5, random_state=seed))
+    return binary(*make_circles(samples, noise=noise, factor=0.5, random_state=seed))
 
 
 def gaussians(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
@@ -77,7 +77,7 @@ def gaussians(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
     from sklearn.datasets import make_blobs
 
     centers = [(-0.5, -0.5), (0.5, 0.5)]
-    return two_classes(*make_blobs(samples, centers=centers, cluster_std=5 * noise, random_state=seed)[:2])
+    return binary(*make_blobs(samples, centers=centers, cluster_std=5 * noise, random_state=seed)[:2])
 
 
 def spirals(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
@@ -92,22 +92,22 @@ def spirals(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
     phi = 3 * np.pi * np.sqrt((np.arange(samples) // 2 + 0.5) / ((samples + 1) // 2))  # evenly along the spiral
     r = np.where(arm == 1, 1, -1) * phi / (3 * np.pi)
     x = np.stack([r * np.cos(phi), r * np.sin(phi)], axis=1)
-    return two_classes(x + noise / 10 * np.random.default_rng(seed).standard_normal((samples, 2)), arm)
+    return binary(x + noise / 10 * np.random.default_rng(seed).standard_normal((samples, 2)), arm)
 
 
-def two_classes(x: NDArray[np.float64], y: NDArray[Any]) -> Dataset:
+def binary(x: NDArray[np.float64], y: NDArray[Any]) -> Dataset:
     r"""Samples in the plane, of the classes 0 and 1."""
     return Dataset(x, y.astype(float), ("x1", "x2"), "class", ("0", "1"))
 
 
-DRAWN: dict[str, Callable[[int, float, int], Dataset]] = {
+SYNTHETIC: dict[str, Callable[[int, float, int], Dataset]] = {
     "xor": xor,
     "moons": moons,
     "circles": circles,
     "spirals": spirals,
     "gaussians": gaussians,
 }
-NAMES = ("breast_cancer", *DRAWN)
+NAMES = ("breast_cancer", *SYNTHETIC)
 
 
 def load(
@@ -131,12 +131,12 @@ def load(
     Raises:
         ValueError: the name is unknown, an argument does not go with it, or the data are refused.
     """
-    if name in DRAWN:
+    if name in SYNTHETIC:
         if features or target:
             raise ValueError(f"features and target go with a CSV file or breast_cancer, not with {name}")
         if samples < 10 or not 0 <= noise < np.inf:
             raise ValueError(f"samples must be at least 10 and noise a number from 0 on, got {samples=}, {noise=}")
-        return DRAWN[name](samples, noise, seed)
+        return SYNTHETIC[name](samples, noise, seed)
     if name == "breast_cancer":
         if target:
             raise ValueError("target goes with a CSV file, not with breast_cancer, which has its own")
@@ -146,5 +146,5 @@ def load(
             raise ValueError(
                 f"a CSV file needs features and target, the names of its columns; got {features=}, {target=}"
             )
-        return csv(name, features, target)
+        return read_csv(name, features, target)
     raise ValueError(f"dataset must be one of {', '.join(NAMES)} or the path of a .csv file, got {name!r}")

@@ -30,7 +30,7 @@ MEMORY = 1 << 28
 r"""The same where there is no such cache, on a GPU."""
 TOGETHER = 4
 r"""Epochs at most that one call of a compiled function may comprise: it takes a second or more to compile each."""
-GLANCE = 0.5
+POLL_SECONDS = 0.5
 r"""Seconds from one look at the keyboard and the clock to the next."""
 
 State = tuple[list[Layer], list[Layer]]
@@ -69,7 +69,7 @@ class Plan:
     batches: Batches | None
     recorded: dict[int, int]
     steps: Callable[..., tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]] = steps
-    together: int = 1
+    epochs_per_call: int = 1
     r"""epochs in one call of ``steps``"""
 
     def learning_rate(self, t: int, eta: Tensor) -> Tensor:
@@ -78,14 +78,14 @@ class Plan:
             return eta
         return self.eta_min + (eta - self.eta_min) * cosine_annealing(t, self.epochs, 1.0)
 
-    def calls(self, start: int, stop: int, halts: bool) -> Iterator[range]:
+    def epoch_groups(self, start: int, stop: int, halts: bool) -> Iterator[range]:
         r"""The epochs of each call of ``steps``; ``halts`` says whether what is recorded needs the layers themselves.
 
         Start and stop are multiples of ``together``, or the last epoch: so the roundings do not depend on them.
         """
-        for t in range(start, stop, self.together):
-            several = range(t, min(t + self.together, stop))
-            if len(several) < self.together or (halts and any(s in self.recorded for s in several[1:])):
+        for t in range(start, stop, self.epochs_per_call):
+            several = range(t, min(t + self.epochs_per_call, stop))
+            if len(several) < self.epochs_per_call or (halts and any(s in self.recorded for s in several[1:])):
                 yield from (range(s, s + 1) for s in several)
             else:
                 yield several
@@ -124,7 +124,7 @@ class Chunk:
         layers: Sequence[Layer]
         velocities: Sequence[Layer]
         layers, velocities = self.states[last]
-        for epochs in plan.calls(start, stop, halts=self.validation is not None):
+        for epochs in plan.epoch_groups(start, stop, halts=self.validation is not None):
             if halt.is_set():
                 return
             if epochs[0] in plan.recorded:
@@ -173,7 +173,7 @@ def split(
     """
     m = len(rates)
     room = CACHE if x.device.type == "cpu" else MEMORY
-    count = -(-m // max(1, room // taken(layers, x, validation)))
+    count = -(-m // max(1, room // bytes_per_network(layers, x, validation)))
     size = -(-m // min(m, workers * -(-count // workers)))
     total = -(-m // size) * size
 
@@ -199,17 +199,17 @@ def split(
         (states[0], states[1]),
         *costs,
     )
-    return whole, [part(whole, slice(i, i + size)) for i in range(0, total, size)]
+    return whole, [slice_networks(whole, slice(i, i + size)) for i in range(0, total, size)]
 
 
-def taken(layers: Sequence[Layer], x: Tensor, validation: tuple[Tensor, Tensor] | None) -> int:
+def bytes_per_network(layers: Sequence[Layer], x: Tensor, validation: tuple[Tensor, Tensor] | None) -> int:
     r"""Bytes that the values of one network's layers take."""
     neurons = layers[0].weight.shape[-1] + sum(bias.shape[-1] for _, bias in layers)
     n = max(x.shape[-1], 0 if validation is None else validation[0].shape[-1])
     return neurons * n * x.element_size()
 
 
-def part(whole: Chunk, cut: slice) -> Chunk:
+def slice_networks(whole: Chunk, cut: slice) -> Chunk:
     r"""Some of the networks, as views."""
 
     def of_stack(tensor: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ def part(whole: Chunk, cut: slice) -> Chunk:
     )
 
 
-def share(chunks: Sequence[Chunk], threads: Sequence[int], rank: int) -> dict[int, Chunk]:
+def chunks_of_rank(chunks: Sequence[Chunk], threads: Sequence[int], rank: int) -> dict[int, Chunk]:
     r"""The chunks that fall to one of several processes of so many threads each, with their numbers."""
     begin = sum(threads[:rank])
     turns = range(begin, begin + threads[rank])
@@ -244,7 +244,7 @@ def exchange(chunks: Sequence[Chunk], mine: dict[int, Chunk], last: int, process
     if processes.size == 1:
         return
     made = {i: [tensor.clone() for tensor in chunk.results(last)] for i, chunk in mine.items()}  # no views
-    for other, theirs in enumerate(processes.gathered(made)):
+    for other, theirs in enumerate(processes.all_gather(made)):
         if other != processes.rank:
             for i, tensors in theirs.items():
                 for tensor, value in zip(chunks[i].results(last), tensors, strict=True):
@@ -254,7 +254,7 @@ def exchange(chunks: Sequence[Chunk], mine: dict[int, Chunk], last: int, process
 def advance(
     chunks: Sequence[Chunk],
     epochs: int,
-    together: int,
+    epochs_per_call: int,
     workers: int,
     advanced_to: Callable[[int], None],
     processes: Processes = ALONE,
@@ -270,15 +270,15 @@ def advance(
         try:
             while reached[0] < epochs:
                 (done, last), begun = reached, time.perf_counter()
-                until = min(epochs, done + -(-stretch // together) * together)
+                until = min(epochs, done + -(-stretch // epochs_per_call) * epochs_per_call)
                 for _ in pool.map(lambda chunk, args=(done, until, last, halt): chunk.advance(*args), chunks):
                     pass  # an error of a chunk's is raised here
-                seconds, halted = zip(*processes.gathered((time.perf_counter() - begun, halt.is_set())), strict=True)
+                seconds, halted = zip(*processes.all_gather((time.perf_counter() - begun, halt.is_set())), strict=True)
                 if any(halted):
                     return *reached, True
                 reached = until, 1 - last
                 advanced_to(until)
-                quicker = GLANCE / max(*seconds, 1e-9)
+                quicker = POLL_SECONDS / max(*seconds, 1e-9)
                 stretch = max(1, int(stretch * min(4.0, quicker)))
         except KeyboardInterrupt:
             halt.set()
@@ -287,7 +287,7 @@ def advance(
 
 
 @contextmanager
-def one_thread_each(workers: int) -> Iterator[None]:
+def single_threaded(workers: int) -> Iterator[None]:
     r"""Several workers take a thread each, instead of several threads all of one operation."""
     threads = torch.get_num_threads()
     if workers > 1:
@@ -299,7 +299,7 @@ def one_thread_each(workers: int) -> Iterator[None]:
 
 
 @functools.cache
-def fused(device: str) -> Callable[..., tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]]:
+def compiled_steps(device: str) -> Callable[..., tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]]:
     r"""The updates under torch.compile; one for all trainings, for it remembers the shapes that it has seen."""
     options: dict[str, Any] = {"cpp_wrapper": True} if device == "cpu" else {}
     return torch.compile(steps, fullgraph=True, dynamic=False, options=options)
@@ -312,23 +312,23 @@ def compile_steps(plan: Plan, chunk: Chunk, processes: Processes = ALONE) -> Non
 
     A call costs as much as some dozens of networks: several epochs of a chunk that is small share one.
     """
-    function, (layers, velocities) = fused(chunk.x.device.type), chunk.states[0]
+    function, (layers, velocities) = compiled_steps(chunk.x.device.type), chunk.states[0]
     if plan.batches is None:
-        size = len(chunk.momentum) * taken(layers, chunk.x, chunk.validation)
-        plan.together = max(1, min(TOGETHER, CACHE // size))
+        size = len(chunk.momentum) * bytes_per_network(layers, chunk.x, chunk.validation)
+        plan.epochs_per_call = max(1, min(TOGETHER, CACHE // size))
     reason = ""
     try:
         with torch.no_grad():
-            for k in {len(epochs) for epochs in plan.calls(0, plan.epochs, chunk.validation is not None)}:
+            for k in {len(epochs) for epochs in plan.epoch_groups(0, plan.epochs, chunk.validation is not None)}:
                 rates = [plan.learning_rate(t, chunk.learning_rate) for t in range(k)]
                 for x, target in plan.batches_of(0, chunk.x, chunk.target):
                     function(x, target, layers, velocities, rates, chunk.momentum, plan.activations, plan.reduction)
     except Exception as error:  # whatever a compiler, or its absence, comes to
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    reason = next(filter(None, processes.gathered(reason)), "")
+    reason = next(filter(None, processes.all_gather(reason)), "")
     if not reason:
         plan.steps = function
         return
-    plan.together = 1
-    if processes.first:
+    plan.epochs_per_call = 1
+    if processes.is_rank_zero:
         warnings.warn(f"compile=True: torch.compile does not work here ({reason}); going on without it", stacklevel=3)

@@ -23,7 +23,16 @@ import torch
 from torch import Generator, Tensor
 
 from nnmath.data.batches import Batches
-from nnmath.ensemble.chunks import Plan, Schedule, advance, compile_steps, exchange, one_thread_each, share, split
+from nnmath.ensemble.chunks import (
+    Plan,
+    Schedule,
+    advance,
+    chunks_of_rank,
+    compile_steps,
+    exchange,
+    single_threaded,
+    split,
+)
 from nnmath.equations import (
     SIGMOID,
     Activation,
@@ -174,7 +183,7 @@ def train(
 
     Source: article, "Backpropagation" (B7), with momentum (G4) and cosine annealing (G5).
     """
-    m, dtype, device = of_one_kind(layers, x, target, validation)
+    m, dtype, device = validate_stack(layers, x, target, validation)
     if len(activations) != len(layers):
         raise ValueError(f"activations must be one for each of the {len(layers)} layers, got {len(activations)}")
     if schedule not in ("constant", "cosine"):
@@ -182,8 +191,8 @@ def train(
     validate.in_interval(0, math.inf, closed="left", epochs=epochs, eta_min=eta_min)
     if batches is not None and (batches.n != x.shape[-1] or batches.batch_size < 1):
         raise ValueError(f"batches must be of the {x.shape[-1]} samples, got {batches.n=}, {batches.batch_size=}")
-    rates = of_each(m, dtype, device, math.inf, learning_rate=learning_rate)
-    momenta = of_each(m, dtype, device, 1.0, momentum=momentum)
+    rates = per_network(m, dtype, device, math.inf, learning_rate=learning_rate)
+    momenta = per_network(m, dtype, device, 1.0, momentum=momentum)
     if schedule == "cosine" and bool((rates < eta_min).any()):
         raise ValueError(f"eta_min must not exceed the learning rate, got {eta_min=}, {float(rates.min())=}")
     recorded = sorted({epochs} if record is None else set(record))
@@ -196,15 +205,15 @@ def train(
     plan = Plan(
         epochs, schedule, eta_min, tuple(activations), reduction, batches, {t: k for k, t in enumerate(recorded)}
     )
-    threads = processes.gathered(torch.get_num_threads() if device.type == "cpu" else 1)
+    threads = processes.all_gather(torch.get_num_threads() if device.type == "cpu" else 1)
     workers = sum(threads)
     whole, chunks = split(plan, layers, x, target, validation, rates, momenta, workers)
-    mine = share(chunks, threads, processes.rank)
-    with one_thread_each(workers), epochs_bar(epochs, shown=progress) as advanced_to:
+    mine = chunks_of_rank(chunks, threads, processes.rank)
+    with single_threaded(workers), epochs_bar(epochs, shown=progress) as advanced_to:
         if compile and epochs:
             compile_steps(plan, chunks[0], processes)
         done, last, interrupted = advance(
-            list(mine.values()), epochs, plan.together, threads[processes.rank], advanced_to, processes
+            list(mine.values()), epochs, plan.epochs_per_call, threads[processes.rank], advanced_to, processes
         )
     at = [*(t for t in recorded if t < done), *([done] if done in recorded or interrupted else [])]
     if at and at[-1] == done:
@@ -226,7 +235,7 @@ def train(
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-def of_one_kind(
+def validate_stack(
     layers: Sequence[Layer], x: Tensor, target: Tensor, validation: tuple[Tensor, Tensor] | None
 ) -> tuple[int, torch.dtype, torch.device]:
     r"""The number M of networks, the type and the device of everything.
@@ -267,7 +276,7 @@ def of_one_kind(
     return m, dtype, device
 
 
-def of_each(m: int, dtype: torch.dtype, device: torch.device, end: float, **rates: float | Tensor) -> Tensor:
+def per_network(m: int, dtype: torch.dtype, device: torch.device, end: float, **rates: float | Tensor) -> Tensor:
     r"""A number for each network, shape (M,).
 
     Raises:

@@ -16,9 +16,9 @@ from nnmath.equations import ACTIVATIONS, Layer
 from nnmath.network import ActivationName
 from nnmath.runtime.distributed import ALONE, Processes
 
-KEYS = ["learning_rate", "momentum", "epochs"]
+CONFIG_COLUMNS = ["learning_rate", "momentum", "epochs"]
 r"""What makes a configuration; the seeds are its repetitions."""
-ROOM = 1 << 28
+MAX_BYTES = 1 << 28
 r"""Bytes that the samples of all networks of one stack may take."""
 
 
@@ -87,7 +87,7 @@ def sweep(
     """
     tables: list[pd.DataFrame] = []
     interrupted = False
-    for seeds, epochs, record in trainings(grid, data(grid.seeds[0])):
+    for seeds, epochs, record in stacks(grid, data(grid.seeds[0])):
         try:
             trained = train_grid(grid, seeds, epochs, record, data, shape, compile, progress, processes)
             tables.append(table(grid, seeds, trained))
@@ -99,14 +99,14 @@ def sweep(
                 tables.append(table(grid, seeds, stop.trained))
             break
     rows = pd.concat(tables, ignore_index=True)
-    return rows.sort_values([*KEYS, "seed"], ignore_index=True), interrupted
+    return rows.sort_values([*CONFIG_COLUMNS, "seed"], ignore_index=True), interrupted
 
 
-def trainings(grid: Grid, data: DataModule) -> Iterator[tuple[list[int], int, list[int]]]:
+def stacks(grid: Grid, data: DataModule) -> Iterator[tuple[list[int], int, list[int]]]:
     r"""The stacks that are trained one after the other: seeds, epochs, and the epochs that are recorded."""
     x = data.train.tensors[0]
     of_a_seed = x.numel() * x.element_size() * len(grid.learning_rates) * len(grid.momenta)
-    together = 1 if data.batch_size is not None else max(1, ROOM // of_a_seed)  # each seed has its own batches
+    together = 1 if data.batch_size is not None else max(1, MAX_BYTES // of_a_seed)  # each seed has its own batches
     epochs = sorted(set(grid.epochs))
     lengths = [(end, [end]) for end in epochs] if grid.schedule == "cosine" else [(epochs[-1], epochs)]
     for end, record in lengths:
@@ -176,7 +176,7 @@ def table(grid: Grid, seeds: Sequence[int], trained: Trained) -> pd.DataFrame:
     last = trained.diverged if trained.epochs[-1] == trained.done else torch.zeros_like(trained.diverged)
     finite[-1] &= ~last
     rows["diverged"] = (~finite).flatten().tolist()
-    return rows[[*KEYS, "seed", "train_loss", "val_loss", "diverged"]]
+    return rows[[*CONFIG_COLUMNS, "seed", "train_loss", "val_loss", "diverged"]]
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +185,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     A configuration of which a seed diverged comes last; its mean is that of the seeds that did not.
     """
     kept = rows.assign(val_loss=rows.val_loss.where(~rows.diverged), train_loss=rows.train_loss.where(~rows.diverged))
-    by = kept.groupby(KEYS, sort=True)
+    by = kept.groupby(CONFIG_COLUMNS, sort=True)
     result = by.agg(
         val_loss=("val_loss", "mean"),
         spread=("val_loss", "std"),
@@ -208,7 +208,7 @@ def retrain(
     r"""The networks of one configuration, trained anew: one for each seed."""
     one = Grid([learning_rate], [momentum], grid.seeds, [epochs], grid.schedule, grid.eta_min)
     found: list[list[Layer]] = []
-    for seeds, length, record in trainings(one, data(grid.seeds[0])):
+    for seeds, length, record in stacks(one, data(grid.seeds[0])):
         layers = train_grid(one, seeds, length, record, data, shape, processes=processes).layers
         found += [[Layer(weight[i], bias[i]) for weight, bias in layers] for i in range(len(seeds))]
     return found

@@ -19,7 +19,7 @@ ACTIVATIONS = (SIGMOID, IDENTITY)
 
 @dataclass(frozen=True)
 class Approximation:
-    r"""How well networks 1-N-1 fit :func:`wave`, each error the root of the mean squared error over the range."""
+    r"""How well networks 1-N-1 fit :func:`target_function`; errors are root mean squares over the range."""
 
     widths: list[int]
     r"""K numbers N of hidden neurons"""
@@ -35,7 +35,7 @@ class Approximation:
     r"""what the best network of each width makes of them, shape (K, n)"""
 
 
-def wave(x: Tensor) -> Tensor:
+def target_function(x: Tensor) -> Tensor:
     r"""Function to fit: f(x) = sin x + ½ sin(5x/2), from −π to π; any shape."""
     return x.sin() + (2.5 * x).sin() / 2
 
@@ -76,7 +76,7 @@ def approximation(
         stack = train(
             init_stack((1, width, 1), seeds),
             samples,
-            wave(samples),
+            target_function(samples),
             epochs=epochs,
             learning_rate=learning_rate,
             momentum=momentum,
@@ -86,12 +86,12 @@ def approximation(
         error = rms(x, stack.layers)
         trained.append(error.nan_to_num(torch.inf).sort().values)
         outputs.append(forward(x, stack.layers, ACTIVATIONS)[-1][error.nan_to_num(torch.inf).argmin(), 0])
-        untrained.append(rms(x.double(), staircase(wave, LOW, HIGH, width)))
+        untrained.append(rms(x.double(), staircase(target_function, LOW, HIGH, width)))
     return Approximation(
-        list(widths), torch.stack(trained), torch.stack(untrained), x[0], wave(x[0]), torch.stack(outputs)
+        list(widths), torch.stack(trained), torch.stack(untrained), x[0], target_function(x[0]), torch.stack(outputs)
     )
 
 
 def rms(x: Tensor, layers: Sequence[Layer]) -> Tensor:
     r"""Root mean squared error of a network or of a stack: √(1/n Σ (O − f(x))²), shape (...)."""
-    return (forward(x, layers, ACTIVATIONS)[-1][..., 0, :] - wave(x[0])).square().mean(-1).sqrt()
+    return (forward(x, layers, ACTIVATIONS)[-1][..., 0, :] - target_function(x[0])).square().mean(-1).sqrt()

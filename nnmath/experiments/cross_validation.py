@@ -41,7 +41,7 @@ class Recipe:
             return init_stack(SIZES, seeds, torch.float64)
         return [Layer(w.expand(len(seeds), -1, -1), b.expand(len(seeds), -1)) for w, b in initial_layers()]
 
-    def but_for_the_rate(self) -> Recipe:
+    def without_rate(self) -> Recipe:
         r"""The same recipe at η = 0, under no name: what two of one stack have in common."""
         return replace(self, name="", options=self.options | {"learning_rate": 0.0})
 
@@ -54,7 +54,7 @@ def outputs(
     Recipes beside each other that differ in η alone are one stack.
     """
     found: list[Tensor] = []
-    for recipe, group in groupby(recipes, Recipe.but_for_the_rate):
+    for recipe, group in groupby(recipes, Recipe.without_rate):
         rates = torch.tensor([each.options["learning_rate"] for each in group], dtype=torch.float64)
 
         def for_each(tensor: Tensor, k: int = len(rates)) -> Tensor:
@@ -80,7 +80,7 @@ NOTEBOOKS = Recipe(
 )
 
 
-def advice(epochs: int = 2000, rates: Sequence[float] = (0.1, 0.3, 1.0, 3.0)) -> list[Recipe]:
+def article_recipes(epochs: int = 2000, rates: Sequence[float] = (0.1, 0.3, 1.0, 3.0)) -> list[Recipe]:
     r"""The article's: gradients averaged, momentum 0.9, η falling along a cosine, from each of these rates."""
     options = {"momentum": 0.9, "schedule": "cosine"}
     return [

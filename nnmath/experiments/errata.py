@@ -45,7 +45,7 @@ class Erratum(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Beyond:
+class Extrapolation:
     r"""A network trained on one half of a range and asked about the other as well."""
 
     x: Tensor
@@ -66,7 +66,7 @@ class Errata:
 
     rows: list[Erratum]
     r"""in their order; 5 and 6 only where there are data"""
-    beyond: Beyond
+    beyond: Extrapolation
     r"""a good fit that does not generalise"""
     xor: Tensor
     r"""final costs of networks 2-2-1 on XOR, in ascending order"""
@@ -81,11 +81,11 @@ def errata(data: Data | None = None, networks: int = 200) -> Errata:
 
     Source: article, errata 1 to 8.
     """
-    beyond, xor = beyond_the_data(), xor_costs(networks)
+    beyond, xor = extrapolate(), xor_costs(networks)
     rows = [open_range(), lost_square(), growth(), conventions()]
     if data is not None:
         rows += [best_rate(data), constant_predictor(data)]
-    return Errata([*rows, rounded_slope(), finding(beyond, xor)], beyond, xor)
+    return Errata([*rows, rounded_slope(), representable_not_learnable(beyond, xor)], beyond, xor)
 
 
 # --- the article -----------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def rounded_slope(z: float = 40.0) -> Erratum:
     )
 
 
-def finding(beyond: Beyond, xor: Tensor) -> Erratum:
+def representable_not_learnable(beyond: Extrapolation, xor: Tensor) -> Erratum:
     r"""Erratum 8: to represent a function is neither to find it by descent nor to generalise beyond the data."""
     stuck = int((xor > 0.01).sum())
     return Erratum(
@@ -243,7 +243,7 @@ def finding(beyond: Beyond, xor: Tensor) -> Erratum:
     )
 
 
-def beyond_the_data(epochs: int = 2000) -> Beyond:
+def extrapolate(epochs: int = 2000) -> Extrapolation:
     r"""Fit of sin 2πx by the best of eight networks 1-8-1 on 0 ≤ x ≤ 1, and what it says on 1 < x ≤ 2.
 
     The network is given 8x − 4: its first weights lie in (−1, 1), too flat for a range of length 1.
@@ -263,7 +263,7 @@ def beyond_the_data(epochs: int = 2000) -> Beyond:
     )
     output = forward(8 * x[None] - 4, stack.layers, activations)[-1][stack.train_cost[-1].argmin(), 0]
     inside, outside = (float((output - target)[part].square().mean().sqrt()) for part in (known, ~known))
-    return Beyond(x, target, output, inside, outside)
+    return Extrapolation(x, target, output, inside, outside)
 
 
 def xor_costs(networks: int = 200, epochs: int = 3000) -> Tensor:

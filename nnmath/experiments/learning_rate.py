@@ -92,7 +92,7 @@ def learning_rates(multiples: Sequence[float] = MULTIPLES, epochs: int = 100, se
     return LearningRates(float(critical), eta / critical, cost - least, factor)
 
 
-def two_sides(epochs: int = 12) -> TwoSides:
+def descent_from_both_sides(epochs: int = 12) -> TwoSides:
     r"""Left of the minimum (P1) the slope is negative and θ grows; right of it (P2) it is positive and θ shrinks.
 
     The cost is that of ŷ = xθ on samples of y = 2x, and η is 0.3 / λ: each epoch leaves 0.7 of the way.
@@ -102,7 +102,7 @@ def two_sides(epochs: int = 12) -> TwoSides:
 
     Source: article, Fig. 8 (G2).
 
-    >>> two_sides().slope
+    >>> descent_from_both_sides().slope
     tensor([-4.6184,  4.6184], dtype=torch.float64)
     """
     x = torch.linspace(0, 3, 20, dtype=torch.float64)

@@ -22,7 +22,7 @@ class Momenta:
     r"""θ after each step, shape (steps + 1, M)"""
     deep: float
     r"""where the deep well has its minimum"""
-    hump: float
+    barrier: float
     r"""where the hump is"""
     shallow: float
     r"""where the shallow well has its minimum"""
@@ -34,7 +34,7 @@ class Momenta:
     @property
     def crossed(self) -> Tensor:
         r"""Which of them end beyond the hump, shape (M,)."""
-        return self.path[-1] < self.hump
+        return self.path[-1] < self.barrier
 
 
 def double_well(theta: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ FORMULAS = {
     "relu": ("max(0, z)", "0 or 1"),
     "identity": ("z", "1"),
 }
-MOST_LAYERS = 12
+MAX_LAYERS = 12
 THRESHOLD = 40.0
 r"""What the neuron of Fig. 1 has to exceed."""
 
@@ -142,7 +142,7 @@ def parameters(sizes: Sequence[int]) -> Figure:
     """
     total = number_of_parameters(sizes)
     layers = list(pairwise(sizes))
-    shown = layers if len(layers) <= MOST_LAYERS else layers[: MOST_LAYERS - 1]
+    shown = layers if len(layers) <= MAX_LAYERS else layers[: MAX_LAYERS - 1]
     slots = len(shown) + (len(shown) < len(layers))
     rows = -(-slots // 4)
     columns = -(-slots // rows)

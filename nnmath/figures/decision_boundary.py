@@ -41,7 +41,7 @@ GRID = 60
 r"""Points along either side of a plane."""
 
 
-MOST_SAMPLES = 1000
+MAX_SAMPLES = 1000
 
 
 LIGHT = ListedColormap(colormaps["viridis"](np.linspace(0.3, 1, 256)))
@@ -97,7 +97,7 @@ def decision_boundary(
         return message_figure(title, NOT_FINITE)
     known = x_mean is not None and x_std is not None
     mean, std = np.array([x_mean, x_std] if known else [(0, 0), (1, 1)], dtype=float)
-    parts = [thinned(part) for part in (train, val) if part is not None]
+    parts = [subsample(part) for part in (train, val) if part is not None]
     rows = np.concatenate([x for x, _ in parts], 1)  # (2, n)
     low, high = rows.min(1), rows.max(1)
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
@@ -137,13 +137,13 @@ def as_classes(
     if bool((output < 0.5).any() and (output > 0.5).any()):
         axes.contour(*surface, (0.5,), colors=BLACK, linewidths=2)
     looks = (VERMILION, "o"), (BLUE, "^")
-    for place, target, look in zip(places, targets, (solid, hollow), strict=False):
+    for place, target, look in zip(places, targets, (filled_marker, open_marker), strict=False):
         for k, (colour, marker) in enumerate(looks):
             axes.plot(*place[:, (target > 0.5) == k], **look(colour, marker))
     named = zip(classes, looks, strict=True)
-    keys = [Line2D([], [], label=truncate(name, 18), **solid(*look)) for name, look in named]
+    keys = [Line2D([], [], label=truncate(name, 18), **filled_marker(*look)) for name, look in named]
     keys.append(Line2D([], [], color=BLACK, linewidth=2, label="O = ½"))
-    return filled, keys + [Line2D([], [], label="hollow: validation", **hollow(BLACK, "o"))] * (len(places) - 1)
+    return filled, keys + [Line2D([], [], label="hollow: validation", **open_marker(BLACK, "o"))] * (len(places) - 1)
 
 
 def as_regression(
@@ -158,11 +158,13 @@ def as_regression(
         colours: dict[str, Any] = {"c": target, "cmap": LIGHT, "vmin": levels[0], "vmax": levels[-1]}
         axes.scatter(place[0], place[1], 24, marker=marker, edgecolors=BLACK, linewidths=0.7, **colours)
     looks = zip(("training", "validation"), "oD", strict=True)
-    keys = [Line2D([], [], label=f"{truncate(name, 34)}, {part}", **solid(BLACK, marker)) for part, marker in looks]
+    keys = [
+        Line2D([], [], label=f"{truncate(name, 34)}, {part}", **filled_marker(BLACK, marker)) for part, marker in looks
+    ]
     return filled, keys[: len(places)]
 
 
-def solid(colour: str, marker: str) -> dict[str, Any]:
+def filled_marker(colour: str, marker: str) -> dict[str, Any]:
     r"""A filled marker, as training samples have it."""
     return {
         "color": colour,
@@ -174,13 +176,17 @@ def solid(colour: str, marker: str) -> dict[str, Any]:
     }
 
 
-def hollow(colour: str, marker: str) -> dict[str, Any]:
+def open_marker(colour: str, marker: str) -> dict[str, Any]:
     r"""A hollow marker, as validation samples have it."""
-    return solid(colour, marker) | {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.3}
+    return filled_marker(colour, marker) | {
+        "markerfacecolor": "white",
+        "markeredgecolor": colour,
+        "markeredgewidth": 1.3,
+    }
 
 
-def thinned(samples: Samples) -> tuple[Array, Array]:
+def subsample(samples: Samples) -> tuple[Array, Array]:
     r"""The samples as arrays (in, n) and (n,), or 1,000 of them, evenly taken."""
     x, y = (to_cpu(part).double().numpy() for part in samples)
-    taken = np.linspace(0, x.shape[1] - 1, min(x.shape[1], MOST_SAMPLES)).round().astype(int)
+    taken = np.linspace(0, x.shape[1] - 1, min(x.shape[1], MAX_SAMPLES)).round().astype(int)
     return x[:, taken], y[0, taken]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nnmath.equations import Layer
     from nnmath.experiments.approximation import Approximation
-    from nnmath.experiments.errata import Beyond
+    from nnmath.experiments.errata import Extrapolation
     from nnmath.experiments.learning_rate import LearningRates, TwoSides
     from nnmath.experiments.momentum import Momenta
     from nnmath.experiments.perceptron import BooleanFunctions
@@ -56,10 +56,10 @@ def momenta(result: Momenta) -> Figure:
     well.plot(result.cost, result.theta, color=BLACK)
     well.set(xlabel="cost C(θ)", title="double well")
     for axes in (paths, well):
-        axes.axhline(result.hump, color=BLACK, alpha=0.4, linestyle="--")
+        axes.axhline(result.barrier, color=BLACK, alpha=0.4, linestyle="--")
         axes.grid(alpha=0.3)
     paths.annotate(
-        "hump", (1, result.hump), (-2, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right"
+        "hump", (1, result.barrier), (-2, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right"
     )
     paths.legend(loc="upper right", ncols=2)
     return figure
@@ -151,7 +151,7 @@ def saturation(result: Saturation) -> Figure:
     return figure
 
 
-def beyond(result: Beyond) -> Figure:
+def beyond(result: Extrapolation) -> Figure:
     r"""What a network says on the range it was trained on, and beyond."""
     figure, axes = new_axes("x", "output", "a fit is not a law")
     axes.axvspan(0, 1, color=SKY, alpha=0.25, label="trained here")

@@ -64,8 +64,8 @@ def descent(path: Tensor, landscape: LossSurface, *, epoch: int | None = None) -
         return path[-1] + s[:, None] * directions[0]  # (M, P)
 
     p1, minimum, p2 = locate_minimum(lambda s: landscape.cost(along(s)), way[:, 0])
-    s = spread(torch.cat([way[:, 0], torch.tensor([p1, -p1 if p2 is None else p2])]), 201)
-    t = spread(way[:, 1], DESCENT_GRID, at_least=0.3 * float(s[-1] - s[0]))
+    s = padded_range(torch.cat([way[:, 0], torch.tensor([p1, -p1 if p2 is None else p2])]), 201)
+    t = padded_range(way[:, 1], DESCENT_GRID, at_least=0.3 * float(s[-1] - s[0]))
     u = torch.linspace(float(s[0]), float(s[-1]), DESCENT_GRID, dtype=torch.float64)
     plane = torch.stack(torch.meshgrid(u, t, indexing="xy")).flatten(1).mT @ directions + path[-1]  # (961, P)
     over_plane = landscape.cost(plane).reshape(DESCENT_GRID, DESCENT_GRID)
@@ -115,7 +115,7 @@ def descent(path: Tensor, landscape: LossSurface, *, epoch: int | None = None) -
     return figure
 
 
-def spread(values: Tensor, points: int, at_least: float = 0.0) -> Tensor:
+def padded_range(values: Tensor, points: int, at_least: float = 0.0) -> Tensor:
     r"""Points evenly over the range of the values and a little beyond."""
     low, high = float(values.min()), float(values.max())
     more = max(0.08 * (high - low), (at_least - (high - low)) / 2)

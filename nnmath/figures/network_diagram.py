@@ -71,7 +71,7 @@ def network(
         4.55 - 0.08 * len(truncate(target, 12)) * (sizes[-1] == 1),
     )
     across = {i: float(x) for i, x in zip(slots, np.linspace(left, right, len(slots)), strict=True) if i is not None}
-    down = {i: heights(sizes[i]) for i in shown}
+    down = {i: node_positions(sizes[i]) for i in shown}
     spacing = min([0.62, *(float(-np.diff(y).max()) for y in down.values() if len(y) > 1)])
     size = min(0.8 * spacing, 0.45 * (right - left) / len(slots), 0.42) * 72  # points
     largest = max(float(parameter.abs().max()) for layer in layers for parameter in layer) or 1.0
@@ -88,7 +88,7 @@ def network(
             y,
             size**2,
             color="white",
-            edgecolors=[by_sign(b) for b in bias.tolist()] if i else BLACK,
+            edgecolors=[sign_colour(b) for b in bias.tolist()] if i else BLACK,
             linewidths=[width(b, largest) for b in bias.tolist()] if i else 1.0,
             zorder=3,
         )
@@ -117,7 +117,7 @@ def network(
     return figure
 
 
-def heights(neurons: int) -> Array:
+def node_positions(neurons: int) -> Array:
     r"""How high the neurons of a layer are drawn, in inches: all of up to eight, or the first six."""
     spacing = min(0.8, 2.85 / max(1, min(neurons, MOST_NEURONS)))
     drawn = neurons if neurons <= MOST_NEURONS else MOST_NEURONS - 2
@@ -135,7 +135,7 @@ def connections(
     axes.add_collection(
         LineCollection(
             lines,
-            colors=[by_sign(w) for w in values],
+            colors=[sign_colour(w) for w in values],
             linewidths=[width(w, largest) for w in values],
             linestyles=["-" if w >= 0 else DASHED for w in values],
         ),
@@ -143,7 +143,7 @@ def connections(
     )
 
 
-def by_sign(parameter: float) -> str:
+def sign_colour(parameter: float) -> str:
     r"""Blue from 0 on, vermilion below."""
     return BLUE if parameter >= 0 else VERMILION
 

@@ -36,7 +36,7 @@ SLOPES = {
 r"""The symbol of an activation, its derivative from its value, and how it is called where that vanishes."""
 
 
-MOST_ROWS = 8
+MAX_ROWS = 8
 SATURATED = 0.1
 r"""Part of the greatest slope below which a neuron counts as saturated."""
 
@@ -73,11 +73,13 @@ def saturation(
     if not finite(layers):
         return message_figure(title, NOT_FINITE)
     hidden = forward(to_cpu(x).to(layers[0].weight), layers[:-1], activations[:-1])[1:]  # (out, n) of each layer
-    each = max(1, MOST_ROWS // len(hidden))
+    each = max(1, MAX_ROWS // len(hidden))
     rows = [
-        (f"h{subscript(k + 1)}" + above(i, hidden), h) for i, out in enumerate(hidden) for k, h in enumerate(out[:each])
+        (f"h{subscript(k + 1)}" + superscript(i, hidden), h)
+        for i, out in enumerate(hidden)
+        for k, h in enumerate(out[:each])
     ]
-    rows, left_out = rows[:MOST_ROWS], sum(len(out) for out in hidden) - len(rows[:MOST_ROWS])
+    rows, left_out = rows[:MAX_ROWS], sum(len(out) for out in hidden) - len(rows[:MAX_ROWS])
     values = torch.stack([h for _, h in rows])
     low, high = {SIGMOID: (0.0, 1.0), TANH: (-1.0, 1.0)}.get(activation, (float(values.min()), float(values.max())))
     low = 0.0 if activation is RELU else low
@@ -117,6 +119,6 @@ def saturation(
     return figure
 
 
-def above(layer: int, hidden: Sequence[Tensor]) -> str:
+def superscript(layer: int, hidden: Sequence[Tensor]) -> str:
     r"""A hidden layer's number as a superscript, where there are several."""
     return "" if len(hidden) == 1 else "⁽" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(layer + 1)) + "⁾"

@@ -13,7 +13,7 @@ from nnmath.gradcheck.comparison.compare import compare
 from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.diagnosis.diagnose import Rebuild, diagnose
 from nnmath.gradcheck.faults import Fault, Finding
-from nnmath.gradcheck.graph.graph import Promotion, doubled
+from nnmath.gradcheck.graph.graph import Promotion, to_float64
 from nnmath.gradcheck.report import Report
 
 
@@ -75,7 +75,7 @@ def check_gradients(
 
 def differing(comparison: Comparison) -> Finding | None:
     r"""Whether the loss differs from one evaluation to the next, so that nothing can be said of its gradient."""
-    copies = {name: doubled(tensor) for name, tensor in comparison.inputs.items()}
+    copies = {name: to_float64(tensor) for name, tensor in comparison.inputs.items()}
     with torch.no_grad(), Promotion():
         again = validation.called("forward", lambda: comparison.forward(**copies))
     if torch.allclose(again.reshape(()), comparison.graph.loss.detach().reshape(()), rtol=1e-9, atol=0):

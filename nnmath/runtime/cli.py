@@ -17,11 +17,11 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_l
 
 from nnmath.runtime.distributed import end_together, first
 
-LONGEST = 1 << 16
+MAX_CHARACTERS = 1 << 16
 r"""Characters of a file of options."""
-DEEPEST = 10
+MAX_DEPTH = 10
 r"""Lists in lists."""
-LONGEST_MESSAGE = 400
+MAX_MESSAGE_CHARACTERS = 400
 any_yaml = get_loader("yaml")
 
 
@@ -31,12 +31,12 @@ def plain_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it has some, is too long or too deep, or no YAML.
     """
-    if len(text) > LONGEST:
-        raise yaml.YAMLError(f"it has more than {LONGEST} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise yaml.YAMLError(f"it has more than {MAX_CHARACTERS} characters")
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+        if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
             raise yaml.YAMLError("it has an alias (*), or too many lists in lists")
     return any_yaml(text)
 
@@ -85,8 +85,8 @@ class Parser(ArgumentParser):
     def parse_whole(self, path: Path, but: Iterable[str] = ()) -> Any:
         r"""All options out of a file that a script has written, ``but`` some; perhaps a stranger's, so nothing else."""
         try:
-            if path.stat().st_size > LONGEST:
-                raise ValueError(f"it has more than {LONGEST} bytes")
+            if path.stat().st_size > MAX_CHARACTERS:
+                raise ValueError(f"it has more than {MAX_CHARACTERS} bytes")
             values = plain_yaml(path.read_text(encoding="utf-8"))
             if not isinstance(values, dict):
                 raise ValueError("it has no options")
@@ -110,7 +110,9 @@ class Parser(ArgumentParser):
             reasons = [reason for reason in re.findall(r"^\s*- (.*)", wrong, re.MULTILINE) if "NoneType" not in reason]
             message = f"{where}{reasons[-1 if value.startswith('[') else 0]}, got {value}"
         message = " ".join(message.replace("Parser key ", "option ").split())
-        exit_with_error(message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]} ...", code=2)
+        exit_with_error(
+            message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:MAX_MESSAGE_CHARACTERS]} ...", code=2
+        )
 
 
 def exit_with_error(message: object, code: int) -> NoReturn:

@@ -38,11 +38,11 @@ class Processes:
     r"""set by Ctrl-C, where that is not a KeyboardInterrupt"""
 
     @property
-    def first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         r"""Whether this is the process that prints and writes."""
         return self.rank == 0
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         r"""The values of all processes, in their order; each must ask for them, and each gets them.
 
         Raises:

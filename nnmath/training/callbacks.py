@@ -70,7 +70,7 @@ class Checkpoint(ModelCheckpoint):
 class GracefulStop(Callback):
     r"""Ends a run after an epoch, so that the checkpoint is that of a whole one, or after a loss that is no number.
 
-    While it is :meth:`listening`, SIGINT (Ctrl-C) or SIGTERM ask for it; a second one is a KeyboardInterrupt. To be
+    In :meth:`handle_signals`, SIGINT (Ctrl-C) or SIGTERM ask for it; a second one is a KeyboardInterrupt. To be
     named before the checkpoints.
     """
 
@@ -80,20 +80,20 @@ class GracefulStop(Callback):
         self.asked = False
 
     @contextmanager
-    def listening(self, trainer: L.Trainer) -> Iterator[None]:
+    def handle_signals(self, trainer: L.Trainer) -> Iterator[None]:
         r"""The signals are this callback's within, also before the first epoch and after the last."""
         # Lightning's own handler would end the process in the middle of an epoch, and without a word
         connector: Any = trainer._signal_connector  # which has no public way to do without it
         connector._sigterm_notifier_fn = lambda *_: None
         main = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, self.ask) for number in self.SIGNALS if main}
+        before = {number: signal.signal(number, self.on_signal) for number in self.SIGNALS if main}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def ask(self, number: int, frame: Any) -> None:
+    def on_signal(self, number: int, frame: Any) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

@@ -84,7 +84,7 @@ def train(
             run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=purge
         )
     goes_on = f"--resume {shlex.quote(str(folder))} goes on"
-    with undisturbed(folder, trainer), signals.listening(trainer), endings(run, goes_on):
+    with undisturbed(folder, trainer), signals.handle_signals(trainer), endings(run, goes_on):
         if trainer.is_global_zero:
             if not (run / CONFIG).is_file():
                 write_atomic(run / CONFIG, text(alone(options)))

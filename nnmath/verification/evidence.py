@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck import Report, check_gradients
-from nnmath.gradcheck.comparison.finite_differences import sides
+from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.rounding import gradients_of
 from nnmath.verification.catalogue import Equation, Inputs, N
 from nnmath.verification.exact_arithmetic import DIGITS, Exact, SigmoidSymbols, Symbols, symbols, to_mpmath
 
 VALUE = 1e-12
 r"""How far a value may be from torch's, of the largest entry."""
-QUOTIENTS = 1e-8
+FINITE_DIFFERENCES = 1e-8
 r"""How far difference quotients may be from a gradient, of the largest entry."""
 ULPS = 4
 r"""How far float64 may be from the 50 digits beyond twice torch's own error, in units in the last place."""
@@ -62,7 +62,7 @@ class Evidence:
         return check_gradients(lambda **inputs: self.equation.by_torch(**inputs).sum(), self.inputs, self.gradients)
 
     @cached_property
-    def quotients(self) -> float | None:
+    def finite_differences(self) -> float | None:
         r"""The largest difference of the gradients from difference quotients of the hand-written value, relative."""
         if self.gradients is None:
             return None
@@ -71,7 +71,9 @@ class Evidence:
         for name, gradient in self.gradients.items():
             quotient = torch.empty_like(gradient)
             for index in torch.ones_like(gradient).nonzero().tolist():
-                found = sides(lambda: self.equation.value(**moved).sum(), moved[name], tuple(index), step=1e-4)
+                found = one_sided_derivatives(
+                    lambda: self.equation.value(**moved).sum(), moved[name], tuple(index), step=1e-4
+                )
                 quotient[tuple(index)] = (found.left + found.right) / 2
             worst = max(worst, relative_error(gradient, quotient))
         return worst
@@ -79,7 +81,9 @@ class Evidence:
     @cached_property
     def proof(self) -> bool | None:
         r"""Whether each gradient minus SymPy's derivative of the value is 0, for 1, 2 and 3 samples."""
-        return None if self.equation.gradients is None else all(proved(self.equation, n) for n in (1, 2, 3))
+        return (
+            None if self.equation.gradients is None else all(proved_symbolically(self.equation, n) for n in (1, 2, 3))
+        )
 
     @cached_property
     def ulps(self) -> tuple[float, float] | None:
@@ -108,13 +112,13 @@ class Evidence:
         return (
             self.value <= VALUE
             and (self.autograd is None or self.autograd.passed)
-            and (self.quotients is None or self.quotients <= QUOTIENTS)
+            and (self.finite_differences is None or self.finite_differences <= FINITE_DIFFERENCES)
             and self.proof is not False
             and (self.ulps is None or self.ulps[0] <= 2 * self.ulps[1] + ULPS)
         )
 
 
-def proved(equation: Equation, n: int) -> bool:
+def proved_symbolically(equation: Equation, n: int) -> bool:
     r"""Whether each gradient minus SymPy's derivative of the value is 0, for n samples.
 
     An activation's own derivative is proved with e^z as it is, for z > 0 and for z < 0; the others with nothing known

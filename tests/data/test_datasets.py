@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
 
 from nnmath.data import csv_files
-from nnmath.data.csv_files import csv
-from nnmath.data.datasets import DRAWN, NAMES, breast_cancer, load, spirals, xor
+from nnmath.data.csv_files import read_csv
+from nnmath.data.datasets import NAMES, SYNTHETIC, breast_cancer, load, spirals, xor
 
 
 def write(folder, text, name="table.csv", encoding="utf-8"):
@@ -28,7 +28,7 @@ def test_breast_cancer_is_scikit_learns():
     assert data.classes == ("malignant", "benign")
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", SYNTHETIC)
 def test_drawn_shapes_are_balanced_and_repeatable(name):
     data = load(name, samples=101, seed=5)
     assert data.x.shape == (101, 2)
@@ -83,27 +83,27 @@ def test_the_smallest_data_set_and_no_noise_are_allowed():
 
 class TestCsv:
     def test_two_numbers_make_two_classes(self, tmp_path):
-        data = csv(write(tmp_path, "a,b,died\n1,2,2\n3,4,1\n5,6,2\n"), ["a", "b"], "died")
+        data = read_csv(write(tmp_path, "a,b,died\n1,2,2\n3,4,1\n5,6,2\n"), ["a", "b"], "died")
         np.testing.assert_array_equal(data.x, [[1, 2], [3, 4], [5, 6]])
         assert data.y.tolist() == [1, 0, 1]
         assert data.classes == ("1", "2")
 
     def test_two_words_make_two_classes(self, tmp_path):
-        data = csv(write(tmp_path, "a,kind\n1,yes\n2,no\n"), ["a"], "kind")
+        data = read_csv(write(tmp_path, "a,kind\n1,yes\n2,no\n"), ["a"], "kind")
         assert data.y.tolist() == [1, 0]
         assert data.classes == ("no", "yes")
 
     def test_none_is_a_word_and_blank_lines_at_the_end_are_none(self, tmp_path):
-        data = csv(write(tmp_path, "a,kind\n1,None\n2,Some\n\n\n"), ["a"], "kind")
+        data = read_csv(write(tmp_path, "a,kind\n1,None\n2,Some\n\n\n"), ["a"], "kind")
         assert data.classes == ("None", "Some")
         assert data.x.tolist() == [[1], [2]]
 
     def test_two_close_numbers_keep_their_names(self, tmp_path):
-        data = csv(write(tmp_path, "a,y\n1,1234567\n2,1234568\n"), ["a"], "y")
+        data = read_csv(write(tmp_path, "a,y\n1,1234567\n2,1234568\n"), ["a"], "y")
         assert data.classes == ("1234567", "1234568")
 
     def test_more_numbers_make_a_regression(self, tmp_path):
-        data = csv(write(tmp_path, "a,price\n1,10\n2,11.5\n3,-1e3\n"), ["a"], "price")
+        data = read_csv(write(tmp_path, "a,price\n1,10\n2,11.5\n3,-1e3\n"), ["a"], "price")
         assert data.y.tolist() == [10, 11.5, -1000]
         assert data.classes is None
 
@@ -128,7 +128,7 @@ class TestCsv:
         ],
     )
     def test_spellings_of_the_same_table(self, tmp_path, text, encoding):
-        data = csv(write(tmp_path, text, encoding=encoding), ["a", "b"], "y")
+        data = read_csv(write(tmp_path, text, encoding=encoding), ["a", "b"], "y")
         np.testing.assert_array_equal(data.x, [[1, 2], [3, 4]])
         assert data.y.tolist() == [0, 1]
 
@@ -169,7 +169,7 @@ class TestCsv:
     )
     def test_refuses_what_it_cannot_use(self, tmp_path, text, message):
         with pytest.raises(ValueError, match=message) as refusal:
-            csv(write(tmp_path, text), ["a", "b"], "y")
+            read_csv(write(tmp_path, text), ["a", "b"], "y")
         assert "table.csv" in str(refusal.value)
         assert "\n" not in str(refusal.value)
 
@@ -186,42 +186,42 @@ class TestCsv:
         ids=["long cell", "long header", "long names", "many columns", "long header of columns", "many rows"],
     )
     def test_refuses_what_is_long_in_a_short_message(self, tmp_path, monkeypatch, text, message):
-        monkeypatch.setattr(csv_files, "CELLS", 300)  # so that there are several tables
+        monkeypatch.setattr(csv_files, "MAX_TEXT_CELLS", 300)  # so that there are several tables
         with pytest.raises(ValueError, match=message) as refusal:
-            csv(write(tmp_path, text), ["a", "b"], "y")
+            read_csv(write(tmp_path, text), ["a", "b"], "y")
         assert len(str(refusal.value)) < 300
 
     @pytest.mark.parametrize("cells", [3, 7, 10**6])
     def test_a_file_read_in_parts_is_the_whole(self, tmp_path, monkeypatch, cells):
-        monkeypatch.setattr(csv_files, "CELLS", cells)
+        monkeypatch.setattr(csv_files, "MAX_TEXT_CELLS", cells)
         path = write(tmp_path, "a,kind,price\n" + "".join(f"{i},{['dog', 'cat'][i % 2]},{i / 2}\n" for i in range(20)))
-        animals = csv(path, ["a"], "kind")
+        animals = read_csv(path, ["a"], "kind")
         assert animals.classes == ("cat", "dog")
         assert animals.y.tolist() == [1, 0] * 10
-        mixed = csv(write(tmp_path, "a,kind\n1,x\n2,1\n", "mixed.csv"), ["a"], "kind")
+        mixed = read_csv(write(tmp_path, "a,kind\n1,x\n2,1\n", "mixed.csv"), ["a"], "kind")
         assert (mixed.classes, mixed.y.tolist()) == (("1", "x"), [1, 0])
-        assert animals.x[:, 0].tolist() == csv(path, ["price"], "a").y.tolist() == list(range(20))
+        assert animals.x[:, 0].tolist() == read_csv(path, ["price"], "a").y.tolist() == list(range(20))
 
     def test_refuses_what_is_no_readable_file(self, tmp_path):
         with pytest.raises(ValueError, match=r"missing\.csv cannot be read: No such file or directory"):
-            csv(tmp_path / "missing.csv", ["a"], "y")
+            read_csv(tmp_path / "missing.csv", ["a"], "y")
         with pytest.raises(ValueError, match="cannot be read: Is a directory"):
-            csv(tmp_path, ["a"], "y")
+            read_csv(tmp_path, ["a"], "y")
         with pytest.raises(
             ValueError, match="table.csv, line 2: the byte 0xff is no text in UTF-8: save the file as UTF"
         ):
-            csv(write(tmp_path, "a,y\n\xff,1\n", encoding="latin-1"), ["a"], "y")
+            read_csv(write(tmp_path, "a,y\n\xff,1\n", encoding="latin-1"), ["a"], "y")
         with pytest.raises(ValueError, match="table.csv is written in UTF-16: save it as UTF-8"):
-            csv(write(tmp_path, "a,y\n1,0\n2,1\n", encoding="utf-16"), ["a"], "y")
+            read_csv(write(tmp_path, "a,y\n1,0\n2,1\n", encoding="utf-16"), ["a"], "y")
         with pytest.raises(ValueError, match="/dev/zero is a device or a pipe: copy what it gives into a file first"):
-            csv("/dev/zero", ["a"], "y")
+            read_csv("/dev/zero", ["a"], "y")
         os.mkfifo(tmp_path / "pipe.csv")
         with pytest.raises(ValueError, match="pipe.csv is a device or a pipe"):
-            csv(tmp_path / "pipe.csv", ["a"], "y")
+            read_csv(tmp_path / "pipe.csv", ["a"], "y")
         with open(tmp_path / "large.csv", "wb") as file:
             file.truncate(257 << 20)  # holes: it takes no room
         with pytest.raises(ValueError, match="large.csv has 257 MiB, and at most 256 are read: leave rows out"):
-            csv(tmp_path / "large.csv", ["a"], "y")
+            read_csv(tmp_path / "large.csv", ["a"], "y")
 
     def test_refuses_what_it_may_not_read(self, tmp_path):
         path = write(tmp_path, "a,y\n1,0\n2,1\n")
@@ -231,7 +231,7 @@ class TestCsv:
             os.seteuid(65534)
         try:
             with pytest.raises(ValueError, match="table.csv cannot be read: Permission denied"):
-                csv(path, ["a"], "y")
+                read_csv(path, ["a"], "y")
         finally:
             if root:
                 os.seteuid(0)
@@ -239,7 +239,7 @@ class TestCsv:
     @pytest.mark.parametrize("columns", [([], "y"), (["a", "a"], "y"), (["a", "y"], "y")])
     def test_refuses_columns_named_twice_or_not_at_all(self, tmp_path, columns):
         with pytest.raises(ValueError, match="features and target must name different columns"):
-            csv(write(tmp_path, "a,y\n1,0\n"), *columns)
+            read_csv(write(tmp_path, "a,y\n1,0\n"), *columns)
 
 
 CELLS = [
@@ -310,10 +310,10 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path, monkeypatch, examples
         st.sampled_from([50, 10**6]),
     )
     def check(content, cells):
-        monkeypatch.setattr(csv_files, "CELLS", cells)
+        monkeypatch.setattr(csv_files, "MAX_TEXT_CELLS", cells)
         path.write_bytes(content)
         try:
-            data = csv(path, ["a", "b"], "y")
+            data = read_csv(path, ["a", "b"], "y")
         except ValueError as error:
             assert_one_line_about(path, error)
             outcomes["refused"] += 1
@@ -334,7 +334,7 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path, monkeypatch, examples
 def test_real_file(tmp_path):
     with open(os.environ["HABERMAN_CSV"]) as rows:
         path = write(tmp_path, "age,year,nodes,status\n" + rows.read())
-    data = csv(path, ["age", "nodes"], "status")
+    data = read_csv(path, ["age", "nodes"], "status")
     assert data.x.shape == (306, 2)
     assert data.y.sum() == 81  # who died within 5 years
     assert data.classes == ("1", "2")

@@ -262,11 +262,11 @@ class TestCompile:
 
     def test_several_epochs_of_a_small_chunk_are_one_call(self):
         """All but those that are left at the end, and those between which validation rows are looked at."""
-        plan = chunks.Plan(10, "constant", 0.0, (SIGMOID,), "mean", None, {0: 0, 6: 1, 8: 2}, together=4)
+        plan = chunks.Plan(10, "constant", 0.0, (SIGMOID,), "mean", None, {0: 0, 6: 1, 8: 2}, epochs_per_call=4)
         whole = [range(4), range(4, 8), range(8, 9), range(9, 10)]
         singly = [range(t, t + 1) for t in range(4, 10)]
-        assert list(plan.calls(0, 10, halts=False)) == whole
-        assert list(plan.calls(0, 10, halts=True)) == [range(4), *singly]
+        assert list(plan.epoch_groups(0, 10, halts=False)) == whole
+        assert list(plan.epoch_groups(0, 10, halts=True)) == [range(4), *singly]
 
     def test_a_stretch_of_epochs_ends_between_two_calls(self):
         class Chunk:

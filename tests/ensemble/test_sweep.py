@@ -55,7 +55,7 @@ def test_each_row_is_the_run_of_train_py(tmp_path, schedule, batch_size):
 def test_however_many_seeds_share_a_stack(monkeypatch):
     grid = Grid([0.1, 1.0], [0.9], range(5), [7])
     together, _ = sweep(grid, data)
-    monkeypatch.setattr(module, "ROOM", 2 * 36 * 8 * 2 * 2)  # two seeds' samples: 36 rows, 2 features, 2 networks
+    monkeypatch.setattr(module, "MAX_BYTES", 2 * 36 * 8 * 2 * 2)  # two seeds' samples: 36 rows, 2 features, 2 networks
     apart, _ = sweep(grid, data)
     pd.testing.assert_frame_equal(together, apart, rtol=1e-12)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nnmath.equations import Layer
-from nnmath.experiments.approximation import HIGH, LOW, approximation, rms, wave
+from nnmath.experiments.approximation import HIGH, LOW, approximation, rms, target_function
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_errors_are_those_of_the_outputs_and_in_order(result):
     error = (result.outputs - result.target).square().mean(1).sqrt()
     assert torch.allclose(error, result.trained[:, 0], rtol=1e-5)
     assert torch.equal(result.trained, result.trained.sort(1).values)
-    assert torch.equal(result.target, wave(result.x))
+    assert torch.equal(result.target, target_function(result.x))
 
 
 def test_of_a_network_that_says_0_the_error_is_the_functions_own():
@@ -38,7 +38,7 @@ def test_of_a_network_that_says_0_the_error_is_the_functions_own():
         Layer(torch.zeros(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)),
         Layer(torch.zeros(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)),
     ]
-    assert rms(x, zero) == pytest.approx(wave(x).square().mean().sqrt().item(), rel=1e-14)
+    assert rms(x, zero) == pytest.approx(target_function(x).square().mean().sqrt().item(), rel=1e-14)
 
 
 def test_networks_that_diverge_come_last():

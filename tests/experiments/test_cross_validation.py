@@ -10,7 +10,7 @@ from nnmath.experiments.cross_validation import (
     NOTEBOOKS,
     Recipe,
     Scores,
-    advice,
+    article_recipes,
     cross_validated,
     outputs,
     same_split,
@@ -68,7 +68,7 @@ def test_recipes_of_one_stack_give_what_each_gives_alone(own_rows):
         train_part = Split(*(torch.stack([tensor, tensor.flip(1)]) for tensor in train_part))
         test_x = torch.stack([test_x, test_x.flip(1)])
     other = Recipe("other", 40, {"learning_rate": 0.02, "reduction": "sum"}, starts_as_the_notebook=True)
-    recipes = [other, *advice(epochs=30, rates=(0.1, 3.0)), other, *advice(epochs=31, rates=(1.0,))]
+    recipes = [other, *article_recipes(epochs=30, rates=(0.1, 3.0)), other, *article_recipes(epochs=31, rates=(1.0,))]
     together = outputs(recipes, train_part, test_x, seeds=[4, 5])
     assert [output.shape for output in together] == [(2, 1, 20)] * 5
     for recipe, output in zip(recipes, together):
@@ -102,5 +102,5 @@ def test_on_the_notebooks_own_split():
     (theirs,) = same_split(data, [NOTEBOOKS], seeds=[0])
     assert float(theirs.mse[0]) == pytest.approx(0.125, abs=1e-6)
     assert float(theirs.accuracy[0]) == 0.75  # of the majority class: 15 of the 20 survive
-    (ours,) = same_split(data, advice(epochs=500)[1:2], seeds=range(3))
+    (ours,) = same_split(data, article_recipes(epochs=500)[1:2], seeds=range(3))
     assert (ours.mse < 0.1).all()

@@ -8,13 +8,13 @@ from nnmath.equations import sigmoid
 from nnmath.experiments import errata as module
 from nnmath.experiments import haberman
 from nnmath.experiments.errata import (
-    beyond_the_data,
     conventions,
     errata,
-    finding,
+    extrapolate,
     growth,
     lost_square,
     open_range,
+    representable_not_learnable,
     rounded_slope,
     rounds_to_one,
     xor_costs,
@@ -64,16 +64,19 @@ def test_were_the_article_right_it_would_not_hold(monkeypatch, erratum, name, re
 
 
 def test_a_fit_is_good_inside_and_bad_beyond():
-    result = beyond_the_data()
+    result = extrapolate()
     assert result.inside < 0.03
     assert result.outside > 0.7  # more than 0 for all x would be off by
     error = (result.output - result.target)[result.x > 1].square().mean().sqrt()
     assert float(error) == pytest.approx(result.outside)
     stuck = torch.tensor([1e-4, 1e-4, 1e-4, 0.0625])
-    assert "of 4 networks 2-2-1, which can represent XOR, descent leaves 1 without it" in finding(result, stuck).shown
-    assert finding(result, stuck).holds
-    assert not finding(result, stuck[:3]).holds
-    assert not finding(beyond_the_data(epochs=5), stuck).holds  # what is no fit shows nothing
+    assert (
+        "of 4 networks 2-2-1, which can represent XOR, descent leaves 1 without it"
+        in representable_not_learnable(result, stuck).shown
+    )
+    assert representable_not_learnable(result, stuck).holds
+    assert not representable_not_learnable(result, stuck[:3]).holds
+    assert not representable_not_learnable(extrapolate(epochs=5), stuck).holds  # what is no fit shows nothing
 
 
 def test_descent_leaves_some_networks_without_xor():
@@ -97,5 +100,5 @@ def test_all_of_them():
 
 
 def test_without_data_two_are_left_out(monkeypatch):
-    monkeypatch.setattr(module, "beyond_the_data", lambda: beyond_the_data(epochs=5))
+    monkeypatch.setattr(module, "extrapolate", lambda: extrapolate(epochs=5))
     assert [row.number for row in errata(networks=2).rows] == [1, 2, 3, 4, 7, 8]

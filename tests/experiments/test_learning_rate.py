@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nnmath.experiments.learning_rate import learning_rates, two_sides
+from nnmath.experiments.learning_rate import descent_from_both_sides, learning_rates
 
 
 def test_the_threshold_is_two_over_the_largest_eigenvalue():
@@ -46,7 +46,7 @@ def test_the_seed_is_that_of_the_noise():
 
 def test_theta_grows_from_p1_and_shrinks_from_p2():
     """Fig. 8; each epoch leaves 1 − 0.15 · 2 = 0.7 of the way."""
-    result = two_sides(epochs=12)
+    result = descent_from_both_sides(epochs=12)
     assert result.slope[0] < 0 < result.slope[1]
     assert (result.path[1:, 0] > result.path[:-1, 0]).all()
     assert (result.path[1:, 1] < result.path[:-1, 1]).all()

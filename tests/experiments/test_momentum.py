@@ -9,7 +9,7 @@ def test_the_double_well():
     (slope,) = torch.autograd.grad(double_well(theta).sum(), theta)
     assert torch.allclose(slope, double_well_slope(theta), rtol=0, atol=1e-14)
     result = momenta(steps=0)
-    stationary = torch.tensor([result.deep, result.hump, result.shallow], dtype=torch.float64)
+    stationary = torch.tensor([result.deep, result.barrier, result.shallow], dtype=torch.float64)
     assert double_well_slope(stationary).abs().max() < 1e-14
     deep, hump, shallow = double_well(stationary)
     assert deep < shallow < hump

@@ -7,8 +7,8 @@ import torch
 from helpers.figures import assert_drawn_in_colours, assert_readable, words
 
 from nnmath.experiments.approximation import approximation
-from nnmath.experiments.errata import beyond_the_data, xor_costs
-from nnmath.experiments.learning_rate import learning_rates, two_sides
+from nnmath.experiments.errata import extrapolate, xor_costs
+from nnmath.experiments.learning_rate import descent_from_both_sides, learning_rates
 from nnmath.experiments.momentum import momenta
 from nnmath.experiments.perceptron import NAMES, boolean_functions, xor_layers
 from nnmath.experiments.saturation import Saturation, slopes
@@ -25,14 +25,14 @@ SATURATION = Saturation(
 )
 DRAWN = {
     "learning_rates": lambda: figures.learning_rates(learning_rates()),
-    "two_sides": lambda: figures.two_sides(two_sides()),
+    "two_sides": lambda: figures.two_sides(descent_from_both_sides()),
     "momenta": lambda: figures.momenta(momenta()),
     "boolean_functions": lambda: figures.boolean_functions(boolean_functions(), xor_layers()[0]),
     "approximation": lambda: figures.approximation(approximation((1, 4, 16), seeds=range(3), epochs=50)),
     "fits": lambda: figures.fits(approximation((1, 4, 16), seeds=range(3), epochs=50)),
     "slopes": lambda: figures.slopes(slopes()),
     "saturation": lambda: figures.saturation(SATURATION),
-    "beyond": lambda: figures.beyond(beyond_the_data(epochs=50)),
+    "beyond": lambda: figures.beyond(extrapolate(epochs=50)),
     "xor_costs": lambda: figures.xor_costs(xor_costs(20, epochs=50)),
 }
 LABELS = {

@@ -36,7 +36,7 @@ def fit(module, data, folder, ckpt_path=None, **options):
     stops = [callback for callback in trainer.callbacks if isinstance(callback, GracefulStop)]
     with contextlib.ExitStack() as stack:
         for stop in stops:
-            stack.enter_context(stop.listening(trainer))
+            stack.enter_context(stop.handle_signals(trainer))
         trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
 

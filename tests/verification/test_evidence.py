@@ -9,7 +9,7 @@ import torch
 
 from nnmath import equations as eq
 from nnmath.verification.catalogue import CATALOGUE
-from nnmath.verification.evidence import Evidence, proved
+from nnmath.verification.evidence import Evidence, proved_symbolically
 from nnmath.verification.exact_arithmetic import Numbers, SigmoidSymbols, symbols, to_mpmath
 
 ROWS = {row.id: row for row in CATALOGUE}
@@ -21,7 +21,7 @@ WITH_GRADIENTS = [row for row in CATALOGUE if row.gradients]
 def test_all_evidence_is_for_it(row, seed):
     evidence = Evidence(row, seed)
     assert evidence.passed
-    assert (evidence.proof, evidence.autograd is not None, evidence.quotients is not None) == (
+    assert (evidence.proof, evidence.autograd is not None, evidence.finite_differences is not None) == (
         (True, True, True) if row.gradients else (None, False, False)
     )
     assert (evidence.ulps is not None) is bool(row.gradients or row.exact)
@@ -41,7 +41,7 @@ def wrong(row, what):
 def test_each_kind_of_evidence_can_speak_against_it(row):
     evidence = Evidence(wrong(row, "double"))
     assert not evidence.autograd.passed
-    assert evidence.quotients > 0.1
+    assert evidence.finite_differences > 0.1
     assert evidence.proof is False
     assert not evidence.passed
     assert not Evidence(wrong(row, "tiny")).passed
@@ -65,7 +65,7 @@ def test_a_formula_that_loses_digits():
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_proved_for_samples(n):
-    assert all(proved(row, n) for row in WITH_GRADIENTS)
+    assert all(proved_symbolically(row, n) for row in WITH_GRADIENTS)
 
 
 class TestExact:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from nnmath.gradcheck import validation
 from nnmath.gradcheck.comparison.comparison import Comparison
-from nnmath.gradcheck.comparison.finite_differences import Sides, sides
-from nnmath.gradcheck.comparison.rounding import bound, coarser, noise
-from nnmath.gradcheck.comparison.subgradients import one_sided
+from nnmath.gradcheck.comparison.finite_differences import OneSided, one_sided_derivatives
+from nnmath.gradcheck.comparison.rounding import bound, lower_precision, noise
+from nnmath.gradcheck.comparison.subgradients import find_subgradient
 from nnmath.gradcheck.graph.graph import Forward, Graph, Promotion
 
 STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
@@ -41,15 +41,15 @@ def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[s
     values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
     comparison = Comparison(forward, inputs, gradients, values, reference, graph, bounds={})
     for name in gradients:
-        repair(comparison, name)
+        fill_nonfinite_reference(comparison, name)
         comparison.bounds[name] = bound(reference[name], comparison.dtype(name))
     comparison.wrong = wrong = [name for name in gradients if not comparison.fits(name)]
     if wrong:
-        weigh(comparison)
+        allow_for_rounding_and_kinks(comparison)
     return comparison
 
 
-def repair(comparison: Comparison, name: str) -> None:
+def fill_nonfinite_reference(comparison: Comparison, name: str) -> None:
     r"""Where autograd gives nan or inf, difference quotients say what the derivative is.
 
     Raises:
@@ -60,7 +60,7 @@ def repair(comparison: Comparison, name: str) -> None:
         return
     loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
     for index in map(tuple, (~reference.isfinite()).nonzero().tolist()):
-        found = sides(loss, leaf, index, STEPS[2] * (float(leaf.abs().max()) or 1.0))
+        found = one_sided_derivatives(loss, leaf, index, STEPS[2] * (float(leaf.abs().max()) or 1.0))
         value = comparison.values[name][index].item() if comparison.shaped(name) else math.nan
         middle = (found.left + found.right) / 2
         size = max(abs(found.left), abs(found.right))
@@ -69,7 +69,7 @@ def repair(comparison: Comparison, name: str) -> None:
                 f"the gradient of forward must be finite, got {float(reference[index])} for inputs[{name!r}] at index "
                 f"{index}, and difference quotients do not converge there either"
             )
-        reference[index] = value if found.contain(value, 0.0) else middle
+        reference[index] = value if found.contains(value, 0.0) else middle
         comparison.notes[name] = "autograd gives nan or inf here: compared with difference quotients"
 
 
@@ -84,9 +84,9 @@ def at_leaf(forward: Forward, inputs: Mapping[str, Tensor], name: str) -> tuple[
     return loss, copies[name]
 
 
-def weigh(comparison: Comparison) -> None:
+def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
     r"""Looks again at the gradients that differ: rounding, kinks, and where autograd itself is wrong."""
-    coarsest = functools.reduce(coarser, map(comparison.dtype, comparison.gradients))
+    coarsest = functools.reduce(lower_precision, map(comparison.dtype, comparison.gradients))
     try:
         measured = noise(comparison.forward, comparison.inputs, comparison.reference, coarsest)
     except Exception:  # a forward that cannot be rounded, as one with vmap in it: then nothing is allowed for
@@ -98,17 +98,17 @@ def weigh(comparison: Comparison) -> None:
         comparison.notes[name] = "off by more than the type's tolerance, but by no more than rounding is here"
         comparison.wrong.remove(name)
     if any(map(comparison.shaped, comparison.wrong)):
-        for name, value in one_sided(comparison, measured).items():
+        for name, value in find_subgradient(comparison, measured).items():
             comparison.reference[name] = value
             comparison.notes[name] = "at a kink: a valid choice between the one-sided derivatives"
             comparison.wrong.remove(name)
     for name in list(comparison.wrong):
-        if comparison.shaped(name) and between_quotients(comparison, name, measured.loss):
+        if comparison.shaped(name) and confirmed_by_finite_differences(comparison, name, measured.loss):
             comparison.notes[name] = "not autograd's value, but the one that difference quotients give"
             comparison.wrong.remove(name)
 
 
-def between_quotients(comparison: Comparison, name: str, noise: float) -> bool:
+def confirmed_by_finite_differences(comparison: Comparison, name: str, noise: float) -> bool:
     r"""Whether the entries that differ from autograd's are what difference quotients say, and autograd's are not.
 
     Args:
@@ -117,7 +117,7 @@ def between_quotients(comparison: Comparison, name: str, noise: float) -> bool:
         noise: of the loss, which is the quotients' when it is divided by the step.
     """
     value, reference, bound = comparison.values[name], comparison.reference[name], comparison.bounds[name]
-    if comparison.graph.stopped:
+    if comparison.graph.has_detach:
         return False
     loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
     scale = float(leaf.abs().max()) or 1.0
@@ -127,19 +127,21 @@ def between_quotients(comparison: Comparison, name: str, noise: float) -> bool:
         index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), error.shape))
         if float(error[index]) <= bound:
             break
-        quotients = [sides(loss, leaf, index, step * scale, noise) for step in STEPS]
+        quotients = [one_sided_derivatives(loss, leaf, index, step * scale, noise) for step in STEPS]
         telling = [found for found in quotients if found.error < float(error[index]) / 4]
         v, r = float(value[index]), float(reference[index])
-        if not telling or not all(speaks_for(found, v, r, bound) for found in telling):
+        if not telling or not all(supports(found, v, r, bound) for found in telling):
             return False
         corrected[index] = value[index]
-    if not together_too(loss, leaf, value, bound, noise):
+    if not confirmed_along_diagonal(loss, leaf, value, bound, noise):
         return False
     comparison.reference[name] = corrected
     return True
 
 
-def together_too(loss: Callable[[], Tensor], leaf: Tensor, value: Tensor, bound: float, noise: float) -> bool:
+def confirmed_along_diagonal(
+    loss: Callable[[], Tensor], leaf: Tensor, value: Tensor, bound: float, noise: float
+) -> bool:
     r"""Whether a gradient is right for all entries at once: each of two equal largest may have all of it, not both."""
     start, shift = leaf.clone(), torch.zeros(1, dtype=leaf.dtype, device=leaf.device)
 
@@ -147,13 +149,15 @@ def together_too(loss: Callable[[], Tensor], leaf: Tensor, value: Tensor, bound:
         leaf.copy_(start + shift[0])
         return loss()
 
-    found = [sides(shifted, shift, (0,), step * (float(start.abs().max()) or 1.0), noise) for step in STEPS]
+    found = [
+        one_sided_derivatives(shifted, shift, (0,), step * (float(start.abs().max()) or 1.0), noise) for step in STEPS
+    ]
     leaf.copy_(start)
     closest = min(found, key=lambda each: each.error)
-    return closest.contain(float(value.sum()), bound * value.numel() + 10 * closest.error)
+    return closest.contains(float(value.sum()), bound * value.numel() + 10 * closest.error)
 
 
-def speaks_for(found: Sides, value: float, autograds: float, bound: float) -> bool:
+def supports(found: OneSided, value: float, autograds: float, bound: float) -> bool:
     r"""Whether difference quotients allow a value, and there is a kink or they do not allow autograd's."""
-    autograd_wrong = not found.contain(autograds, bound + 10 * found.error)
-    return found.contain(value, bound) and (found.differ(bound) or autograd_wrong)
+    autograd_wrong = not found.contains(autograds, bound + 10 * found.error)
+    return found.contains(value, bound) and (found.is_kink(bound) or autograd_wrong)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nnmath.gradcheck.comparison.rounding import coarser
+from nnmath.gradcheck.comparison.rounding import lower_precision
 from nnmath.gradcheck.graph.graph import Forward, Gradients, Graph
 from nnmath.gradcheck.report import Entry
 
@@ -47,7 +47,7 @@ class Comparison:
     def dtype(self, name: str) -> torch.dtype:
         r"""The coarser type of an input and its gradient."""
         gradient = self.gradients[name]
-        return self.inputs[name].dtype if gradient is None else coarser(self.inputs[name].dtype, gradient.dtype)
+        return self.inputs[name].dtype if gradient is None else lower_precision(self.inputs[name].dtype, gradient.dtype)
 
     def fits(self, name: str) -> bool:
         r"""Whether a gradient is right: of the reference's shape, and nowhere off by more than its bound."""

@@ -11,24 +11,26 @@ from torch import Tensor
 EPS = torch.finfo(torch.float64).eps
 
 
-class Sides(NamedTuple):
+class OneSided(NamedTuple):
     r"""The derivative from the left and from the right, and how far each may be off."""
 
     left: float
     right: float
     error: float
 
-    def contain(self, value: float, slack: float) -> bool:
+    def contains(self, value: float, slack: float) -> bool:
         r"""Whether a value lies between the two."""
         low, high = sorted((self.left, self.right))
         return low - slack - self.error <= value <= high + slack + self.error
 
-    def differ(self, slack: float) -> bool:
+    def is_kink(self, slack: float) -> bool:
         r"""Whether there is a kink."""
         return abs(self.left - self.right) > 10 * (self.error + slack)
 
 
-def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], step: float, noise: float = 0.0) -> Sides:
+def one_sided_derivatives(
+    loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], step: float, noise: float = 0.0
+) -> OneSided:
     r"""One-sided derivatives by Richardson's extrapolation: f′ ≈ (q(h) − 6 q(h/2) + 8 q(h/4)) / 3.
 
     Args:
@@ -63,4 +65,4 @@ def sides(loss: Callable[[], Tensor], tensor: Tensor, index: tuple[int, ...], st
         tensor[index] = x
     error = max(errors)
     left, right = results
-    return Sides(left, right, error if error == error else float("inf"))
+    return OneSided(left, right, error if error == error else float("inf"))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from nnmath.gradcheck.graph.graph import in_place, lifted, promoted
+from nnmath.gradcheck.graph.graph import factory_to_float64, in_place, promote_to_float64
 
 Threshold = float | Tensor
 TINY = 1e-200
@@ -76,12 +76,12 @@ class Kinks(TorchFunctionMode):
         if in_place(function, kwargs):
             return function(*args, **kwargs)
         name = getattr(function, "__name__", "").removeprefix("__").removesuffix("__")
-        args, kwargs = self.arguments(name, *promoted(function, args, kwargs))
+        args, kwargs = self.arguments(name, *promote_to_float64(function, args, kwargs))
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
         thresholds = THRESHOLDS.get(name)
         if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
-            return lifted(function, kwargs, function(*args, **kwargs))
+            return factory_to_float64(function, kwargs, function(*args, **kwargs))
         tensor, found = args[0], list(thresholds(args, kwargs)) if thresholds else []
         for threshold in found:
             if not isinstance(threshold, Tensor) or threshold.is_floating_point():

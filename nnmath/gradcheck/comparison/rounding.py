@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from nnmath.gradcheck.comparison.kinks import Distances, Kinks, Threshold
-from nnmath.gradcheck.graph.graph import Forward, Gradients, doubled, each_tensor, tensors_in
+from nnmath.gradcheck.graph.graph import Forward, Gradients, each_tensor, tensors_in, to_float64
 
 RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 r"""Of the largest entry of the reference."""
@@ -32,12 +32,12 @@ QUANTA = 64
 r"""Smallest numbers of the type: half of one may be lost in each of many terms."""
 
 
-def coarser(a: torch.dtype, b: torch.dtype) -> torch.dtype:
+def lower_precision(a: torch.dtype, b: torch.dtype) -> torch.dtype:
     r"""The type that rounds more."""
     return max(a, b, key=lambda dtype: torch.finfo(dtype).eps)
 
 
-def quanta(dtype: torch.dtype) -> float:
+def underflow_allowance(dtype: torch.dtype) -> float:
     r"""What underflow alone may take away."""
     info = torch.finfo(dtype)
     return QUANTA * info.smallest_normal * info.eps
@@ -46,7 +46,7 @@ def quanta(dtype: torch.dtype) -> float:
 def bound(reference: Tensor, dtype: torch.dtype, noise: float = 0.0) -> float:
     r"""The bound: rtol · max|reference| + noise + quanta."""
     largest = float(reference.abs().max()) if reference.numel() else 0.0
-    return RTOL[dtype] * largest + noise + quanta(dtype)
+    return RTOL[dtype] * largest + noise + underflow_allowance(dtype)
 
 
 class Jitter(Kinks):
@@ -152,7 +152,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
     Returns:
         SAFETY times the largest of DRAWS draws, and of a run in the user's own types.
     """
-    doubles = {name: doubled(tensor) for name, tensor in inputs.items()}
+    doubles = {name: to_float64(tensor) for name, tensor in inputs.items()}
     distances = Distances()
     losses = [evaluated(forward, doubles, reference, distances)[0]]
     generator = Generator(next(iter(reference.values())).device).manual_seed(0)
@@ -165,7 +165,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
             off[name] = max(off[name], largest((gradient - reference[name]).abs()))
 
     for _ in range(DRAWS):
-        jitter = Jitter(size, quanta(dtype) / QUANTA, distances, generator)
+        jitter = Jitter(size, underflow_allowance(dtype) / QUANTA, distances, generator)
         rounding = saved_tensors_hooks(jitter.packed, jitter.unpacked)
         loss, gradients = evaluated(forward, doubles, reference, rounding, jitter)
         losses.append(loss)

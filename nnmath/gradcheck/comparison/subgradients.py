@@ -33,7 +33,7 @@ Above = Mapping[int, Tensor]
 r"""call ↦ which of its entries take the derivative from above"""
 
 
-def one_sided(comparison: Comparison, measured: Noise) -> Gradients:
+def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
     r"""Gradients that are right for another derivative at a kink: name ↦ the reference with that derivative."""
     near = [d.abs() <= 4 * moved for d, moved in zip(measured.distances, measured.kinks, strict=True)]
     doubtful = {call: entries for call, entries in enumerate(near) if bool(entries.any())}

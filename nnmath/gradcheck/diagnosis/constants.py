@@ -28,7 +28,7 @@ class Constant:
     fix: str
 
 
-def known(n: int | None, guesses: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
+def common_constants(n: int | None, guesses: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
     r"""The constants that gradients are multiplied by by mistake.
 
     Args:

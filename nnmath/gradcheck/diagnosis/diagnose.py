@@ -14,7 +14,7 @@ from nnmath.gradcheck.comparison.compare import compare
 from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.kinks import Moved
 from nnmath.gradcheck.diagnosis.constants import Constant, described
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Match, Story, matches, share
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, Match, fit_scale, matches
 from nnmath.gradcheck.diagnosis.rules import LOCAL, RULES
 from nnmath.gradcheck.diagnosis.unexplained import REMAINDERS
 from nnmath.gradcheck.faults import Fault, Finding
@@ -66,9 +66,9 @@ def of_graph(
     r"""What is wrong, seen from the comparison's own reference and graph."""
     depth = comparison.graph.depth
     remaining = sorted(comparison.wrong, key=lambda name: depth[name])
-    case = Case(comparison, n, learning_rate, remaining, base=dict(comparison.reference), in_graph=in_graph)
-    heirs = inherited(case)
-    case.remaining = [name for name in remaining if name not in heirs]
+    case = Context(comparison, n, learning_rate, remaining, base=dict(comparison.reference), in_graph=in_graph)
+    downstream = downstream_errors(case)
+    case.remaining = [name for name in remaining if name not in downstream]
     findings: list[Finding] = []
     severed = [name for name in case.remaining if not comparison.reference[name].any() and case.value(name).any()]
     case.remaining = [name for name in case.remaining if name not in severed]
@@ -81,17 +81,17 @@ def of_graph(
             names = names + [name for name in case.remaining if case.fits(name, case.base[name])]  # once it is known
             case.remaining = [name for name in case.remaining if name not in names]
         findings += told(case, dataclasses.replace(match, names=names), rebuild)
-    findings += [severed_from_the_loss(severed)] if severed else []
+    findings += [disconnected_from_loss(severed)] if severed else []
     for name in case.remaining:
         findings.append(next(finding for rule in REMAINDERS if (finding := rule(case, name)) is not None))
-    return [with_heirs(finding, heirs) for finding in merged(findings)]
+    return [with_downstream(finding, downstream) for finding in merged(findings)]
 
 
 MOST = 1000
 r"""Stories of one rule that are looked at; fewer in a graph of more than 150 nodes."""
 
 
-def severed_from_the_loss(names: list[str]) -> Finding:
+def disconnected_from_loss(names: list[str]) -> Finding:
     r"""Inputs that the loss does not depend on, as autograd sees it."""
     return Finding(
         Fault.UNKNOWN,
@@ -101,7 +101,7 @@ def severed_from_the_loss(names: list[str]) -> Finding:
     )
 
 
-def best(case: Case) -> Match | None:
+def best(case: Context) -> Match | None:
     r"""The match that explains the most gradients, contradicts the fewest, and has the least that was fitted."""
     cases = [case]
     if case.edit != Edit():
@@ -110,30 +110,30 @@ def best(case: Case) -> Match | None:
     most = min(MOST, max(MOST // 5, 150 * MOST // max(1, len(case.graph.nodes))))
     for each in cases:
         for rule in RULES if each.in_graph else LOCAL:
-            for story in told_by(rule, each, most):
+            for story in hypotheses(rule, each, most):
                 for match in matches(each, story):
                     combined = match.constant != 1 and match.story.fault is not None
                     key = (-len(match.names), match.contradictions, match.free, int(combined))
                     if first is None or key < first[0]:
                         first = (key, match)
-                    if (key[0] == -len(case.remaining) and not any(key[1:])) or everything(case, match):
+                    if (key[0] == -len(case.remaining) and not any(key[1:])) or explains_all(case, match):
                         return match
     return first[1] if first else None
 
 
-def told_by(rule: Callable[[Case], Iterator[Story]], case: Case, most: int) -> Iterator[Story]:
+def hypotheses(rule: Callable[[Context], Iterator[Hypothesis]], case: Context, most: int) -> Iterator[Hypothesis]:
     r"""A rule's stories; one that cannot deal with this graph, of complex numbers say, has no more of them."""
     # torch raises any of these at kinds of tensors that an operation lacks; a rule without a story accuses nobody
     with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
         yield from islice(rule(case), most)
 
 
-def everything(case: Case, match: Match) -> bool:
+def explains_all(case: Context, match: Match) -> bool:
     r"""Whether a mere constant explains all that remains: a story that did so too would come down to it."""
     return match.story.fault is None and len(match.names) == len(case.remaining)
 
 
-def told(case: Case, match: Match, rebuild: Rebuild | None) -> list[Finding]:
+def told(case: Context, match: Match, rebuild: Rebuild | None) -> list[Finding]:
     r"""A match for a person: the story, and the constant that was multiplied in besides."""
     story, names = match.story, match.names
     findings = [] if story.fault is None else [Finding(story.fault, names, story.explanation, story.fix)]
@@ -142,7 +142,7 @@ def told(case: Case, match: Match, rebuild: Rebuild | None) -> list[Finding]:
         findings.append(Finding(Fault.FACTOR, names, explanation, f"divide by {match.constant:.6g}"))
     constants = match.constants
     if len(constants) > 1 and rebuild is not None:
-        constants = settled(case, constants, names, rebuild)
+        constants = disambiguate(case, constants, names, rebuild)
     for constant in constants:
         others = " and ".join(other.fault.value for other in constants if other is not constant)
         doubt = f" {others} would give the same here: check at another n, or let rebuild= make it." if others else ""
@@ -151,7 +151,7 @@ def told(case: Case, match: Match, rebuild: Rebuild | None) -> list[Finding]:
     return findings
 
 
-def settled(case: Case, constants: list[Constant], names: list[str], rebuild: Rebuild) -> list[Constant]:
+def disambiguate(case: Context, constants: list[Constant], names: list[str], rebuild: Rebuild) -> list[Constant]:
     r"""The constants that are left when the same check is made at another batch size.
 
     Raises:
@@ -165,16 +165,16 @@ def settled(case: Case, constants: list[Constant], names: list[str], rebuild: Re
     validation.tensors(inputs=inputs, gradients=gradients)
     validation.names(inputs, gradients)
     again = compare(forward, inputs, gradients)
-    there = Case(again, n, case.learning_rate, names, base=again.reference)
+    there = Context(again, n, case.learning_rate, names, base=again.reference)
     faults = set()
     for name in (name for name in names if name in gradients and again.shaped(name)):
-        c = share(again.reference[name], again.values[name])
+        c = fit_scale(again.reference[name], again.values[name])
         if c is not None:
             faults |= {constant.fault for constant in there.named(name, c, again.reference[name])}
     return [constant for constant in constants if constant.fault in faults] or constants
 
 
-def inherited(case: Case) -> dict[str, str]:
+def downstream_errors(case: Context) -> dict[str, str]:
     r"""Gradients that follow from a wrong one nearer to the loss, an intermediate's: name ↦ that one's name.
 
     An intermediate is an input d that the forward pass adds to a value, z + d: its gradient is the one that goes on.
@@ -191,12 +191,14 @@ def inherited(case: Case) -> dict[str, str]:
                 continue
             followed = case.gradients(replaced(node, value)) or {}
             for other in set(followed).intersection(case.remaining) - {name}:
-                if not case.alike(other, followed[other], case.base[other]) and case.fits(other, followed[other]):
+                if not case.indistinguishable(other, followed[other], case.base[other]) and case.fits(
+                    other, followed[other]
+                ):
                     heirs.setdefault(other, name)
     return heirs
 
 
-def with_heirs(finding: Finding, heirs: dict[str, str]) -> Finding:
+def with_downstream(finding: Finding, heirs: dict[str, str]) -> Finding:
     r"""A finding together with the gradients that only hand on what is wrong in its own."""
     followers = [heir for heir, source in heirs.items() if source in finding.names]
     if not followers:

@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from nnmath.gradcheck.comparison.comparison import Comparison
-from nnmath.gradcheck.comparison.rounding import RTOL, quanta
-from nnmath.gradcheck.diagnosis.constants import Constant, known, sizes_in
+from nnmath.gradcheck.comparison.rounding import RTOL, underflow_allowance
+from nnmath.gradcheck.diagnosis.constants import Constant, common_constants, sizes_in
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit, together
 from nnmath.gradcheck.graph.graph import Gradients, Graph, Site
 
 
 @dataclass(frozen=True)
-class Story:
+class Hypothesis:
     r"""What may have happened.
 
     Args:
@@ -46,7 +46,7 @@ class Story:
 
 
 @dataclass
-class Case:
+class Context:
     r"""What a rule may look at.
 
     Args:
@@ -79,7 +79,7 @@ class Case:
     @cached_property
     def constants(self) -> list[Constant]:
         r"""The constants that have a name here."""
-        return list(known(self.n, self.sizes, self.learning_rate))
+        return list(common_constants(self.n, self.sizes, self.learning_rate))
 
     @cached_property
     def sizes(self) -> dict[int, str]:
@@ -106,14 +106,14 @@ class Case:
             return False
         reference, dtype = self.comparison.reference[name], self.comparison.dtype(name)
         off = value - reference if value is own and own.shape == reference.shape else value
-        noise = self.comparison.noise.get(name, 0.0) + quanta(dtype)
+        noise = self.comparison.noise.get(name, 0.0) + underflow_allowance(dtype)
         bound = RTOL[dtype] * float(candidate.abs().max()) + noise
         largest = float(off.abs().max())
         rounding = max(1e-3, 4 * torch.finfo(dtype).eps)
         limit = min(bound, rounding * largest + noise, part * largest)
         return float((value - candidate).abs().max()) <= limit
 
-    def alike(self, name: str, a: Tensor, b: Tensor) -> bool:
+    def indistinguishable(self, name: str, a: Tensor, b: Tensor) -> bool:
         r"""Whether two candidates are too close to tell one from the other."""
         if a.shape != b.shape:
             return False
@@ -127,7 +127,7 @@ class Case:
         return [constant for constant in close if self.fits(name, constant.value * candidate, value)]
 
 
-def share(part: Tensor, whole: Tensor) -> float | None:
+def fit_scale(part: Tensor, whole: Tensor) -> float | None:
     r"""The number t for which t · part is closest to whole; None if part is 0."""
     size = float(part.abs().max()) if part.numel() else 0.0
     if not size:
@@ -136,7 +136,7 @@ def share(part: Tensor, whole: Tensor) -> float | None:
     return float((unit * whole).sum() / (unit * unit).sum()) / size
 
 
-def shares(parts: list[Tensor], whole: Tensor) -> list[float] | None:
+def fit_coefficients(parts: list[Tensor], whole: Tensor) -> list[float] | None:
     r"""The numbers t for which Σ t · part is closest to whole; None if they are not finite."""
     matrix = torch.stack([part.flatten() for part in parts], dim=1)
     if not bool(matrix.isfinite().all()) or not bool(whole.isfinite().all()):
@@ -155,10 +155,10 @@ def averaged_over(graph: Graph) -> dict[int, str]:
         before = getattr(node, "_saved_self", None) if before is None else before
         if before is not None and before.ndim and (name in AVERAGES or name.startswith("binarycrossentropy")):
             for n in (before.numel() // (1 if value is None else max(1, value.numel())), before.shape[0]):
-                found.setdefault(n, f"what {graph.where(node)} averages over")
+                found.setdefault(n, f"what {graph.describe(node)} averages over")
         divisor = getattr(node, "_saved_other", None) if name == "div" else None
         if isinstance(divisor, Tensor) and divisor.ndim == 0 and not divisor.requires_grad and divisor % 1 == 0:
-            found.setdefault(int(divisor), f"what {graph.where(node)} divides by")
+            found.setdefault(int(divisor), f"what {graph.describe(node)} divides by")
     return found
 
 
@@ -166,7 +166,7 @@ def averaged_over(graph: Graph) -> dict[int, str]:
 class Match:
     r"""A story, and the gradients that it explains up to a constant."""
 
-    story: Story
+    story: Hypothesis
     names: list[str]
     constant: float
     constants: list[Constant]
@@ -180,7 +180,7 @@ class Match:
         return self.story.free + (self.constant != 1 and not self.constants)
 
 
-def matches(case: Case, story: Story) -> Iterator[Match]:
+def matches(case: Context, story: Hypothesis) -> Iterator[Match]:
     r"""The gradients that a story explains, those with the same constant together."""
     groups: list[tuple[float, list[Constant], list[str]]] = []
     for name in case.remaining:
@@ -205,7 +205,7 @@ def matches(case: Case, story: Story) -> Iterator[Match]:
             yield match
 
 
-def constant_of(case: Case, story: Story, name: str) -> tuple[float | None, list[Constant]]:
+def constant_of(case: Context, story: Hypothesis, name: str) -> tuple[float | None, list[Constant]]:
     r"""What a story's gradient must be multiplied by to be the user's: 1, a constant with a name, None if it cannot be.
 
     Only the story of a mere constant may have one without a name.
@@ -216,15 +216,15 @@ def constant_of(case: Case, story: Story, name: str) -> tuple[float | None, list
     bare = story.fault is None
     if not bare and case.fits(name, candidate, value):
         return 1.0, []
-    c = share(candidate, value)
-    if c is None or (not bare and not story.given and case.alike(name, candidate, case.base[name])):
+    c = fit_scale(candidate, value)
+    if c is None or (not bare and not story.given and case.indistinguishable(name, candidate, case.base[name])):
         return None, []
     if constants := case.named(name, c, candidate, value):
         return constants[0].value, constants
     return (c, []) if bare and c != 0 and case.fits(name, c * candidate, value, part=0.02) else (None, [])
 
 
-def only_a_constant(case: Case, story: Story, names: list[str]) -> bool:
+def only_a_constant(case: Context, story: Hypothesis, names: list[str]) -> bool:
     r"""Whether a story that claims more fits no better than a constant, so that nothing speaks for the rest of it."""
     if story.fault in (None, Fault.CLIPPED, Fault.DETACHED) or story.given:
         return False
@@ -233,20 +233,20 @@ def only_a_constant(case: Case, story: Story, names: list[str]) -> bool:
         base, told, value = case.base[name], story.gradients[name], case.value(name)
         if base.shape != told.shape:
             return False
-        c = (share(base, value) or 0.0) if c is None else c
+        c = (fit_scale(base, value) or 0.0) if c is None else c
         by_constant = (value - c * base).abs().max()
-        by_story = (value - (share(told, value) or 0.0) * told).abs().max()
+        by_story = (value - (fit_scale(told, value) or 0.0) * told).abs().max()
         if float(by_constant) > 3 * float(by_story) + 1e-2 * case.comparison.bounds[name]:
             return False
     return True
 
 
-def contradictions(case: Case, story: Story) -> int:
+def contradictions(case: Context, story: Hypothesis) -> int:
     r"""How many gradients are right, though the story would make them wrong."""
     if story.edit is None:
         return 0
     return sum(
-        not case.alike(name, story.gradients[name], reference)
+        not case.indistinguishable(name, story.gradients[name], reference)
         for name, reference in case.comparison.reference.items()
         if name not in case.comparison.wrong and name in story.gradients
     )
@@ -256,7 +256,9 @@ Single = tuple[Node, str, Edit]
 r"""a node, the kind of mistake made there, and the mistake"""
 
 
-def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]]) -> Iterator[tuple[str, str, Edit]]:
+def at_every_node(
+    case: Context, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]]
+) -> Iterator[tuple[str, str, Edit]]:
     r"""A mistake at all nodes that a line of the code created, at each node, then at all of the same function.
 
     Args:
@@ -271,15 +273,15 @@ def everywhere(case: Case, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]
     by_line: dict[tuple[Site | None, str, str], list[Single]] = {}
     by_function: dict[tuple[str, str], list[Single]] = {}
     for node in graph.nodes:
-        if graph.reach[node].isdisjoint(case.remaining):
+        if graph.reachable_leaves[node].isdisjoint(case.remaining):
             continue
         for kind, edit in mistakes(node):
-            singles.append((kind, graph.where(node), edit))
+            singles.append((kind, graph.describe(node), edit))
             by_line.setdefault((graph.site(node), node.name(), kind), []).append((node, kind, edit))
             by_function.setdefault((node.name(), kind), []).append((node, kind, edit))
     for line in by_line.values():
         if len(line) > 1:
-            yield line[0][1], f"{graph.where(line[0][0])}, each time", together(edit for _, _, edit in line)
+            yield line[0][1], f"{graph.describe(line[0][0])}, each time", together(edit for _, _, edit in line)
     yield from singles
     sizes = {(name, kind, len(line)) for (_, name, kind), line in by_line.items()}
     for (name, kind), same in by_function.items():

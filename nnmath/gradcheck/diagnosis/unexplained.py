@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck.comparison.rounding import RTOL
-from nnmath.gradcheck.diagnosis.hypothesis import Case
+from nnmath.gradcheck.diagnosis.hypothesis import Context
 from nnmath.gradcheck.faults import Fault, Finding
 
 SMALL = 1e-2
 FEW = 0.25
 
 
-def partial(case: Case, name: str) -> Finding | None:
+def partial(case: Context, name: str) -> Finding | None:
     r"""Some entries right, the rest zero."""
     value, base = case.value(name), case.base[name]
     if value.shape != base.shape:
@@ -31,7 +31,7 @@ def partial(case: Case, name: str) -> Finding | None:
     )
 
 
-def localized(case: Case, name: str) -> Finding | None:
+def localized(case: Context, name: str) -> Finding | None:
     r"""Wrong in few entries."""
     value, base = case.value(name), case.base[name]
     if value.shape != base.shape or value.numel() < 4:
@@ -47,7 +47,7 @@ def localized(case: Case, name: str) -> Finding | None:
     )
 
 
-def small_relative(case: Case, name: str) -> Finding | None:
+def small_relative(case: Context, name: str) -> Finding | None:
     r"""Close but not equal."""
     entry = case.comparison.entry(name)
     tolerance = RTOL[case.comparison.dtype(name)]
@@ -64,7 +64,7 @@ def small_relative(case: Case, name: str) -> Finding | None:
     )
 
 
-def unknown(case: Case, name: str) -> Finding:
+def unknown(case: Context, name: str) -> Finding:
     r"""The numbers, and nothing made up."""
     entry = case.comparison.entry(name)
     numbers = (
@@ -85,4 +85,4 @@ def first(wrong: Tensor) -> list[int]:
     return wrong.nonzero()[0].tolist()
 
 
-REMAINDERS: tuple[Callable[[Case, str], Finding | None], ...] = (partial, localized, small_relative, unknown)
+REMAINDERS: tuple[Callable[[Context, str], Finding | None], ...] = (partial, localized, small_relative, unknown)

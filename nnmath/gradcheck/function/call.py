@@ -127,7 +127,7 @@ def outputs(argument: str, result: Any) -> Outputs:
     return result
 
 
-def given(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
+def validate_cotangent(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
     r"""The user's cotangents, one for each output.
 
     Raises:
@@ -148,7 +148,7 @@ def given(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
     return tuple(g.detach().to(output.dtype, copy=True) for g, output in zip(above, outputs, strict=True))
 
 
-def drawn(outputs: Outputs, seed: int) -> Outputs:
+def random_cotangent(outputs: Outputs, seed: int) -> Outputs:
     r"""A random cotangent for each output, the same each time."""
     generator = Generator().manual_seed(seed)
     return tuple(torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs)

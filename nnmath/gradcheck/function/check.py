@@ -12,9 +12,9 @@ from nnmath.gradcheck import validation
 from nnmath.gradcheck.comparison.rounding import bound
 from nnmath.gradcheck.diagnosis.diagnose import diagnose
 from nnmath.gradcheck.faults import Fault, Finding
-from nnmath.gradcheck.function.call import Function, Outputs, bound_to, drawn, given, outputs
+from nnmath.gradcheck.function.call import Function, Outputs, bound_to, outputs, random_cotangent, validate_cotangent
 from nnmath.gradcheck.function.reference import reference
-from nnmath.gradcheck.graph.graph import Promotion, doubled
+from nnmath.gradcheck.graph.graph import Promotion, to_float64
 from nnmath.gradcheck.report import Report
 
 
@@ -87,9 +87,13 @@ def checked(
 ) -> Report:
     r"""What is to be said of a Function."""
     names = function.names
-    above = given(cotangent, function.outputs) if cotangent is not None else drawn(function.outputs, seed=0)
+    above = (
+        validate_cotangent(cotangent, function.outputs)
+        if cotangent is not None
+        else random_cotangent(function.outputs, seed=0)
+    )
     gradients = function.gradients(copied(above))
-    findings = conduct(function, above, gradients)
+    findings = check_backward_contract(function, above, gradients)
     comparison, in_graph = reference(function, forward, above, gradients)
     if forward is not None and not same_value(function, forward):
         findings.append(
@@ -106,7 +110,9 @@ def checked(
     return Report(entries, findings + (diagnose(comparison, in_graph=in_graph) if comparison.wrong else []))
 
 
-def conduct(function: Function, above: Outputs, gradients: Mapping[str, Tensor | None]) -> list[Finding]:
+def check_backward_contract(
+    function: Function, above: Outputs, gradients: Mapping[str, Tensor | None]
+) -> list[Finding]:
     r"""What can be wrong with a backward whatever its numbers are."""
     names, findings = function.names, []
     versions, copies = [g._version for g in above], [g.clone() for g in above]
@@ -122,8 +128,10 @@ def conduct(function: Function, above: Outputs, gradients: Mapping[str, Tensor |
                 "work on a copy: an operation without the underscore, or grad_output.clone()",
             )
         )
-    unequal = [name for name in names if not same(gradients[name], function.again().gradients(copied(above))[name])]
-    changed = changes_what_it_saved(function, copied(above))
+    unequal = [
+        name for name in names if not bitwise_equal(gradients[name], function.again().gradients(copied(above))[name])
+    ]
+    changed = mutates_saved_tensors(function, copied(above))
     if changed:
         findings.append(
             Finding(
@@ -144,10 +152,10 @@ def conduct(function: Function, above: Outputs, gradients: Mapping[str, Tensor |
         )
     if unequal or changed:
         return findings
-    other = function.again().gradients(drawn(function.outputs, seed=1))
+    other = function.again().gradients(random_cotangent(function.outputs, seed=1))
     nothing = function.again().gradients(tuple(torch.zeros_like(g) for g in above))
-    ignored = [name for name in names if some(gradients[name]) and same(gradients[name], other[name])]
-    added = [name for name in names if name not in ignored and some(nothing[name])]
+    ignored = [name for name in names if is_nonzero(gradients[name]) and bitwise_equal(gradients[name], other[name])]
+    added = [name for name in names if name not in ignored and is_nonzero(nothing[name])]
     if ignored:
         findings.append(
             Finding(
@@ -170,7 +178,7 @@ def conduct(function: Function, above: Outputs, gradients: Mapping[str, Tensor |
     return findings
 
 
-def changes_what_it_saved(function: Function, above: Outputs) -> bool:
+def mutates_saved_tensors(function: Function, above: Outputs) -> bool:
     r"""Whether a second backward through the same graph finds a saved tensor changed."""
     once = function.again()
     once.gradients(above)
@@ -183,7 +191,7 @@ def changes_what_it_saved(function: Function, above: Outputs) -> bool:
 
 def same_value(function: Function, forward: Callable[..., Any]) -> bool:
     r"""Whether apply and forward return the same numbers."""
-    doubles = {name: doubled(v) if isinstance(v, Tensor) else v for name, v in function.inputs.items()}
+    doubles = {name: to_float64(v) if isinstance(v, Tensor) else v for name, v in function.inputs.items()}
     with torch.no_grad(), Promotion():
         expected = outputs("forward", bound_to(forward, doubles)(**doubles))
     dtypes = [
@@ -201,11 +209,11 @@ def copied(above: Outputs) -> Outputs:
     return tuple(g.clone() for g in above)
 
 
-def same(a: Tensor | None, b: Tensor | None) -> bool:
+def bitwise_equal(a: Tensor | None, b: Tensor | None) -> bool:
     r"""Whether two gradients are equal in every bit."""
     return a is b or (a is not None and b is not None and torch.equal(a, b))
 
 
-def some(gradient: Tensor | None) -> bool:
+def is_nonzero(gradient: Tensor | None) -> bool:
     r"""Whether there is a gradient other than 0."""
     return gradient is not None and bool(gradient.any())

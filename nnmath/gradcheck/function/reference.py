@@ -11,10 +11,10 @@ from torch import Tensor
 from nnmath.gradcheck import validation
 from nnmath.gradcheck.comparison.compare import STEPS, at_leaf, compare
 from nnmath.gradcheck.comparison.comparison import Comparison
-from nnmath.gradcheck.comparison.finite_differences import sides
+from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.rounding import bound
 from nnmath.gradcheck.function.call import Function, Outputs, contracted
-from nnmath.gradcheck.graph.graph import Graph, doubled
+from nnmath.gradcheck.graph.graph import Graph, to_float64
 
 MOST_ENTRIES = 20_000
 r"""More than that are too many for difference quotients."""
@@ -98,7 +98,7 @@ def by_quotients(function: Function, above: Outputs) -> dict[str, Quotients]:
                 f"inputs[{name!r}] has {tensors[name].numel()} entries, too many for difference quotients; pass forward"
             )
     contraction = contracted(function, function.apply, above)
-    doubles = {name: doubled(tensor) for name, tensor in tensors.items()}
+    doubles = {name: to_float64(tensor) for name, tensor in tensors.items()}
     found = {}
     for name in function.names:
         loss, leaf = at_leaf(contraction, doubles, name)
@@ -108,7 +108,7 @@ def by_quotients(function: Function, above: Outputs) -> dict[str, Quotients]:
         for index in (
             torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]
         ):
-            found_there = sides(loss, leaf, tuple(index), STEPS[2] * (scale or 1.0))
+            found_there = one_sided_derivatives(loss, leaf, tuple(index), STEPS[2] * (scale or 1.0))
             left[tuple(index)], right[tuple(index)] = found_there.left, found_there.right
             error = max(error, found_there.error)
         size = float(torch.maximum(left.abs(), right.abs()).max()) if leaf.numel() else 0.0

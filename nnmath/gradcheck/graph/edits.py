@@ -9,17 +9,17 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import Node
 
-Outgoing = Callable[[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]
-Incoming = Callable[[Tensor], Tensor]
+GradInputHook = Callable[[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]
+GradOutputHook = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Edit:
     r"""What is done otherwise at some nodes; the sum of two edits makes both mistakes."""
 
-    outgoing: Mapping[Node, Outgoing] = field(default_factory=dict)
+    outgoing: Mapping[Node, GradInputHook] = field(default_factory=dict)
     r"""node ↦ the gradients that it hands on, from the right ones and from the gradients that it was given"""
-    incoming: Mapping[Node, Incoming] = field(default_factory=dict)
+    incoming: Mapping[Node, GradOutputHook] = field(default_factory=dict)
     r"""node ↦ the gradient that it is given, from the right one"""
     saved: Mapping[tuple[Node, str], Tensor] = field(default_factory=dict)
     r"""node and attribute ↦ the tensor that it takes for the one it had saved"""
@@ -44,7 +44,7 @@ def scaled_edges(node: Node, edges: list[int], t: float) -> Edit:
     return Edit(outgoing={node: hook})
 
 
-def handed_on(node: Node, gradient: Callable[[Tensor, Tensor], Tensor]) -> Edit:
+def set_grad_input(node: Node, gradient: Callable[[Tensor, Tensor], Tensor]) -> Edit:
     r"""The first gradient that a node hands on, from the one that it is given and the right one."""
 
     def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
@@ -56,10 +56,10 @@ def handed_on(node: Node, gradient: Callable[[Tensor, Tensor], Tensor]) -> Edit:
 
 def derivative_of(node: Node, factor: Tensor) -> Edit:
     r"""A node that applies a function entry by entry, with this derivative."""
-    return handed_on(node, lambda given, right: given * factor)
+    return set_grad_input(node, lambda given, right: given * factor)
 
 
-def passed_through(nodes: Iterable[Node]) -> Edit:
+def straight_through(nodes: Iterable[Node]) -> Edit:
     r"""These nodes hand on the gradient that they are given, to each of their inputs."""
 
     def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
@@ -68,7 +68,7 @@ def passed_through(nodes: Iterable[Node]) -> Edit:
     return Edit(outgoing=dict.fromkeys(nodes, hook))
 
 
-def passed_along(node: Node, edge: int) -> Edit:
+def pass_grad_output(node: Node, edge: int) -> Edit:
     r"""A node hands on the gradient that it is given along one edge, summed where the forward pass broadcast."""
 
     def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
@@ -106,10 +106,10 @@ def replaced(node: Node, gradient: Tensor) -> Edit:
 def times(edit: Edit, c: float) -> Edit:
     r"""The same mistake, with everything that these nodes hand on multiplied by c."""
 
-    def after(hook: Outgoing) -> Outgoing:
+    def after(hook: GradInputHook) -> GradInputHook:
         return lambda inputs, outputs: tuple(None if g is None else c * g for g in hook(inputs, outputs))
 
-    def before(hook: Incoming) -> Incoming:
+    def before(hook: GradOutputHook) -> GradOutputHook:
         return lambda given: c * hook(given)
 
     outgoing = {node: after(hook) for node, hook in edit.outgoing.items()}
@@ -119,7 +119,7 @@ def times(edit: Edit, c: float) -> Edit:
 def partly(edit: Edit, t: float) -> Edit:
     r"""A share t of the right gradient, and 1 − t of the mistaken one, at every node that hands one on."""
 
-    def mixed(hook: Outgoing) -> Outgoing:
+    def mixed(hook: GradInputHook) -> GradInputHook:
         def hook_partly(
             inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]
         ) -> tuple[Tensor | None, ...]:

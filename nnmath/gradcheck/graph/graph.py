@@ -20,7 +20,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
-from nnmath.gradcheck.graph.edits import Edit, Incoming
+from nnmath.gradcheck.graph.edits import Edit, GradOutputHook
 
 Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
@@ -74,7 +74,7 @@ def each_tensor(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def promoted(
+def promote_to_float64(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     r"""The arguments, float64 throughout if one of them is: a float32 tensor of the user's meets our float64 inputs."""
@@ -95,7 +95,7 @@ def in_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
     return plain or name == "__setitem__" or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
 
 
-def lifted(function: Callable[..., Any], kwargs: Mapping[str, Any], result: Any) -> Any:
+def factory_to_float64(function: Callable[..., Any], kwargs: Mapping[str, Any], result: Any) -> Any:
     r"""A new tensor of the default type as float64, for what is written to it is."""
     made = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
     return result.double() if made and isinstance(result, Tensor) and result.is_floating_point() else result
@@ -110,8 +110,8 @@ class Promotion(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = promoted(function, args, kwargs or {})
-        return lifted(function, kwargs, function(*args, **kwargs))
+        args, kwargs = promote_to_float64(function, args, kwargs or {})
+        return factory_to_float64(function, kwargs, function(*args, **kwargs))
 
 
 data: Any = Tensor.data  # a descriptor, of whose getter a TorchFunctionMode is told; torch's types say a Tensor
@@ -129,23 +129,23 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.calls: dict[Node, Call] = {}
         self.values: dict[tuple[Node, int], tuple[Tensor, int]] = {}
-        self.stopped = False
+        self.has_detach = False
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = promoted(function, args, kwargs or {})
-        result = lifted(function, kwargs, function(*args, **kwargs))
-        self.stopped |= function in STOPPING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
+        args, kwargs = promote_to_float64(function, args, kwargs or {})
+        result = factory_to_float64(function, kwargs, function(*args, **kwargs))
+        self.has_detach |= function in STOPPING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
         for tensor in tensors_in(result):
             node = tensor.grad_fn
             if node is not None and node not in self.calls:
-                self.claim(node, Call(function, args, kwargs, users_line()))
+                self.record(node, Call(function, args, kwargs, user_frame()))
             if node is not None and (node, tensor.output_nr) not in self.values:
                 self.values[node, tensor.output_nr] = (tensor.detach(), tensor._version)
         return result
 
-    def claim(self, node: Node, call: Call) -> None:
+    def record(self, node: Node, call: Call) -> None:
         r"""A call may create several nodes: those behind the result's that no earlier call has created."""
         behind = [node]
         while behind:
@@ -155,7 +155,7 @@ class Recorder(TorchFunctionMode):
                 behind += [following for following, _ in node.next_functions if following is not None]
 
 
-def users_line() -> Site | None:
+def user_frame() -> Site | None:
     r"""The innermost line that is being executed outside torch; None if it is of this package."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
@@ -182,7 +182,7 @@ class Graph:
         names: Sequence[str],
         mode: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self.inputs = {name: doubled(tensor) for name, tensor in inputs.items()}
+        self.inputs = {name: to_float64(tensor) for name, tensor in inputs.items()}
         self.leaves = {name: self.inputs[name].requires_grad_() for name in names}
         self.recorder = Recorder()
         with torch.enable_grad(), mode or nullcontext(), self.recorder:
@@ -213,9 +213,9 @@ class Graph:
         }
 
     @cached_property
-    def stopped(self) -> bool:
+    def has_detach(self) -> bool:
         r"""Whether gradients are stopped on purpose, by detach, no_grad, or a Function with a backward of its own."""
-        return self.recorder.stopped or any(isinstance(node, BackwardCFunction) for node in self.nodes)
+        return self.recorder.has_detach or any(isinstance(node, BackwardCFunction) for node in self.nodes)
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -239,7 +239,7 @@ class Graph:
         return {torch.autograd.graph.get_gradient_edge(leaf).node: name for name, leaf in self.leaves.items()}
 
     @cached_property
-    def reach(self) -> dict[Node, frozenset[str]]:
+    def reachable_leaves(self) -> dict[Node, frozenset[str]]:
         r"""Node ↦ the leaves that its gradient reaches."""
         reach = {node: frozenset({name}) for node, name in self.leaf_of.items()}
         for node in reversed(self.nodes):
@@ -293,7 +293,7 @@ class Graph:
         r"""The user's line that created a node."""
         return self.recorder.calls[node].site if node in self.recorder.calls else None
 
-    def where(self, node: Node) -> str:
+    def describe(self, node: Node) -> str:
         r"""A node for a person: its function, and the line it stands in."""
         site = self.site(node)
         return f"{self.function(node)} in {site}" if site else self.function(node)
@@ -318,14 +318,14 @@ class Graph:
         for node in self.nodes:
             value = self.value(node)
             if value is not None:
-                yield f"the value of {self.where(node)}", value
+                yield f"the value of {self.describe(node)}", value
 
 
-def doubled(tensor: Tensor) -> Tensor:
+def to_float64(tensor: Tensor) -> Tensor:
     r"""A copy, in float64 if it is a floating point tensor; nothing done to it reaches the user's."""
     return tensor.detach().to(torch.float64 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
-def each(hook: Incoming) -> Callable[[tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]:
+def each(hook: GradOutputHook) -> Callable[[tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]:
     r"""The hook on each of a node's gradients."""
     return lambda gradients: tuple(None if gradient is None else hook(gradient) for gradient in gradients)

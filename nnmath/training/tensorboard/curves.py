@@ -100,14 +100,14 @@ class Trajectory(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.current_epoch == 0:
-            self.remember(trainer, pl_module, epoch=0)
+            self.record(trainer, pl_module, epoch=0)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         done = trainer.current_epoch + 1
         if done % self.every_n_epochs == 0 or done == trainer.max_epochs:
-            self.remember(trainer, pl_module, done)
+            self.record(trainer, pl_module, done)
 
-    def remember(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
+    def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
         theta = parameters_to_vector(module.network.parameters()).detach().cpu()
         if 2 * len(theta) > self.ROOM:
             return

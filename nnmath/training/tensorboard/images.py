@@ -14,7 +14,7 @@ from nnmath.ensemble.loss_surface import LossSurface
 from nnmath.network import as_layers
 from nnmath.training.tensorboard.base import data_of, is_due, writers
 from nnmath.training.tensorboard.curves import Trajectory
-from nnmath.training.tensorboard.overview import MOST_CHECKED, equations
+from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, equations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ class Images(Callback):
 
     def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         network = pl_module.network
-        if self.path is None or len(self.path.points) < 2 or network.number_of_parameters > MOST_CHECKED:
+        if self.path is None or len(self.path.points) < 2 or network.number_of_parameters > MAX_CHECKED_PARAMETERS:
             return
         from nnmath.figures import loss_surface
 

@@ -28,14 +28,14 @@ CHARTS = {
 r"""Custom Scalars: a chart, and which curves it has."""
 
 
-COMPARED = (
+HPARAMS = (
     *("backward", "batch_size", "dataset", "epochs", "eta_min", "hidden"),
     *("learning_rate", "momentum", "neurons", "output", "precision", "seed"),
 )
 r"""Options that the HParams tab has."""
 
 
-MOST_CHECKED = 10_000
+MAX_CHECKED_PARAMETERS = 10_000
 r"""Parameters of the largest network whose gradients are checked for the text tab, and whose way is drawn."""
 
 
@@ -67,11 +67,11 @@ class Overview(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.current_epoch == 0 or trainer.current_epoch + 1 == trainer.max_epochs:
-            if pl_module.network.number_of_parameters > MOST_CHECKED:
+            if pl_module.network.number_of_parameters > MAX_CHECKED_PARAMETERS:
                 return
             x, y = data_of(trainer).train.tensors
             for writer in writers(trainer):
-                writer.add_text("gradients", checked(pl_module.network, x, y), trainer.current_epoch + 1)
+                writer.add_text("gradients", gradient_table(pl_module.network, x, y), trainer.current_epoch + 1)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for writer in writers(trainer):
@@ -85,7 +85,7 @@ class Overview(Callback):
         values = {
             name: value if isinstance(value, (bool, int, float, str)) else str(value)
             for name, value in self.options.items()
-            if name in COMPARED and value is not None
+            if name in HPARAMS and value is not None
         }
         return hparams(values, dict.fromkeys(metrics, 0.0))  # no value of these is written, only that they exist
 
@@ -113,7 +113,7 @@ def equations() -> str:
     return table(("", "article", "equation"), rows)
 
 
-def checked(network: Network, x: Tensor, y: Tensor) -> str:
+def gradient_table(network: Network, x: Tensor, y: Tensor) -> str:
     r"""The network's gradients on these rows, by the equations and by autograd, as a table."""
     try:
         report = check(network, x, y)

@@ -25,7 +25,7 @@ from nnmath.training.tensorboard import images, overview
 from nnmath.training.tensorboard.curves import GradientNorm, Trajectory
 from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
 from nnmath.training.tensorboard.images import Images, write_article
-from nnmath.training.tensorboard.overview import CHARTS, Overview, checked
+from nnmath.training.tensorboard.overview import CHARTS, Overview, gradient_table
 
 OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "backward": "manual", "neurons": 4, "features": None, "devices": 1}
 
@@ -164,10 +164,10 @@ class TestARun:
 def test_the_check_of_a_run_sees_a_wrong_derivative(monkeypatch):
     torch.manual_seed(0)
     network, x, y = Network(backward="autograd"), torch.randn(20, 2), torch.rand(20, 1)
-    assert checked(network, x, y).count("| right |") == 4
+    assert gradient_table(network, x, y).count("| right |") == 4
     wrong = ACTIVATIONS["sigmoid"]._replace(derivative_from_output=lambda h: h * (1 - h) * 1.01)
     monkeypatch.setitem(ACTIVATIONS, "sigmoid", wrong)
-    assert checked(network, x, y).count("**WRONG**") == 4
+    assert gradient_table(network, x, y).count("**WRONG**") == 4
     assert network.backward == "autograd"
     assert all(parameter.grad is None for parameter in network.parameters())
 
@@ -197,8 +197,8 @@ def test_a_run_that_goes_on_does_not_say_again_what_it_is(tmp_path):
 
 def test_of_a_large_network_there_is_less(tmp_path, monkeypatch):
     """For what takes memory and time in proportion to the square of the parameters, or to a thousand of them."""
-    monkeypatch.setattr(overview, "MOST_CHECKED", 16)
-    monkeypatch.setattr(images, "MOST_CHECKED", 16)
+    monkeypatch.setattr(overview, "MAX_CHECKED_PARAMETERS", 16)
+    monkeypatch.setattr(images, "MAX_CHECKED_PARAMETERS", 16)
     module, data = TrainingModule(), DataModule(moons(100))
     fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(1)).test(module, data, verbose=False)
     tags = {*steps(read(tmp_path))}

@@ -1,15 +1,14 @@
 r"""The known mistakes, a function each, that tells what the gradients would be.
 
-To add one: write a function of a :class:`~nnmath.gradcheck.diagnosis.hypothesis.Case` that yields stories, and put it
-into RULES, the more plausible ones first. It need not look at whether its story is true; that is tested for every story
-alike.
+To add one, write a function of a :class:`~nnmath.gradcheck.diagnosis.hypothesis.Context` that yields hypotheses, and put
+it into RULES, the more plausible ones first. It need not test its hypotheses: every hypothesis is tested alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.diagnosis.rules import (
     activations,
     data,
@@ -24,7 +23,7 @@ from nnmath.gradcheck.diagnosis.rules import (
     zeros,
 )
 
-LOCAL: tuple[Callable[[Case], Iterator[Story]], ...] = (
+LOCAL: tuple[Callable[[Context], Iterator[Hypothesis]], ...] = (
     zeros.detached,
     scale.clipped_to_a_norm,
     scale.constant,
@@ -41,8 +40,8 @@ r"""Those that need no graph: the reference is enough."""
 
 RULES = (
     *LOCAL,
-    jacobians.jacobian_in_part,
-    sums.one_pass_of_a_loop,
+    jacobians.incomplete_jacobian,
+    sums.last_iteration_only,
     paths.missing_path,
     paths.missing_factor,
     activations.derivative_missing,
@@ -50,10 +49,10 @@ RULES = (
     activations.derivative_wrong,
     activations.derivative_at_another,
     activations.derivative_extra,
-    slopes.slope_on_one_side,
+    slopes.derivative_on_one_side,
     data.broadcast_n_by_n,
     data.target_missing,
-    data.target_turned,
+    data.target_transposed,
     tensors.subtrahend_missing,
     tensors.updated_weights,
     tensors.wrong_tensor,
@@ -61,7 +60,7 @@ RULES = (
     slopes.polynomial_of_the_value,
     sums.one_of_several_uses,
     sums.repeated_index,
-    sums.some_samples,
+    sums.subset_of_samples,
     paths.transposed_path,
     paths.transposed_above,
     paths.tensor_missing,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story, everywhere
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, at_every_node
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, derivative_of, multiplied, passed_through
+from nnmath.gradcheck.graph.edits import Edit, derivative_of, multiplied, straight_through
 
 LONGEST = 8
 r"""Nodes of a function that is written out, as 1 / (1 + e^(−z)) is."""
@@ -55,7 +55,7 @@ class Applied(NamedTuple):
 
     def with_derivative(self, factor: Tensor) -> Edit:
         r"""The mistake to take this for its derivative."""
-        return derivative_of(self.nodes[0], factor) + passed_through(self.nodes[1:])
+        return derivative_of(self.nodes[0], factor) + straight_through(self.nodes[1:])
 
     @property
     def derivative(self) -> Tensor:
@@ -69,7 +69,7 @@ class Applied(NamedTuple):
         return gradient
 
 
-def applied(case: Case, node: Node) -> Iterator[Applied]:
+def applied(case: Context, node: Node) -> Iterator[Applied]:
     r"""The functions that end at a node, the shortest first, none of them mere algebra or layout."""
     h, run = case.graph.value(node), [node]
     while h is not None and len(run) <= LONGEST:
@@ -90,7 +90,7 @@ def by_a_tensor(node: Node) -> bool:
     return node.name() in ("MulBackward0", "DivBackward0") and any(o is not None and o.numel() > 1 for o in others)
 
 
-def pointwise(case: Case, node: Node) -> Applied | None:
+def pointwise(case: Context, node: Node) -> Applied | None:
     r"""The function of a single node that is applied to each entry, if it is one."""
     function = next(applied(case, node), None)
     several = case.graph.function(node) in SEVERAL_AT_ONCE
@@ -98,12 +98,12 @@ def pointwise(case: Case, node: Node) -> Applied | None:
 
 
 def wherever_applied(
-    case: Case, mistakes: Callable[[Applied], Iterator[tuple[str, Edit]]]
+    case: Context, mistakes: Callable[[Applied], Iterator[tuple[str, Edit]]]
 ) -> Iterator[tuple[str, str, Edit]]:
     r"""A mistake at each function: those of a single node, then those written out in one line, then in several.
 
     Yields:
-        the kind, the function for a person, the mistake; as :func:`everywhere`.
+        the kind, the function for a person, the mistake; as :func:`at_every_node`.
     """
     for lines in (0, 1, 2):
 
@@ -114,20 +114,20 @@ def wherever_applied(
                     for kind, edit in mistakes(function):
                         yield f"{kind}\n{len(function.nodes)}", edit
 
-        for kind, where, edit in everywhere(case, at):
+        for kind, where, edit in at_every_node(case, at):
             written_out = f"the function written out in {where.partition(' in ')[2] or 'several places'}"
             yield kind.partition("\n")[0], written_out if lines else where, edit
 
 
-def derivative_missing(case: Case) -> Iterator[Story]:
+def derivative_missing(case: Context) -> Iterator[Hypothesis]:
     r"""δ = ∂E/∂h taken for ∂E/∂z."""
 
     def passing(function: Applied) -> Iterator[tuple[str, Edit]]:
-        yield "", passed_through(function.nodes)
+        yield "", straight_through(function.nodes)
 
     for _, where, edit in wherever_applied(case, passing):
         if gradients := case.gradients(edit):
-            yield Story(
+            yield Hypothesis(
                 Fault.ACTIVATION_DERIVATIVE_MISSING,
                 gradients,
                 f"The derivative of {where} is missing: the gradient of its output was taken for that of its input.",
@@ -136,7 +136,7 @@ def derivative_missing(case: Case) -> Iterator[Story]:
             )
 
 
-def derivative_at_the_output(case: Case) -> Iterator[Story]:
+def derivative_at_the_output(case: Context) -> Iterator[Hypothesis]:
     r"""f′(h) with h = f(z), where f′(z) is meant; or f′'s formula in h, evaluated at z."""
 
     def wrong(function: Applied) -> Iterator[tuple[str, Edit]]:
@@ -152,7 +152,7 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
 
     for formula, where, edit in wherever_applied(case, wrong):
         if gradients := case.gradients(edit):
-            yield Story(
+            yield Hypothesis(
                 Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR,
                 gradients,
                 f"The derivative of {where} was evaluated at the wrong tensor: {formula}, z being its input and h its "
@@ -162,18 +162,18 @@ def derivative_at_the_output(case: Case) -> Iterator[Story]:
             )
 
 
-def derivative_wrong(case: Case) -> Iterator[Story]:
+def derivative_wrong(case: Context) -> Iterator[Hypothesis]:
     r"""Another function's derivative."""
 
     def wrong(function: Applied) -> Iterator[tuple[str, Edit]]:
         for formula, derivative in DERIVATIVES.items():
             factor = derivative(function.z if "z" in formula else function.h)
-            if tells(factor) and not (formula.startswith("1 for") and len(function.nodes) > 1):
+            if is_nonconstant(factor) and not (formula.startswith("1 for") and len(function.nodes) > 1):
                 yield formula, function.with_derivative(factor)
 
     for formula, where, edit in wherever_applied(case, wrong):
         if gradients := case.gradients(edit):
-            yield Story(
+            yield Hypothesis(
                 Fault.ACTIVATION_DERIVATIVE_WRONG,
                 gradients,
                 f"The derivative of {where} was taken to be {formula}, which it is not.",
@@ -182,11 +182,11 @@ def derivative_wrong(case: Case) -> Iterator[Story]:
             )
 
 
-def derivative_at_another(case: Case) -> Iterator[Story]:
+def derivative_at_another(case: Context) -> Iterator[Hypothesis]:
     r"""A derivative's formula, evaluated at another layer's tensor of the same shape."""
     for node in case.graph.nodes:
         function = pointwise(case, node)
-        if function is None or case.graph.reach[node].isdisjoint(case.remaining):
+        if function is None or case.graph.reachable_leaves[node].isdisjoint(case.remaining):
             continue
         for other, tensor in case.graph.tensors():
             if tensor.shape != function.z.shape or tensor is function.z or tensor is function.h:
@@ -194,17 +194,17 @@ def derivative_at_another(case: Case) -> Iterator[Story]:
             for formula in list(DERIVATIVES)[:6]:
                 factor = DERIVATIVES[formula](tensor)
                 edit = function.with_derivative(factor)
-                if tells(factor) and (gradients := case.gradients(edit)):
-                    yield Story(
+                if is_nonconstant(factor) and (gradients := case.gradients(edit)):
+                    yield Hypothesis(
                         Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR,
                         gradients,
-                        f"The derivative of {case.graph.where(node)} was taken to be {formula}, evaluated at {other}.",
+                        f"The derivative of {case.graph.describe(node)} was taken as {formula}, evaluated at {other}.",
                         "evaluate it at the function's own input or output",
                         edit,
                     )
 
 
-def derivative_extra(case: Case) -> Iterator[Story]:
+def derivative_extra(case: Context) -> Iterator[Hypothesis]:
     r"""A derivative where there is no function, or the same one twice."""
 
     def extra(node: Node) -> Iterator[tuple[str, Edit]]:
@@ -212,12 +212,12 @@ def derivative_extra(case: Case) -> Iterator[Story]:
         if value is not None and node is not case.graph.nodes[0] and value.numel() > 1 and value.ndim:
             for formula, derivative in EXTRA.items():
                 factor = derivative(value)
-                if tells(factor):
+                if is_nonconstant(factor):
                     yield formula, multiplied(node, factor)
 
-    for formula, where, edit in everywhere(case, extra):
+    for formula, where, edit in at_every_node(case, extra):
         if gradients := case.gradients(edit):
-            yield Story(
+            yield Hypothesis(
                 Fault.ACTIVATION_DERIVATIVE_EXTRA,
                 gradients,
                 f"The gradient of the value of {where} was multiplied by a derivative that does not belong there: "
@@ -227,6 +227,6 @@ def derivative_extra(case: Case) -> Iterator[Story]:
             )
 
 
-def tells(factor: Tensor) -> bool:
+def is_nonconstant(factor: Tensor) -> bool:
     r"""Whether a factor is more than a constant: a mask that is 1 everywhere, or 0, stands for no derivative."""
     return bool((factor != factor.flatten()[0]).any())

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nnmath.gradcheck.comparison.rounding import gradients_of
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.graph import Gradients, Promotion, promoted
+from nnmath.gradcheck.graph.graph import Gradients, Promotion, promote_to_float64
 
 
-def broadcast_n_by_n(case: Case) -> Iterator[Story]:
+def broadcast_n_by_n(case: Context) -> Iterator[Hypothesis]:
     r"""(n,) for (n, 1), or the other way round: the difference of the two is (n, n)."""
     for name, tensor in data(case):
         if tensor.numel() < 2:
@@ -25,7 +25,7 @@ def broadcast_n_by_n(case: Case) -> Iterator[Story]:
         others += [tensor.squeeze(-1)] if tensor.shape[-1] == 1 else []
         for other in others:
             if gradients := rerun(case, {name: other}):
-                yield Story(
+                yield Hypothesis(
                     Fault.BROADCAST_N_BY_N,
                     gradients,
                     f"{name} met the output in another shape, (n,) against (n, 1), so that their difference became "
@@ -34,11 +34,11 @@ def broadcast_n_by_n(case: Case) -> Iterator[Story]:
                 )
 
 
-def target_missing(case: Case) -> Iterator[Story]:
+def target_missing(case: Context) -> Iterator[Hypothesis]:
     r"""O instead of O − y."""
     for name, tensor in data(case):
         if gradients := rerun(case, {name: torch.zeros_like(tensor)}):
-            yield Story(
+            yield Hypothesis(
                 Fault.TARGET_TERM_MISSING,
                 {key: gradient for key, gradient in gradients.items() if gradient.any()},
                 f"This is the gradient for {name} = 0: the term with {name} is missing.",
@@ -46,11 +46,11 @@ def target_missing(case: Case) -> Iterator[Story]:
             )
 
 
-def target_turned(case: Case) -> Iterator[Story]:
+def target_transposed(case: Context) -> Iterator[Hypothesis]:
     r"""O + y instead of O − y."""
     for name, tensor in data(case):
         if gradients := rerun(case, {name: -tensor}):
-            yield Story(
+            yield Hypothesis(
                 Fault.SIGN,
                 gradients,
                 f"This is the gradient for −{name}: the sign of the term with {name} is wrong, the rest is right.",
@@ -58,14 +58,14 @@ def target_turned(case: Case) -> Iterator[Story]:
             )
 
 
-def bessel(case: Case) -> Iterator[Story]:
+def bessel(case: Context) -> Iterator[Hypothesis]:
     r"""N − 1 for n in a variance or a mean, or the other way round."""
     counter = Averages(None)
     with torch.no_grad(), counter:
         case.comparison.forward(**case.graph.inputs)
     for call in range(counter.calls):
         if gradients := rerun(case, {}, Averages(call)):
-            yield Story(
+            yield Hypothesis(
                 Fault.BESSEL,
                 gradients,
                 "A variance, standard deviation or mean was taken with n − 1 where the loss has n, or the other way "
@@ -84,7 +84,7 @@ class Averages(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = promoted(function, args, kwargs or {})
+        args, kwargs = promote_to_float64(function, args, kwargs or {})
         result = function(*args, **kwargs)
         name = function.__name__
         if name not in ("var", "std", "mean") or not isinstance(result, Tensor):
@@ -100,7 +100,7 @@ class Averages(TorchFunctionMode):
         return result * (factor if name == "var" else factor**0.5)
 
 
-def data(case: Case) -> list[tuple[str, Tensor]]:
+def data(case: Context) -> list[tuple[str, Tensor]]:
     r"""The floating point inputs without a gradient."""
     return [
         (name, tensor)
@@ -109,7 +109,7 @@ def data(case: Case) -> list[tuple[str, Tensor]]:
     ]
 
 
-def rerun(case: Case, changed: Mapping[str, Tensor], mode: TorchFunctionMode | None = None) -> Gradients | None:
+def rerun(case: Context, changed: Mapping[str, Tensor], mode: TorchFunctionMode | None = None) -> Gradients | None:
     r"""The gradients of the loss of other data; None if it has none."""
     inputs = {**case.graph.inputs, **changed}
     with warnings.catch_warnings():

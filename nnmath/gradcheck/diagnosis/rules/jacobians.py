@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story, everywhere
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, at_every_node
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, derivative_of, handed_on, passed_through
+from nnmath.gradcheck.graph.edits import Edit, derivative_of, set_grad_input, straight_through
 
 FAULTS = {
     "only the diagonal p of its Jacobian": Fault.MISSING_PATH,
@@ -24,7 +24,7 @@ FAULTS = {
 }
 
 
-def jacobian_in_part(case: Case) -> Iterator[Story]:
+def incomplete_jacobian(case: Context) -> Iterator[Hypothesis]:
     r"""Softmax without its off-diagonal, log-softmax with one of its two terms, a layer norm with its mean constant."""
 
     def terms(node: Node) -> Iterator[tuple[str, Edit]]:
@@ -32,23 +32,26 @@ def jacobian_in_part(case: Case) -> Iterator[Story]:
         if name == "softmax" and p is not None:
             yield "only the diagonal p of its Jacobian", derivative_of(node, p)
             for dim in range(p.ndim):
-                yield "its sum taken along another dimension", handed_on(node, softmax_along(p, dim))
+                yield "its sum taken along another dimension", set_grad_input(node, softmax_along(p, dim))
         elif name == "logsoftmax":
-            yield "its softmax left out", passed_through([node])
-            yield "only its softmax, without the target", handed_on(node, lambda g, right: right - g)
+            yield "its softmax left out", straight_through([node])
+            yield "only its softmax, without the target", set_grad_input(node, lambda g, right: right - g)
         elif name == "logsumexp":
-            yield "its weights, the softmax, left out", handed_on(node, rows_repeated)
+            yield "its weights, the softmax, left out", set_grad_input(node, rows_repeated)
         elif name == "nativelayernorm":
-            yield "the variance taken for a constant", handed_on(node, lambda g, _: layer_norm(node, g, True, False))
-            yield "the mean taken for a constant", handed_on(node, lambda g, _: layer_norm(node, g, False, True))
+            yield (
+                "the variance taken for a constant",
+                set_grad_input(node, lambda g, _: layer_norm(node, g, True, False)),
+            )
+            yield "the mean taken for a constant", set_grad_input(node, lambda g, _: layer_norm(node, g, False, True))
             yield (
                 "mean and variance taken for constants",
-                handed_on(node, lambda g, _: layer_norm(node, g, False, False)),
+                set_grad_input(node, lambda g, _: layer_norm(node, g, False, False)),
             )
 
-    for what, where, edit in everywhere(case, terms):
+    for what, where, edit in at_every_node(case, terms):
         if gradients := case.gradients(edit):
-            yield Story(
+            yield Hypothesis(
                 FAULTS[what],
                 gradients,
                 f"The Jacobian of {where} is not complete: {what}.",

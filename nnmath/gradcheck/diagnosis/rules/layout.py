@@ -8,13 +8,13 @@ from itertools import chain, combinations, permutations
 import torch
 from torch import Tensor
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.faults import Fault
 
 MAX_DIMENSIONS = 5
 
 
-def transposed(case: Case) -> Iterator[Story]:
+def transposed(case: Context) -> Iterator[Hypothesis]:
     r"""Dimensions exchanged, of a gradient that is not symmetric."""
     for name in case.remaining:
         base, value = case.base[name], case.value(name)
@@ -23,7 +23,7 @@ def transposed(case: Case) -> Iterator[Story]:
         for order in permutations(range(base.ndim)):
             candidate = base.permute(order)
             if candidate.shape == value.shape and clearly_other(candidate, base):
-                yield Story(
+                yield Hypothesis(
                     Fault.TRANSPOSE,
                     {name: candidate},
                     f"This is the transpose: the dimensions of the gradient stand in the order {order}.",
@@ -31,7 +31,7 @@ def transposed(case: Case) -> Iterator[Story]:
                 )
 
 
-def flipped(case: Case) -> Iterator[Story]:
+def flipped(case: Context) -> Iterator[Hypothesis]:
     r"""In reverse order along some dimensions."""
     for name in case.remaining:
         base = case.base[name]
@@ -39,15 +39,15 @@ def flipped(case: Case) -> Iterator[Story]:
             for dims in subsets([d for d in range(base.ndim) if base.shape[d] > 1]):
                 candidate = base.flip(dims)
                 if clearly_other(candidate, base):
-                    yield Story(
+                    yield Hypothesis(
                         Fault.FLIP,
                         {name: candidate},
-                        f"The entries stand in reverse order along dimension {listed(dims)}.",
-                        f"flip it along dimension {listed(dims)}",
+                        f"The entries stand in reverse order along dimension {format_list(dims)}.",
+                        f"flip it along dimension {format_list(dims)}",
                     )
 
 
-def permuted(case: Case) -> Iterator[Story]:
+def permuted(case: Context) -> Iterator[Hypothesis]:
     r"""The same numbers, each in some other place."""
     for name in case.remaining:
         base, value = case.base[name].flatten(), case.value(name)
@@ -55,7 +55,7 @@ def permuted(case: Case) -> Iterator[Story]:
         if value.numel() == base.numel() and ordered.unique().numel() >= 3:
             candidate = torch.empty_like(base)
             candidate[value.flatten().argsort()] = ordered
-            yield Story(
+            yield Hypothesis(
                 Fault.PERMUTED,
                 {name: candidate.view(value.shape)},
                 "The right numbers stand in other places, as after a reshape where a transpose was meant.",
@@ -63,7 +63,7 @@ def permuted(case: Case) -> Iterator[Story]:
             )
 
 
-def swapped(case: Case) -> Iterator[Story]:
+def swapped(case: Context) -> Iterator[Hypothesis]:
     r"""The gradient of another input; two that hold each other's first."""
     for a in case.remaining:
         for b in case.base:
@@ -73,14 +73,14 @@ def swapped(case: Case) -> Iterator[Story]:
             back = [t for t in views(case.base[a]) if t.shape == case.value(b).shape]
             if back and b in case.remaining and case.fits(b, back[0]):
                 explanation = f"{a} and {b} hold each other's gradient."
-                yield Story(Fault.SWAPPED, {a: fitting[0], b: back[0]}, explanation, "exchange them")
+                yield Hypothesis(Fault.SWAPPED, {a: fitting[0], b: back[0]}, explanation, "exchange them")
             for candidate in fitting:
-                yield Story(
+                yield Hypothesis(
                     Fault.SWAPPED, {a: candidate}, f"{a} holds the gradient of {b}.", f"return {a}'s own in its place"
                 )
 
 
-def not_summed(case: Case) -> Iterator[Story]:
+def not_summed(case: Context) -> Iterator[Hypothesis]:
     r"""One gradient for each sample, where the sum over them is the gradient."""
     for name in case.remaining:
         value, base = case.value(name), case.base[name]
@@ -90,17 +90,17 @@ def not_summed(case: Case) -> Iterator[Story]:
             for keepdim in (False, True):
                 total = value.sum(dims, keepdim=keepdim)
                 if total.shape == base.shape and value.numel() > base.numel():
-                    yield Story(
+                    yield Hypothesis(
                         Fault.BIAS_NOT_SUMMED,
                         {name: base},
-                        f"Shape {tuple(value.shape)}: these are the summands; their sum over dimension {listed(dims)} "
+                        f"Shape {tuple(value.shape)}: these are summands; their sum over dimension {format_list(dims)} "
                         "is the gradient. What is broadcast in the forward pass is summed in the backward pass.",
-                        f"add .sum({listed(dims)}{', keepdim=True' if keepdim else ''})",
+                        f"add .sum({format_list(dims)}{', keepdim=True' if keepdim else ''})",
                         given={name: total},
                     )
 
 
-def other_shape(case: Case) -> Iterator[Story]:
+def other_shape(case: Context) -> Iterator[Hypothesis]:
     r"""The right numbers in another shape; or repeated; or summed over too much."""
     for name in case.remaining:
         value, base = case.value(name), case.base[name]
@@ -108,14 +108,14 @@ def other_shape(case: Case) -> Iterator[Story]:
             continue
         shapes = f"shape {tuple(value.shape)} where the input has {tuple(base.shape)}"
         if value.numel() == base.numel():
-            yield Story(
+            yield Hypothesis(
                 Fault.SHAPE,
                 {name: base.reshape(value.shape)},
                 f"The numbers are right, in {shapes}.",
                 f"return it with .reshape({tuple(base.shape)})",
             )
         if broadcasts(base, value):
-            yield Story(
+            yield Hypothesis(
                 Fault.SHAPE,
                 {name: base.expand(value.shape)},
                 f"The gradient is there several times over: {shapes}.",
@@ -125,11 +125,11 @@ def other_shape(case: Case) -> Iterator[Story]:
             for keepdim in (False, True):
                 candidate = base.sum(dims, keepdim=keepdim)
                 if candidate.shape == value.shape:
-                    yield Story(
+                    yield Hypothesis(
                         Fault.SHAPE,
                         {name: candidate},
-                        f"Summed over dimension {listed(dims)}, which the input has: {shapes}.",
-                        f"do not sum over dimension {listed(dims)}",
+                        f"Summed over dimension {format_list(dims)}, which the input has: {shapes}.",
+                        f"do not sum over dimension {format_list(dims)}",
                     )
 
 
@@ -156,6 +156,6 @@ def subsets(dims: range | list[int]) -> Iterator[tuple[int, ...]]:
     return chain.from_iterable(combinations(dims, size) for size in range(1, len(dims) + 1))
 
 
-def listed(dims: tuple[int, ...]) -> str:
+def format_list(dims: tuple[int, ...]) -> str:
     r"""Dimensions for a person."""
     return str(dims[0]) if len(dims) == 1 else str(dims)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story, share, shares
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, fit_coefficients, fit_scale
 from nnmath.gradcheck.faults import Fault
 
 
-def regularization(case: Case) -> Iterator[Story]:
+def regularization(case: Context) -> Iterator[Hypothesis]:
     r"""G + λθ, the gradient of a penalty λ/2 ‖θ‖², or g + λ sign θ, that of λ ‖θ‖₁."""
     leaves = {name: leaf.detach() for name, leaf in case.graph.leaves.items()}
     signs = {name: leaf.sign() for name, leaf in leaves.items()}
@@ -24,7 +24,7 @@ def regularization(case: Case) -> Iterator[Story]:
                 if weight is None or any(abs(weight - other) <= 1e-6 * abs(other) for other in seen):
                     continue
                 seen.append(weight)
-                yield Story(
+                yield Hypothesis(
                     Fault.REGULARIZATION,
                     {key: case.base[key] + weight * penalty for key, penalty in penalties.items()},
                     f"The gradient plus {term} with λ = {weight:.6g}: a penalty on the weights that the loss does not "
@@ -36,15 +36,15 @@ def regularization(case: Case) -> Iterator[Story]:
                 )
 
 
-def other_penalty(case: Case) -> Iterator[Story]:
+def other_penalty(case: Context) -> Iterator[Hypothesis]:
     r"""λθ where the loss has λ ‖θ‖₁, or λ sign θ where it has λ/2 ‖θ‖²: v = g + a θ + b sign θ."""
     for name in case.remaining:
         value, base, leaf = case.value(name), case.base[name], case.graph.leaves[name].detach()
         if value.shape != base.shape or value.numel() < 4:
             continue
-        a, b = shares([leaf, leaf.sign()], value - base) or (0.0, 0.0)
+        a, b = fit_coefficients([leaf, leaf.sign()], value - base) or (0.0, 0.0)
         if a * b < 0:
-            yield Story(
+            yield Hypothesis(
                 Fault.REGULARIZATION,
                 {name: base + a * leaf + b * leaf.sign()},
                 f"The penalty of another loss: {a:.6g} θ and {b:.6g} sign θ added to the gradient.",
@@ -58,11 +58,11 @@ def is_round(number: float) -> bool:
     return abs(number - float(f"{number:.1e}")) <= 1e-6 * abs(number)
 
 
-def fitted(case: Case, name: str, penalty: Tensor, c: float) -> float | None:
+def fitted(case: Context, name: str, penalty: Tensor, c: float) -> float | None:
     r"""λ, if the gradient is c (g + λθ) to rounding."""
     value, base = case.value(name), case.base[name]
     least = 5 if torch.equal(penalty, penalty.sign()) else 3  # of signs there are only a few patterns
     if value.shape != base.shape or value.numel() < least:
         return None
-    weight = share(penalty, value / c - base)
+    weight = fit_scale(penalty, value / c - base)
     return weight if weight and case.fits(name, c * (base + weight * penalty)) else None

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import torch
 
 from nnmath.gradcheck.comparison.rounding import RTOL
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story, scaled
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, scaled
 from nnmath.gradcheck.faults import Fault
 
 
-def constant(case: Case) -> Iterator[Story]:
+def constant(case: Context) -> Iterator[Hypothesis]:
     r"""Nothing but a constant, whatever it is."""
-    yield Story(None, case.base)
+    yield Hypothesis(None, case.base)
 
 
-def clipped_to_a_norm(case: Case) -> Iterator[Story]:
+def clipped_to_a_norm(case: Context) -> Iterator[Hypothesis]:
     r"""All gradients, or one of them, scaled so that the norm is a round number."""
     names = [name for name in case.base if case.value(name).shape == case.base[name].shape]
     if len(names) < len(case.base) or any(RTOL[case.comparison.dtype(name)] > 1e-3 for name in names):
@@ -28,7 +28,7 @@ def clipped_to_a_norm(case: Case) -> Iterator[Story]:
         before = float(torch.cat([case.base[name].flatten() for name in together]).norm())
         wanted = float(f"{norm:.2g}")
         if wanted and before and abs(norm - wanted) <= 1e-6 * wanted:
-            yield Story(
+            yield Hypothesis(
                 Fault.CLIPPED,
                 scaled({name: case.base[name] for name in together}, wanted / before),
                 f"The gradient was scaled to the norm {wanted:g}; it is {before:.6g}.",
@@ -36,7 +36,7 @@ def clipped_to_a_norm(case: Case) -> Iterator[Story]:
             )
 
 
-def clipped_to_a_value(case: Case) -> Iterator[Story]:
+def clipped_to_a_value(case: Context) -> Iterator[Hypothesis]:
     r"""Entries beyond a value cut off at it."""
     for name in case.remaining:
         value, base = case.value(name), case.base[name]
@@ -45,7 +45,7 @@ def clipped_to_a_value(case: Case) -> Iterator[Story]:
         limit = float(value.abs().max())
         cut = base.abs() > limit
         if limit > 0 and 0 < int(cut.sum()) < cut.numel():
-            yield Story(
+            yield Hypothesis(
                 Fault.CLIPPED,
                 {key: gradient.clamp(-limit, limit) for key, gradient in case.base.items()},
                 f"Entries were cut off at ±{limit:.6g}.",

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story, shares
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, fit_coefficients
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, handed_on, scaled_edges
+from nnmath.gradcheck.graph.edits import Edit, scaled_edges, set_grad_input
 from nnmath.gradcheck.graph.graph import Gradients
 
 MOST_SAMPLES = 64
 
 
-def one_pass_of_a_loop(case: Case) -> Iterator[Story]:
+def last_iteration_only(case: Context) -> Iterator[Hypothesis]:
     r"""A weight that a loop uses in each pass, with the gradient of the first or last pass alone."""
 
     def in_a_loop(edges: list[tuple[Node, int]]) -> bool:
@@ -28,12 +28,12 @@ def one_pass_of_a_loop(case: Case) -> Iterator[Story]:
     yield from one_use(case, in_a_loop)
 
 
-def one_of_several_uses(case: Case) -> Iterator[Story]:
+def one_of_several_uses(case: Context) -> Iterator[Hypothesis]:
     r"""A weight that is used in three places or more, with the gradient of one of them alone."""
     yield from one_use(case, lambda edges: len(edges) > 2)
 
 
-def one_use(case: Case, chosen: Callable[[list[tuple[Node, int]]], bool]) -> Iterator[Story]:
+def one_use(case: Context, chosen: Callable[[list[tuple[Node, int]]], bool]) -> Iterator[Hypothesis]:
     r"""The gradients of the first and of the last use alone, of weights whose uses are of the chosen kind."""
     keeping: dict[str, Gradients] = {"last": {}, "first": {}}
     for leaf, name in case.graph.leaf_of.items():
@@ -49,7 +49,7 @@ def one_use(case: Case, chosen: Callable[[list[tuple[Node, int]]], bool]) -> Ite
                 keeping[which][name] = gradients[name]
     for which, gradients in keeping.items():
         if gradients:
-            yield Story(
+            yield Hypothesis(
                 Fault.OVERWRITTEN,
                 gradients,
                 f"Used several times, but this is the gradient of the {which} use alone.",
@@ -57,7 +57,7 @@ def one_use(case: Case, chosen: Callable[[list[tuple[Node, int]]], bool]) -> Ite
             )
 
 
-def some_samples(case: Case) -> Iterator[Story]:
+def subset_of_samples(case: Context) -> Iterator[Hypothesis]:
     r"""The sum over the samples without some of them: v = Σ t_s g_s, fitted, with every t_s 0 or 1."""
     leaves = set(case.graph.leaf_of)
     nodes = [node for node in case.graph.nodes if any(after in leaves for after, _ in node.next_functions)]
@@ -71,7 +71,7 @@ def some_samples(case: Case) -> Iterator[Story]:
             if len(wanted) < 3 or any(part is None for part in parts):
                 continue
             columns = [torch.cat([part[name].flatten() for name in together]) for part in parts if part is not None]
-            for kept in keepings(columns, wanted):
+            for kept in kept_subsets(columns, wanted):
                 gradients = {
                     name: torch.stack(
                         [part[name] for part, keep in zip(parts, kept, strict=True) if part and keep]
@@ -81,24 +81,28 @@ def some_samples(case: Case) -> Iterator[Story]:
                 yield from told(gradients, kept, n)
 
 
-def keepings(parts: list[Tensor], wanted: Tensor) -> Iterator[list[bool]]:
+def kept_subsets(parts: list[Tensor], wanted: Tensor) -> Iterator[list[bool]]:
     r"""Which samples may have been kept: the first or last of them, or those that a fit says."""
     n = len(parts)
     for k in sorted({1, n // 2, n - n // 2, n - 1}):
         yield [s < k for s in range(n)]
         yield [s >= n - k for s in range(n)]
     if len(wanted) >= n + 2:
-        kept = [t > 0.5 for t in shares(parts, wanted) or ()]
+        kept = [t > 0.5 for t in fit_coefficients(parts, wanted) or ()]
         if any(kept) and not all(kept):
             yield kept
 
 
-def told(gradients: Gradients, kept: list[bool], n: int) -> Iterator[Story]:
+def told(gradients: Gradients, kept: list[bool], n: int) -> Iterator[Hypothesis]:
     r"""The story that only these samples were added up."""
     there = [s for s, keep in enumerate(kept) if keep]
     few = len(there) <= n / 2
-    which = f"sample {listed(there)} alone" if few else f"all but {listed([s for s in range(n) if s not in there])}"
-    yield Story(
+    which = (
+        f"sample {format_list(there)} alone"
+        if few
+        else f"all but {format_list([s for s in range(n) if s not in there])}"
+    )
+    yield Hypothesis(
         Fault.OVERWRITTEN if few else Fault.MISSING_PATH,
         gradients,
         f"Of the {n} samples, counted from 0, this is the gradient of {which}.",
@@ -106,7 +110,7 @@ def told(gradients: Gradients, kept: list[bool], n: int) -> Iterator[Story]:
     )
 
 
-def listed(samples: list[int]) -> str:
+def format_list(samples: list[int]) -> str:
     r"""Samples for a person."""
     return ", ".join(map(str, samples[:6])) + (f" … {samples[-1]}" if len(samples) > 6 else "")
 
@@ -124,19 +128,19 @@ def only(nodes: list[Node], n: int, sample: int) -> Edit:
     return Edit(incoming=dict.fromkeys(nodes, hook))
 
 
-def repeated_index(case: Case) -> Iterator[Story]:
+def repeated_index(case: Context) -> Iterator[Hypothesis]:
     r"""g[index] = … where an index occurs twice: the last one wins, where they should be added up."""
     for node in case.graph.nodes:
         index = index_of(node)
-        if index is None or case.graph.reach[node].isdisjoint(case.remaining):
+        if index is None or case.graph.reachable_leaves[node].isdisjoint(case.remaining):
             continue
         for which in ("last", "first"):
             edit = rows_assigned(node, index, which)
             if gradients := case.gradients(edit):
-                yield Story(
+                yield Hypothesis(
                     Fault.OVERWRITTEN,
                     gradients,
-                    f"An index occurs several times in {case.graph.where(node)}, but the gradient is that of its "
+                    f"An index occurs several times in {case.graph.describe(node)}, but the gradient is that of its "
                     f"{which} occurrence alone.",
                     "add up instead of assigning: index_add_, or index_put_ with accumulate=True",
                     edit,
@@ -159,7 +163,7 @@ def index_of(node: Node) -> Tensor | None:
 
 def rows_assigned(node: Node, index: Tensor, which: str) -> Edit:
     r"""A node that takes rows, whose gradient is assigned row by row."""
-    return handed_on(node, lambda given, right: assigned(given, right, index, which))
+    return set_grad_input(node, lambda given, right: assigned(given, right, index, which))
 
 
 def assigned(g: Tensor, right: Tensor, index: Tensor, which: str) -> Tensor:

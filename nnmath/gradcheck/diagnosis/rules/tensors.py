@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story, share
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, fit_scale
 from nnmath.gradcheck.diagnosis.rules.activations import pointwise
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit
@@ -21,7 +21,7 @@ r"""A node and the attribute in which it saved a tensor."""
 # --- weights from after their update ---------------------------------------------------------------------------------
 
 
-def updated_weights(case: Case) -> Iterator[Story]:
+def updated_weights(case: Context) -> Iterator[Hypothesis]:
     r"""Case 2 with θ − η g: a layer's weight had been updated before the layer below it used it."""
     users = weights(case)
     for direction in directions(case):
@@ -33,7 +33,7 @@ def updated_weights(case: Case) -> Iterator[Story]:
                 for which in dict.fromkeys((tuple(chosen), tuple(names))):
                     edit = updated(case, users, which, direction, rate)
                     if gradients := case.gradients(edit):
-                        yield Story(
+                        yield Hypothesis(
                             Fault.UPDATED_WEIGHTS,
                             gradients,
                             f"Backward used {' and '.join(which)} from after the update θ − η g, with η = {rate:.6g}; "
@@ -44,7 +44,7 @@ def updated_weights(case: Case) -> Iterator[Story]:
                         )
 
 
-def weights(case: Case) -> dict[str, list[Saved]]:
+def weights(case: Context) -> dict[str, list[Saved]]:
     r"""Leaf ↦ where it is saved for another's gradient."""
     users: dict[str, list[Saved]] = {}
     for key, tensor in case.graph.saved.items():
@@ -54,13 +54,15 @@ def weights(case: Case) -> dict[str, list[Saved]]:
     return users
 
 
-def directions(case: Case) -> list[Gradients]:
+def directions(case: Context) -> list[Gradients]:
     r"""What a weight may have been updated by: the user's own gradients, the right ones."""
     own = {name: value for name, value in case.comparison.values.items() if case.comparison.shaped(name)}
-    return [own] if all(case.alike(name, own[name], case.base[name]) for name in own) else [own, case.base]
+    return [own] if all(case.indistinguishable(name, own[name], case.base[name]) for name in own) else [own, case.base]
 
 
-def updated(case: Case, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients, rate: float) -> Edit:
+def updated(
+    case: Context, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients, rate: float
+) -> Edit:
     r"""These weights, wherever they are saved, after a step of descent."""
     return Edit(
         saved={
@@ -71,7 +73,9 @@ def updated(case: Case, users: dict[str, list[Saved]], names: Sequence[str], dir
     )
 
 
-def fitted_rates(case: Case, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients) -> list[float]:
+def fitted_rates(
+    case: Context, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients
+) -> list[float]:
     r"""η, from a gradient that depends on it linearly, as the one of the layer below does."""
     small = 1e-3
     moved = case.gradients(updated(case, users, names, direction, small)) or {}
@@ -80,7 +84,7 @@ def fitted_rates(case: Case, users: dict[str, list[Saved]], names: Sequence[str]
         slope, value = (moved[name] - case.base[name]) / small, case.value(name)
         if value.shape != slope.shape:
             continue
-        rate = share(slope, value - case.base[name])
+        rate = fit_scale(slope, value - case.base[name])
         if rate and rate > 0 and case.fits(name, case.base[name] + rate * slope):
             rates += [rate] if all(abs(rate - other) > 1e-6 * other for other in rates) else []
     return rates
@@ -89,7 +93,7 @@ def fitted_rates(case: Case, users: dict[str, list[Saved]], names: Sequence[str]
 # --- any other tensor ------------------------------------------------------------------------------------------------
 
 
-def subtrahend_missing(case: Case) -> Iterator[Story]:
+def subtrahend_missing(case: Context) -> Iterator[Hypothesis]:
     r"""O for O − y in the derivative of (O − y)², or of a loss that has a target of its own."""
     for key, tensor in saved(case):
         if key[1] == "_raw_saved_target":
@@ -104,14 +108,14 @@ def subtrahend_missing(case: Case) -> Iterator[Story]:
                     yield from taken_for(case, Fault.TARGET_TERM_MISSING, what, {key: minuend.detach()})
 
 
-def wrong_tensor(case: Case) -> Iterator[Story]:
+def wrong_tensor(case: Context) -> Iterator[Hypothesis]:
     r"""A saved tensor's transpose, its mirror image, ones, or any other tensor of its shape."""
     for key, tensor in saved(case):
         for fault, what, other in replacements(case, key[0], tensor):
             yield from taken_for(case, fault, what, {key: other})
 
 
-def wrong_tensor_each_time(case: Case) -> Iterator[Story]:
+def wrong_tensor_each_time(case: Context) -> Iterator[Hypothesis]:
     r"""The same in each pass of a loop: transposes, ones, or the tensors of another line, or of another pass."""
     lines: dict[tuple[Site | None, str, str], list[Saved]] = {}
     for key, _ in saved(case):
@@ -119,7 +123,7 @@ def wrong_tensor_each_time(case: Case) -> Iterator[Story]:
     values: dict[tuple[Site | None, str], list[tuple[str, Tensor]]] = {}
     for node in case.graph.nodes:
         if (value := case.graph.value(node)) is not None:
-            values.setdefault((case.graph.site(node), node.name()), []).append((case.graph.where(node), value))
+            values.setdefault((case.graph.site(node), node.name()), []).append((case.graph.describe(node), value))
     loops = {keys[0]: [case.graph.saved[key] for key in keys] for keys in lines.values() if len(keys) > 1}
     keys_of = {keys[0]: keys for keys in lines.values()}
     for first, tensors in loops.items():
@@ -146,46 +150,48 @@ def shifts(others: list[Tensor], tensors: list[Tensor]) -> Iterator[list[Tensor]
             yield shifted
 
 
-def replacements_each_time(case: Case, node: Node, tensors: list[Tensor]) -> Iterator[tuple[Fault, str, list[Tensor]]]:
+def replacements_each_time(
+    case: Context, node: Node, tensors: list[Tensor]
+) -> Iterator[tuple[Fault, str, list[Tensor]]]:
     r"""What may have been taken for the tensors that a line saved in each pass of a loop."""
     options = [list(replacements(case, node, tensor, bare=True)) for tensor in tensors]
     for same in zip(*options, strict=False):
         yield same[0][0], same[0][1], [tensor for _, _, tensor in same]
 
 
-def taken_for(case: Case, fault: Fault, what: str, replaced: dict[Saved, Tensor]) -> Iterator[Story]:
+def taken_for(case: Context, fault: Fault, what: str, replaced: dict[Saved, Tensor]) -> Iterator[Hypothesis]:
     r"""The story that these tensors were taken for the saved ones."""
     edit, key = Edit(saved=replaced), next(iter(replaced))
     if all(torch.equal(case.graph.saved[k], tensor) for k, tensor in replaced.items()):
         return
     if gradients := case.gradients(edit):
-        name = called(case, case.graph.saved[key])
+        name = tensor_name(case, case.graph.saved[key])
         each = ", each time" if len(replaced) > 1 else ""
         what = "that of another pass of the loop" if what == name else what
-        yield Story(
+        yield Hypothesis(
             fault,
             gradients,
-            f"The backward pass of {case.graph.where(key[0])} took {what} for {name}{each}.",
+            f"The backward pass of {case.graph.describe(key[0])} took {what} for {name}{each}.",
             f"use {name}, as the forward pass did",
             edit,
         )
 
 
-def saved(case: Case) -> Iterator[tuple[Saved, Tensor]]:
+def saved(case: Context) -> Iterator[tuple[Saved, Tensor]]:
     r"""The saved tensors that what remains to be explained depends on."""
     for key, tensor in case.graph.saved.items():
-        if not case.graph.reach[key[0]].isdisjoint(case.remaining):
+        if not case.graph.reachable_leaves[key[0]].isdisjoint(case.remaining):
             yield key, tensor
 
 
-def wrong(case: Case, node: Node) -> Fault:
+def wrong(case: Context, node: Node) -> Fault:
     r"""What to call another tensor in a node's derivative."""
     return Fault.WRONG_TENSOR if pointwise(case, node) is None else Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
 
 
-def replacements(case: Case, node: Node, tensor: Tensor, bare: bool = False) -> Iterator[tuple[Fault, str, Tensor]]:
+def replacements(case: Context, node: Node, tensor: Tensor, bare: bool = False) -> Iterator[tuple[Fault, str, Tensor]]:
     r"""What may have been taken for a saved tensor; ``bare`` without all the other tensors there are."""
-    name, fault = called(case, tensor), wrong(case, node)
+    name, fault = tensor_name(case, tensor), wrong(case, node)
     if fault is Fault.WRONG_TENSOR:
         if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
             yield Fault.TRANSPOSE, f"the transpose of {name}", tensor.mT.contiguous()
@@ -199,7 +205,7 @@ def replacements(case: Case, node: Node, tensor: Tensor, bare: bool = False) -> 
                 yield fault, f"{text}{other_name}", view
 
 
-def called(case: Case, tensor: Tensor) -> str:
+def tensor_name(case: Context, tensor: Tensor) -> str:
     r"""A tensor's name for a person."""
     for name, other in case.graph.tensors():
         if other.shape == tensor.shape and (same_storage(other, tensor) or torch.equal(other, tensor)):

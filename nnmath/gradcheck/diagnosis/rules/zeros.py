@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import torch
 
-from nnmath.gradcheck.diagnosis.hypothesis import Case, Story
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.faults import Fault
 
 
-def detached(case: Case) -> Iterator[Story]:
+def detached(case: Context) -> Iterator[Hypothesis]:
     r"""No gradient at all, where there is one."""
     zero = {name: torch.zeros_like(case.value(name)) for name in case.remaining if not case.value(name).any()}
     if zero:
-        yield Story(
+        yield Hypothesis(
             Fault.DETACHED,
             zero,
             "There is no gradient: it is zero or missing, though the loss depends on this input.",
