@@ -1,7 +1,7 @@
 r"""The known mistakes, a function each, that tells what the gradients would be.
 
-To add one, write a function of a :class:`~nnmath.gradcheck.diagnosis.hypothesis.Context` that yields hypotheses, and put
-it into RULES, the more plausible ones first. It need not test its hypotheses: every hypothesis is tested alike.
+To add one, write a function of a :class:`~nnmath.gradcheck.diagnosis.hypothesis.Context` that yields hypotheses, and
+put it into RULES, the more plausible ones first. It need not test its hypotheses: every hypothesis is tested alike.
 """
 
 from __future__ import annotations
