@@ -10,7 +10,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnmath.runtime.cli import Parser, exit_on_error, exit_on_write_error, exit_with_error
+from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.errors import UsageError
+from nnmath.runtime.files import log_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -96,11 +98,11 @@ def of_file(name: str) -> Result:
     found = executed(name)
     lacking = [item for item in ("forward", "inputs", "gradients") if item not in found]
     if lacking:
-        exit_with_error(f"{name} must define {', '.join(lacking)}; --template prints a file to start from", code=2)
+        raise UsageError(f"{name} must define {', '.join(lacking)}; --template prints a file to start from")
     from nnmath.gradcheck import check_gradients
 
     options = {item: found[item] for item in ("n", "learning_rate", "rebuild") if item in found}
-    with exit_on_error(TypeError), exit_on_error():
+    with usage_errors(TypeError), usage_errors():
         report = check_gradients(found["forward"], found["inputs"], found["gradients"], **options)
     return Result(report.passed, report.to_dict(), report, f"```text\n{report}\n```")
 
@@ -108,7 +110,7 @@ def of_file(name: str) -> Result:
 def executed(name: str) -> dict[str, Any]:
     r"""What a file defines; an error in it is one line, which names the file's line."""
     if not Path(name).is_file():
-        exit_with_error(f"--file: there is no file {name}; --template prints one to start from", code=2)
+        raise UsageError(f"--file: there is no file {name}; --template prints one to start from")
     sys.path.insert(0, str(Path(name).parent))  # as Python does
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -116,7 +118,7 @@ def executed(name: str) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # whatever a file of the user's raises
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
         line = getattr(error, "lineno", None) or (lines or [None])[-1]
-        exit_with_error(f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {error}", code=2)
+        raise UsageError(f"{name}{f':{line}' if line else ''}: {type(error).__name__}: {error}") from error
 
 
 def of_catalogue() -> Result:
@@ -193,11 +195,12 @@ def log(text: str, log_dir: str) -> None:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     logger = TensorBoardLogger(log_dir, name="check_gradients", default_hp_metric=False)
-    with exit_on_write_error(Path(log_dir)):
+    with log_errors(Path(log_dir)):
         logger.experiment.add_text("check_gradients", text)
         logger.experiment.close()
     print(f"logged to {logger.log_dir}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

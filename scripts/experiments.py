@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnmath.runtime.cli import Parser, exit_on_error, exit_on_write_error, exit_with_error
-from nnmath.runtime.files import run_folder
+from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.errors import RunError, UsageError
+from nnmath.runtime.files import log_errors, run_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,12 +41,12 @@ def main() -> None:
     run = run_folder(options.log_dir, "experiments")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     try:
-        with exit_on_write_error(run), SummaryWriter(str(run)) as writer:
+        with log_errors(run), SummaryWriter(str(run)) as writer:
             for name in names:
                 console.rule(name, align="left")
                 console.print(*globals()[name](writer, data), sep="\n")
     except KeyboardInterrupt:
-        exit_with_error("interrupted", code=1)
+        raise RunError("interrupted") from None
     print(f"look at it: tensorboard --logdir {shlex.quote(options.log_dir)}")
 
 
@@ -53,14 +54,14 @@ def read(csv: str | None, required: bool) -> Data | None:
     r"""The notebook's data, from the user's copy or by download; None, and one line, if they cannot be had."""
     from nnmath.experiments import haberman
 
-    with exit_on_error():
+    with usage_errors():
         try:
             with warnings.catch_warnings(action="ignore"):  # of a second attempt
                 return haberman.read(csv if csv is not None else haberman.download())
         except OSError as error:
             why = f"haberman.csv cannot be downloaded ({getattr(error, 'reason', None) or error})"
     if required:
-        exit_with_error(f"{why}: name a copy of yours with --csv", code=2)
+        raise UsageError(f"{why}: name a copy of yours with --csv")
     left_out = f"what {' and '.join(OF_THE_NOTEBOOK)} need it for is left out"
     print(f"{why}: {left_out}; name a copy of yours with --csv".replace("\n", " "), file=sys.stderr)
     return None
@@ -204,4 +205,5 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], lines: bool = 
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse.typing import PositiveInt
 
-from nnmath.runtime.cli import Parser, exit_on_write_error, exit_with_error
-from nnmath.runtime.files import run_folder
+from nnmath.runtime.cli import Parser, exit_on_error
+from nnmath.runtime.errors import RunError, UsageError
+from nnmath.runtime.files import log_errors, run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,9 +56,9 @@ def reproduce(
         console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", here))
         found = cross_validated(data, recipes, repeats, progress=True)
     except Interrupted as interrupted:
-        exit_with_error(
-            f"interrupted after {interrupted.trained.done} epochs of a training; what was printed stands", code=1
-        )
+        raise RunError(
+            f"interrupted after {interrupted.trained.done} epochs of a training; what was printed stands"
+        ) from interrupted
     console.print(scores_table(f"nine-fold cross-validation, {repeats} times", found, found[0]))
     print(verdict(found))
     print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
@@ -72,10 +73,10 @@ def read(csv: str | None) -> tuple[str, Data]:
         csv = csv if csv is not None else str(download())
         return csv, read_csv(csv)
     except ValueError as error:
-        exit_with_error(error, code=2)
+        raise UsageError(str(error)) from error
     except OSError as error:
         reason = getattr(error, "reason", None) or error
-        exit_with_error(f"haberman.csv cannot be downloaded ({reason}): name a copy of yours with --csv", code=1)
+        raise RunError(f"haberman.csv cannot be downloaded ({reason}): name a copy of yours with --csv") from error
 
 
 def sweep_table(every: Trained, data: Data, csv: str) -> Table:
@@ -194,7 +195,7 @@ def log(run: Path, every: Trained) -> None:
     epochs = np.union1d(np.geomspace(1, every.done, 120).round().astype(int), max(1, best))
     chosen = [k for k in (1, 10, 100, 1000, every.done) if k <= every.done]
     label = "validation error"
-    with exit_on_write_error(run), SummaryWriter(str(run)) as writer:
+    with log_errors(run), SummaryWriter(str(run)) as writer:
         writer.add_figure("notebook/heat_map", heat_map(rates, epochs, costs[epochs], label))
         curves = {f"{k} epochs": costs[k] for k in dict.fromkeys(chosen)}
         writer.add_figure("notebook/error_over_learning_rate", curve_over_rates(rates, curves, label))
@@ -240,8 +241,9 @@ def main() -> None:
     try:
         reproduce(**options)
     except KeyboardInterrupt:
-        exit_with_error("interrupted", code=1)
+        raise RunError("interrupted") from None
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

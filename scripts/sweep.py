@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.runtime.cli import Parser, echo, exit_on_error, exit_on_write_error, exit_with_error
+from nnmath.runtime.cli import Parser, echo, exit_on_error, usage_errors
 from nnmath.runtime.distributed import Lost, Processes, ctrl_c, meet
-from nnmath.runtime.files import run_folder
+from nnmath.runtime.errors import RunError
+from nnmath.runtime.files import log_errors, run_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,7 @@ def sweep(
         [float(v) for v in (value if isinstance(value, (list, tuple)) else [value])]
         for value in (learning_rate, momentum, epochs)
     )
-    with exit_on_error(MemoryError), exit_on_error():
+    with usage_errors(MemoryError), usage_errors():
         for name, values in (("learning_rate", rates), ("momentum", momenta), ("epochs", lengths)):
             if not values or len({f"{value:g}" for value in values}) < len(values):
                 raise ValueError(f"{name} must be a list of different values, at least one, got {values}")
@@ -106,14 +107,14 @@ def sweep(
 
     grid = Grid(rates, momenta, range(seed, seed + seeds), [int(t) for t in lengths], schedule, eta_min)
     shape = Architecture(layers, hidden, output)
-    with exit_on_error(RuntimeError), exit_on_error():
+    with usage_errors(RuntimeError), usage_errors():
         data(seed)
     processes = meet()
     if processes.is_rank_zero:
         sizes = "-".join(map(str, [len(table.features), *layers, 1]))
         echo(f"{sizes} on {Path(dataset).stem}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
         run = run_folder(log_dir, f"sweep_{Path(dataset).stem}")
-    with exit_on_error(RuntimeError), exit_on_error():
+    with usage_errors(RuntimeError), usage_errors():
         rows, interrupted = trained_on(grid, data, shape, compile, processes.is_rank_zero, processes)
     best = summary(rows)
     if processes.is_rank_zero:
@@ -129,14 +130,12 @@ def sweep(
     processes.all_gather(None)  # the first has written
     if interrupted:
         runs = rows.groupby(["learning_rate", "momentum", "seed"]).ngroups
-        exit_with_error(
-            f"interrupted: the results are those of {runs} networks, until epoch {rows.epochs.max()}", code=1
-        )
+        raise RunError(f"interrupted: the results are those of {runs} networks, until epoch {rows.epochs.max()}")
 
 
 def write(run: Path, options: dict[str, Any], rows: pd.DataFrame, best: pd.DataFrame) -> None:
     r"""Writes all there is into the run's folder."""
-    with exit_on_write_error(run):
+    with log_errors(run):
         (run / "config.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
         rows.to_csv(run / "results.csv", index=False, lineterminator="\n")
         (run / "results.json").write_text(json.dumps(finite(rows), indent=1) + "\n")
@@ -246,15 +245,16 @@ def main() -> None:
     parser = Parser("Trains a grid of learning rates, momenta, seeds and numbers of epochs in one go.")
     parser.add_argument("--config", action="config", help="a YAML file of these options")
     parser.add_function_arguments(sweep, as_group=False)
-    with exit_on_error():
+    with usage_errors():
         options = parser.parse_args()
     try:
         sweep(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
     except KeyboardInterrupt:
-        exit_with_error("interrupted before there was anything more to keep", code=1)
+        raise RunError("interrupted before there was anything more to keep") from None
     except Lost as error:
-        exit_with_error(error, code=1)
+        raise RunError(str(error)) from error
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
 
-from nnmath.runtime.cli import Parser, exit_on_error, exit_with_error
+from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import newest_run
 
 Activation = Literal["sigmoid", "tanh", "relu", "identity"]
@@ -81,7 +82,7 @@ def train(
         compare: the backwards to train by, one after the other, in runs beside each other
     """
     options = {name: value for name, value in locals().items() if name != "resume"} | {"compare": list(compare)}
-    with exit_on_error(MemoryError, f"{dataset} with {samples=} does not fit into the memory"), exit_on_error():
+    with usage_errors(MemoryError, message=f"{dataset} with {samples=} does not fit into the memory"), usage_errors():
         if compare and (len(set(compare)) < 2 or devices * num_nodes > 1):
             got = f"{' '.join(compare)}, {devices=}, {num_nodes=}"
             raise ValueError(f"compare needs two different backwards, on one device, got {got}")
@@ -114,7 +115,7 @@ def train(
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run that is resumed has its folder
     if accelerator == "cpu":
         torch.set_num_threads(1)  # two threads would wait for each other most of the time
-    with exit_on_error():
+    with usage_errors():
         data = DataModule(table, batch_size, split, seed, torch.float64 if precision == "64-true" else torch.float32)
         data.can_be_shared(devices * num_nodes)
     folder, way = Path(resume) if resume else None, None
@@ -146,9 +147,7 @@ def to_go_on(parser: Parser, options: Any) -> Any:
     if options.resume == "last":
         others -= {"--log_dir", "--log-dir"}
     if others:
-        exit_with_error(
-            f"resume goes on with a run as it was configured; leave {', '.join(sorted(others))} out", code=2
-        )
+        raise UsageError(f"resume goes on with a run as it was configured; leave {', '.join(sorted(others))} out")
     folder = newest_run(options.log_dir) if options.resume == "last" else Path(options.resume)
     if folder.name in ("", ".."):
         folder = folder.resolve()
@@ -156,12 +155,12 @@ def to_go_on(parser: Parser, options: Any) -> Any:
         folder = folder.parent  # a run that is compared goes on together with the other one
     config = folder / "config.yaml"
     if not config.is_file():
-        exit_with_error(f"resume: {folder} is not the folder of a run: it has no config.yaml", code=2)
-    options = parser.parse_whole(config, but=("config", "resume"))
+        raise UsageError(f"resume: {folder} is not the folder of a run: it has no config.yaml")
+    options = parser.parse_file(config, exclude=("config", "resume"))
     if options.compare and sorted(options.compare) != ["autograd", "manual"]:
-        exit_with_error(f"{config}: compare must be manual and autograd, got {options.compare!s:.60}", code=2)
+        raise UsageError(f"{config}: compare must be manual and autograd, got {options.compare!s:.60}")
     if all((folder / of_run / "results.yaml").is_file() for of_run in options.compare or ("",)):
-        exit_with_error(f"{folder} is finished: all of its {options.epochs} epochs are done", code=2)
+        raise UsageError(f"{folder} is finished: all of its {options.epochs} epochs are done")
     options.resume = str(folder)
     sys.argv[1:] = ["--resume", options.resume]  # what further processes are started with
     return options
@@ -175,16 +174,17 @@ def main() -> None:
     parser.add_argument(
         "--compare", nargs=2, choices=["manual", "autograd"], help="train by both, in runs beside each other"
     )
-    with exit_on_error():
+    with usage_errors():
         options = parser.parse_args()
     if options.resume is not None:
-        with exit_on_error(OSError):
+        with usage_errors(OSError):
             options = to_go_on(parser, options)
     try:
         train(**yaml.safe_load(parser.dump(options)))  # int and float, not jsonargparse's own kinds of them
     except KeyboardInterrupt:
-        exit_with_error("interrupted", code=1)
+        raise RunError("interrupted") from None
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_error():
+        main()

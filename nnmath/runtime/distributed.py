@@ -62,7 +62,7 @@ class Processes:
 ALONE = Processes()
 
 
-def first() -> bool:
+def is_rank_zero() -> bool:
     r"""Whether this is the first process of its machine, which says what is wrong; known before they have met."""
     return all(os.environ.get(name, "0") == "0" for name in LOCAL_RANKS)
 
@@ -114,4 +114,4 @@ def end_together(code: int) -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(code))
-    time.sleep(PATIENCE[code][not first()])
+    time.sleep(PATIENCE[code][not is_rank_zero()])

@@ -1,51 +1,90 @@
-r"""Run folders and atomic writes."""
+r"""Run folders, atomic writes, and errors while a log is written."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from nnmath.runtime.cli import exit_on_write_error, exit_with_error
+from nnmath.runtime.errors import RunError, UsageError
+
+
+@contextmanager
+def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
+    r"""Turn an OSError raised while a log is written into a RunError.
+
+    TensorBoard writes in a thread of its own. It passes an OSError on to the calling thread, so the traceback of the
+    thread itself is suppressed.
+
+    Args:
+        folder: where the log is written.
+        remedy: what to do about it, at the end of the message.
+
+    Raises:
+        RunError: the log cannot be written.
+    """
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, OSError):
+            previous_hook(args)
+
+    previous_hook, threading.excepthook = threading.excepthook, hook
+    try:
+        yield
+    except OSError as error:
+        message = f"log_dir: nothing can be written to {folder}: {error.strerror or error}"
+        raise RunError(f"{message}; {remedy}" if remedy else message) from error
+    finally:
+        threading.excepthook = previous_hook
 
 
 def run_folder(log_dir: str, name: str) -> Path:
-    r"""A new folder for a run, log_dir/name/version_k with the next free k, or one line and exit code 1."""
+    r"""Create the folder of a new run: log_dir/name/version_k with the next free k.
+
+    Raises:
+        RunError: it cannot be created.
+    """
     parent = Path(log_dir, name)
-    with exit_on_write_error(parent):
+    with log_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         for k in count():
-            with suppress(FileExistsError):  # another run's
+            with suppress(FileExistsError):
                 (parent / f"version_{k}").mkdir()
                 break
     return parent / f"version_{k}"
 
 
 def newest_run(log_dir: str) -> Path:
-    r"""The folder of the run of scripts/train.py that was last written to, or one line and exit code 2."""
+    r"""Return the folder of the training run that was written to last.
+
+    Raises:
+        UsageError: log_dir has no training run.
+    """
     runs = [
         (max(file.stat().st_mtime_ns for file in (config, *config.parent.glob("**/last.ckpt"))), config.parent)
         for config in Path(log_dir).glob("*/version_*/config.yaml")
-        if not (config.parent / "results.csv").exists()  # a sweep's
+        if not (config.parent / "results.csv").exists()  # written by sweeps
     ]
     if not runs:
-        exit_with_error(f"resume: there is no run in {log_dir}", code=2)
+        raise UsageError(f"resume: there is no run in {log_dir}")
     return max(runs)[1]
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    r"""Writes a file so that, however the process ends, there is the old one or the new one, never a part of it.
+    r"""Write a file in one step: if the process is killed, either the old file or the new one is there.
 
-    It is written under another name in the same folder, which is made if need be, and renamed.
+    The content goes to another name in the same folder, which is created if necessary, and is then renamed.
 
     Raises:
-        OSError: it cannot be written; the old one is still there.
+        OSError: the file cannot be written; the old one is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
         part.unlink(missing_ok=True)
-        with part.open("xb") as file:  # which does not follow a link
+        with part.open("xb") as file:  # "x" does not follow links
             file.write(content)
         part.replace(path)
     except OSError:

@@ -1,4 +1,4 @@
-r"""A bar over the epochs of a run."""
+r"""A progress bar over epochs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 
 def epochs_progress() -> Progress:
-    r"""The bar's look: how many epochs of how many, the time that is left, and what is known so far."""
+    r"""The columns of the bar: epochs done and in all, the time left, and a description."""
     columns = (
         "epoch {task.completed:.0f}/{task.total:.0f}",
         BarColumn(),
@@ -23,10 +23,10 @@ def epochs_progress() -> Progress:
 
 @contextmanager
 def epochs_bar(epochs: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    r"""A bar over so many epochs, where it is to be shown and stderr is a terminal.
+    r"""Show a bar if ``shown`` and if stderr is a terminal.
 
     Yields:
-        The function to call with the number of epochs done.
+        A function to call with the number of epochs done.
     """
     if not (shown and sys.stderr.isatty()):
         yield lambda done: None

@@ -28,8 +28,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
-from nnmath.runtime.cli import echo, exit_on_error, exit_on_write_error, exit_with_error, one_line
-from nnmath.runtime.files import run_folder, write_atomic
+from nnmath.runtime.cli import echo, one_line, usage_errors
+from nnmath.runtime.errors import RunError, UsageError
+from nnmath.runtime.files import log_errors, run_folder, write_atomic
 from nnmath.training import checkpoint as checkpoints
 from nnmath.training.callbacks import Checkpoint, EpochProgress, GracefulStop
 from nnmath.training.module import TrainingModule, epochs_done
@@ -60,8 +61,8 @@ def train(
     """
     too_large = f"neurons={options['neurons']} make a network that does not fit into the memory"
     with (
-        exit_on_error((RuntimeError, MemoryError, TypeError), too_large),
-        exit_on_error(),
+        usage_errors(RuntimeError, MemoryError, TypeError, message=too_large),
+        usage_errors(),
     ):  # RuntimeError is torch's word for it
         module = module_of(options, data).to(data.train.tensors[0].dtype)  # Lightning does so after it has read weights
     member = options["backward"] if options["compare"] else ""
@@ -102,7 +103,7 @@ def train(
             echo(*(f"{name:<24} {value}" for name, value in shown.items()))
             echo(f"run: {run}", f"look at it: tensorboard --logdir {shlex.quote(str(logs))}")
         if signals.asked and options["compare"] and not reference:
-            exit_with_error(f"interrupted; {goes_on}", code=1)
+            raise RunError(f"interrupted; {goes_on}")
     return folder, way
 
 
@@ -121,15 +122,15 @@ def checkpoint_of(
 ) -> dict[str, Any] | None:
     r"""The last checkpoint, once it is seen that it is this run's; None if there is none yet."""
     if (run / LAST).parent.is_symlink():
-        exit_with_error(f"{(run / LAST).parent} is a link to another folder, whose files would be overwritten", code=2)
+        raise UsageError(f"{(run / LAST).parent} is a link to another folder, whose files would be overwritten")
     if not (run / LAST).is_file():
         return None
     dtype, updates = data.train.tensors[0].dtype, len(data.batches())
-    with exit_on_error():
+    with usage_errors():
         wanted = checkpoints.Wanted(module.hparams, data.state_dict(), dtype, options["epochs"], updates)
         checkpoint = checkpoints.read_both(run / LAST, wanted)
     if options["compare"] and "Trajectory" not in checkpoint["callbacks"]:
-        exit_with_error(f"{run / LAST} does not remember the way of the parameters: start the run anew", code=2)
+        raise UsageError(f"{run / LAST} does not remember the way of the parameters: start the run anew")
     return checkpoint
 
 
@@ -144,14 +145,14 @@ def stop_if_unfinished(trainer: L.Trainer, module: TrainingModule, best: Checkpo
     if loss is not None and not loss.isfinite():
         rate = f"{module.curves['training/learning_rate']:.3g}"
         kept = f"; {best.best_model_path} is from before" if best.best_model_path else ""
-        exit_with_error(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}", 1)
+        raise RunError(f"after epoch {done} the loss is {loss} (η = {rate}): try a smaller learning_rate{kept}")
     if done < epochs:
-        exit_with_error(f"interrupted after epoch {done} of {epochs}; {goes_on}", code=1)
+        raise RunError(f"interrupted after epoch {done} of {epochs}; {goes_on}")
 
 
 def trainer_of(options: Mapping[str, Any], callbacks: list[Callback]) -> L.Trainer:
     r"""Lightning's Trainer, without a logger until there is a folder."""
-    with exit_on_error(MisconfigurationException), exit_on_error():
+    with usage_errors(MisconfigurationException), usage_errors():
         return L.Trainer(
             accelerator=options["accelerator"],
             devices=options["devices"],
@@ -248,7 +249,7 @@ def undisturbed(folder: Path, trainer: L.Trainer) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        exit_with_error(f"{folder} is being trained by another process", code=2)
+        raise UsageError(f"{folder} is being trained by another process") from None
     except OSError:
         pass  # a file system that cannot lock
     try:
@@ -272,12 +273,12 @@ def interruptible() -> Iterator[None]:
 def endings(run: Path, goes_on: str) -> Iterator[None]:
     r"""Every way in which a run may end before its time, in one line."""
     try:
-        with exit_on_write_error(run, f"once it can be, {goes_on}"):
+        with log_errors(run, f"once it can be, {goes_on}"):
             yield
     except KeyboardInterrupt:
-        exit_with_error(f"interrupted; {goes_on} from the last checkpoint", code=1)
+        raise RunError(f"interrupted; {goes_on} from the last checkpoint") from None
     except (RuntimeError, MemoryError, ValueError) as error:
         reason = (next(iter(str(error).splitlines()), "") or type(error).__name__)[:200]
         if torch.distributed.is_initialized():
             reason = f"one of the processes has ended, or they lost each other ({reason})"
-        exit_with_error(f"{run}: {reason}; {goes_on} from the last checkpoint", code=1)
+        raise RunError(f"{run}: {reason}; {goes_on} from the last checkpoint") from error

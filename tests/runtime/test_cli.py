@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 from jsonargparse.typing import PositiveInt
 
-from nnmath.runtime.cli import Parser, echo, exit_on_error, exit_on_write_error, exit_with_error
+from nnmath.runtime.cli import Parser, echo, exit_on_error, usage_errors
+from nnmath.runtime.errors import RunError, UsageError
+from nnmath.runtime.files import log_errors
+
+
+@pytest.fixture(autouse=True)
+def script_name(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["somewhere/script.py"])
 
 
 @pytest.fixture
-def parser(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["somewhere/script.py"])
-
+def parser():
     def run(count: PositiveInt = 3, name: str | None = None):
         """Runs.
 
@@ -36,46 +41,49 @@ def parser(monkeypatch):
         (["--coun", "4"], "unrecognized arguments: --coun 4"),
     ],
 )
-def test_a_bad_option_is_one_line_and_exit_code_2(parser, capsys, arguments, message):
-    with pytest.raises(SystemExit) as exit_:
+def test_bad_option_is_a_usage_error_in_one_line(parser, arguments, message):
+    with pytest.raises(UsageError) as error:
         parser.parse_args(arguments)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err == f"script.py: error: {message}\n"
+    assert str(error.value) == message
 
 
-def test_help_has_a_line_for_an_option(parser):
+def test_help_has_one_line_per_option(parser):
     lines = parser.format_help().splitlines()
     assert lines[0] == "usage: script.py [options]"
     assert any(line.split() == ["--count", "...", "how", "often", "(default:", "3)"] for line in lines)
     assert any(line.split() == ["--name", "...", "of", "whom"] for line in lines)
 
 
-def test_stop_makes_one_line_of_many(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["script.py"])
-    with pytest.raises(SystemExit) as exit_:
-        exit_with_error("two\n  lines", code=1)
-    assert exit_.value.code == 1
-    assert capsys.readouterr().err == "script.py: error: two lines\n"
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("two\n  lines"), 2, "two lines"),
+        (RunError("column \x1b[2J\x07 σ"), 1, "column ?[2J? σ"),
+        (KeyboardInterrupt(), 1, "interrupted"),
+    ],
+)
+def test_errors_end_a_script_with_one_line_and_an_exit_code(capsys, error, code, line):
+    with pytest.raises(SystemExit) as exit_, exit_on_error():
+        raise error
+    assert exit_.value.code == code
+    assert capsys.readouterr().err == f"script.py: error: {line}\n"
 
 
-def test_stop_is_told_once_by_the_processes_of_a_machine(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["script.py"])
-    for rank, told in (("0", "script.py: error: no\n"), ("1", ""), ("2", "")):
+def test_other_exceptions_are_not_hidden():
+    with pytest.raises(KeyError), exit_on_error():
+        raise KeyError
+
+
+def test_rank_zero_alone_prints_the_error(monkeypatch, capsys):
+    for rank, printed in (("0", "script.py: error: no\n"), ("1", ""), ("2", "")):
         monkeypatch.setenv("LOCAL_RANK", rank)
-        with pytest.raises(SystemExit) as exit_:
-            exit_with_error("no", code=2)
+        with pytest.raises(SystemExit) as exit_, exit_on_error():
+            raise UsageError("no")
         assert exit_.value.code == 2
-        assert capsys.readouterr().err == told
+        assert capsys.readouterr().err == printed
 
 
-def test_what_would_move_the_cursor_is_not_said(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["script.py"])
-    with pytest.raises(SystemExit):
-        exit_with_error("column \x1b[2J\x07 σ", code=2)
-    assert capsys.readouterr().err == "script.py: error: column ?[2J? σ\n"
-
-
-def test_what_nobody_reads_ends_nothing(monkeypatch):
+def test_closed_stdout_does_not_end_the_run(monkeypatch):
     class Closed(io.StringIO):
         def write(self, text):
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
@@ -86,40 +94,36 @@ def test_what_nobody_reads_ends_nothing(monkeypatch):
     sys.stdout.close()
 
 
-def test_usage_errors_become_a_line_and_others_stay_what_they_are(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["script.py"])
-    with pytest.raises(SystemExit), exit_on_error():
+def test_usage_errors_converts_the_named_types_only():
+    with pytest.raises(UsageError, match="no such thing"), usage_errors():
         raise ValueError("no such thing")
-    assert capsys.readouterr().err == "script.py: error: no such thing\n"
-    with pytest.raises(KeyError), exit_on_error():
+    with pytest.raises(KeyError), usage_errors():
         raise KeyError
-    with pytest.raises(SystemExit), exit_on_error(KeyError):
+    with pytest.raises(UsageError, match="another message"), usage_errors(KeyError, message="another message"):
         raise KeyError
+    with pytest.raises(RunError), usage_errors(RuntimeError):
+        raise RunError
 
 
-def test_a_log_that_cannot_be_written_is_one_line_also_where_a_thread_writes_it(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["script.py"])
-    told = []
-    monkeypatch.setattr("threading.excepthook", lambda args: told.append(args.exc_type))
+def test_log_that_cannot_be_written_is_one_line_without_the_threads_traceback(monkeypatch):
+    reported = []
+    monkeypatch.setattr("threading.excepthook", lambda args: reported.append(args.exc_type))
 
     def write(error):
         raise error
 
     full = OSError(errno.ENOSPC, "No space left on device")
 
-    def in_a_thread(error):
+    def write_in_thread(error):
         thread = threading.Thread(target=write, args=(error,))
         thread.start()
         thread.join()
 
-    with exit_on_write_error(Path("logs")):
-        in_a_thread(full)
-        in_a_thread(KeyError())
-    in_a_thread(full)
-    assert told == [KeyError, OSError]
-    with pytest.raises(SystemExit) as exit_, exit_on_write_error(Path("logs"), "go on"):
+    with log_errors(Path("logs")):
+        write_in_thread(full)
+        write_in_thread(KeyError())
+    write_in_thread(full)
+    assert reported == [KeyError, OSError]
+    with pytest.raises(RunError) as error, log_errors(Path("logs"), "free some space"):
         write(full)
-    assert exit_.value.code == 1
-    assert capsys.readouterr().err == (
-        "script.py: error: log_dir: nothing can be written to logs: No space left on device; go on\n"
-    )
+    assert str(error.value) == "log_dir: nothing can be written to logs: No space left on device; free some space"

@@ -1,0 +1,9 @@
+r"""What ends a command: :mod:`nnmath.runtime.cli` turns each of these into one line and an exit code."""
+
+
+class UsageError(Exception):
+    r"""The request cannot be carried out as it was made: exit code 2."""
+
+
+class RunError(Exception):
+    r"""A valid request failed or was interrupted: exit code 1."""
