@@ -116,6 +116,16 @@ def stacked(networks: Sequence[Sequence[Layer]]) -> list[Layer]:
     return [Layer(*map(torch.stack, zip(*layers, strict=True))) for layers in zip(*networks, strict=True)]
 
 
+def repeat_network(layers: Sequence[Layer], m: int) -> list[Layer]:
+    r"""A stack of ``m`` copies of a single network; the copies share its memory.
+
+    >>> (layer,) = repeat_network([Layer(torch.zeros(4, 2), torch.zeros(4))], 3)
+    >>> tuple(layer.weight.shape), tuple(layer.bias.shape)
+    ((3, 4, 2), (3, 4))
+    """
+    return [Layer(weight.expand(m, -1, -1), bias.expand(m, -1)) for weight, bias in layers]
+
+
 def unstack(layers: Sequence[Layer], i: int) -> list[Layer]:
     r"""Network i of a stack, by itself."""
     return [Layer(weight[i], bias[i]) for weight, bias in layers]
