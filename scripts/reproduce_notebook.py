@@ -1,247 +1,158 @@
-r"""Reproduces the author's notebook, and does what it could not afford: python scripts/reproduce_notebook.py --help."""
+r"""Reproduces the author's notebook, and extends it to all 90 × 8,000: python scripts/reproduce_notebook.py --help."""
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse.typing import PositiveInt
+from rich.console import Console
+from rich.table import Table
 
-from nnmath.runtime.cli import Parser, exit_on_error
-from nnmath.runtime.errors import RunError, UsageError
+from nnmath.experiments.report import table
+from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.errors import RunError
 from nnmath.runtime.files import log_errors, run_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from torch import Tensor
 
-    from rich.table import Table
-
-    from nnmath.ensemble.stack import Trained
+    from nnmath.experiments.cross_validation import Scores
     from nnmath.experiments.haberman import Data
 
 
 def reproduce(
     csv: str | None = None, epochs: PositiveInt = 8000, repeats: PositiveInt = 10, log_dir: str = "lightning_logs"
 ) -> None:
-    r"""Published against reproduced; then all 90 rates × 8,000 epochs; then what the article's advice gives.
+    r"""Published against reproduced figures; all 90 learning rates × 8,000 epochs; the article's advice on the data.
 
     Args:
-        csv: a copy of haberman.csv; it is downloaded if not given
+        csv: a copy of haberman.csv; by default it is downloaded
         epochs: epochs of the run of all 90 learning rates
         repeats: repetitions of the nine-fold cross-validation
         log_dir: folder for the run
     """
-    csv, data = read(csv)
-    from rich.console import Console
-
     from nnmath.ensemble.stack import Interrupted
-    from nnmath.experiments.cross_validation import NOTEBOOKS, article_recipes, cross_validated, same_split
-    from nnmath.experiments.notebook import EPOCHS_RATE, RATES, final_errors, train_rates
+    from nnmath.experiments import cross_validation, haberman
+    from nnmath.experiments.notebook import RATES, train_rates
 
+    try:
+        with usage_errors():
+            data = haberman.load(csv)
+    except OSError as error:
+        raise RunError(f"{error}; pass a copy with --csv") from error
     run = run_folder(log_dir, "notebook")
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
-    begun = time.perf_counter()
+    start, record = time.perf_counter(), range(epochs + 1)
     try:
-        every = train_rates(data.train, RATES, epochs, range(epochs + 1), validation=data.val, progress=True)
-        taken = time.perf_counter() - begun
-        console.print(sweep_table(every, data, csv), epochs_table(every, RATES.index(EPOCHS_RATE)))
-        console.print(final_table(final_errors(data)))
-        print(f"all {len(RATES)} rates × {epochs} epochs in one run: {taken:.0f} s; {optimum(every)}")
-        log(run, every)
-        recipes = [NOTEBOOKS, *article_recipes()]
-        here = same_split(data, recipes)
-        console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", here))
-        found = cross_validated(data, recipes, repeats, progress=True)
+        errors = train_rates(data.train, RATES, epochs, record=record, validation=data.val, progress=True).val_cost
+        assert errors is not None  # (epochs + 1, rates); there are validation rows
+        seconds = time.perf_counter() - start
+        console.print(*published_tables(errors, data))
+        print(f"all {len(RATES)} rates × {epochs} epochs in one run: {seconds:.0f} s; {optimum(errors)}")
+        log(run, errors)
+        recipes = [cross_validation.NOTEBOOK_RECIPE, *cross_validation.article_recipes()]
+        same_rows = cross_validation.same_split(data, recipes)
+        console.print(scores_table("on the notebook's own 20 test rows, networks of ten seeds", same_rows))
+        scores = cross_validation.cross_validate(data, recipes, repeats, progress=True)
     except Interrupted as interrupted:
-        raise RunError(
-            f"interrupted after {interrupted.trained.done} epochs of a training; what was printed stands"
-        ) from interrupted
-    console.print(scores_table(f"nine-fold cross-validation, {repeats} times", found, found[0]))
-    print(verdict(found))
-    print(f"look at it: tensorboard --logdir {shlex.quote(log_dir)}")
+        done = interrupted.trained.done
+        raise RunError(f"interrupted after {done} epochs of a training; what was printed is valid") from interrupted
+    console.print(scores_table(f"nine-fold cross-validation, {repeats} times", scores, majority=scores[0]))
+    print(cross_validation.verdict(scores))
+    print(f"view with: tensorboard --logdir {shlex.quote(log_dir)}")
 
 
-def read(csv: str | None) -> tuple[str, Data]:
-    r"""The file and its data, the user's copy or by download; one line if they cannot be had."""
-    from nnmath.experiments.haberman import download
-    from nnmath.experiments.haberman import read as read_csv
-
-    try:
-        csv = csv if csv is not None else str(download())
-        return csv, read_csv(csv)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error
-        raise RunError(f"haberman.csv cannot be downloaded ({reason}): name a copy of yours with --csv") from error
-
-
-def sweep_table(every: Trained, data: Data, csv: str) -> Table:
-    r"""The sweep over the learning rates, one epoch each; in its author's order of summation and to 50 digits, too."""
-    from rich.table import Table
-
-    from nnmath.experiments.notebook import PUBLISHED_SWEEP, RATES, in_its_authors_order, one_epoch_to_50_digits
-
-    table = Table(
-        "η",
-        "published",
-        "reproduced",
-        "digits",
-        "author's order",
-        "to 50 digits",
-        title="validation error after one epoch",
-        caption="digits: how many of the published ones are the same; in which order sums are added decides the last: "
-        "author's order has each sum as the notebook has it, in NumPy",
-    )
-    theirs = in_its_authors_order(csv)
-    truths = one_epoch_to_50_digits(data, list(PUBLISHED_SWEEP))
-    for k, ((rate, published), truth) in enumerate(zip(PUBLISHED_SWEEP.items(), truths, strict=True)):
-        value = float(cost(every)[1, RATES.index(rate)])
-        of_them = f"{same_digits(repr(value), published)} of {len(published) - 2}"
-        in_order = ("same" if theirs[k] == published else theirs[k]) if theirs else "other kernels"
-        table.add_row(f"{rate:.2f}", published, repr(value), of_them, in_order, f"{digits(truth, 20)}…")
-    return table
-
-
-def digits(number: Any, n: int) -> str:
-    r"""A number of mpmath, cut after so many digits."""
+def published_tables(errors: Tensor, data: Data) -> Iterator[Table]:
+    r"""The published figures of the sweep over η, of the epochs at one η and of the final network, and ours."""
     import mpmath
 
-    with mpmath.workdps(50):
-        return str(mpmath.nstr(number, n))
+    from nnmath.experiments import notebook
+
+    rows = []
+    truths = notebook.one_epoch_to_50_digits(data, list(notebook.PUBLISHED_SWEEP))
+    for (rate, published), truth in zip(notebook.PUBLISHED_SWEEP.items(), truths, strict=True):
+        value = float(errors[1, notebook.RATES.index(rate)])
+        digits = f"{notebook.same_digits(published, value)} of {len(published) - 2}"
+        rows.append((f"{rate:.2f}", published, f"{value!r}", digits, f"{mpmath.nstr(truth, 20)}…"))
+    caption = "digits: how many of the published ones are the same; the order of summation decides the last ones"
+    headings = "η", "published", "reproduced", "digits", "to 50 digits"
+    yield table(headings, rows, title="validation error after one epoch", caption=caption)
+
+    costs = errors[:, notebook.RATES.index(notebook.EPOCHS_RATE)].tolist()
+    by_epochs = [(t, published, costs[t], 8) for t, published in notebook.PUBLISHED_EPOCHS.items() if t < len(costs)]
+    yield comparison_table(f"validation error at η = {notebook.EPOCHS_RATE}", "epochs", by_epochs)
+
+    final = notebook.final_errors(data)
+    by_split = [(name, value, final[name], len(value) - 2) for name, value in notebook.PUBLISHED_FINAL.items()]
+    title = f"the final network: η = {notebook.FINAL_RATE}, {notebook.FINAL_EPOCHS} epochs"
+    yield comparison_table(title, "error", by_split)
 
 
-def same_digits(a: str, b: str) -> int:
-    r"""How many digits behind the point two numbers of the interval (0, 1) have in common, once they are rounded to it.
-
-    >>> same_digits("0.14255298550365708", "0.1425529855036571"), same_digits("0.125", "0.126")
-    (16, 2)
-    """
-    places = max(len(a), len(b)) - 2
-    for n in range(places, 0, -1):
-        if round(float(a), n) == round(float(b), n):
-            return min(n, len(b) - 2)
-    return 0
+def comparison_table(title: str, heading: str, figures: Iterable[tuple[object, str, float, int]]) -> Table:
+    r"""A table of published and reproduced figures: a name, both of them, and the decimal places to compare."""
+    rows = []
+    for name, published, value, places in figures:
+        same = round(value, places) == float(published)
+        difference = f"off by {abs(value - float(published)):.1e}"
+        rows.append((f"{name}", published, f"{value:.8f}", "same" if same else difference))
+    return table((heading, "published", "reproduced", ""), rows, title=title)
 
 
-def epochs_table(every: Trained, k: int) -> Table:
-    r"""The 22 numbers of epochs, at the one learning rate of theirs."""
-    from rich.table import Table
-
-    from nnmath.experiments.notebook import PUBLISHED_EPOCHS
-
-    table = Table("epochs", "published", "reproduced", "", title="validation error at η = 0.1")
-    for epochs, published in PUBLISHED_EPOCHS.items():
-        if epochs <= every.done:
-            value = float(cost(every)[epochs, k])
-            same = round(value, 8) == float(published)
-            table.add_row(f"{epochs}", published, f"{value:.8f}", "same" if same else off(value, published))
-    return table
-
-
-def final_table(final: dict[str, float]) -> Table:
-    r"""The network that the notebook ends with."""
-    from rich.table import Table
-
-    from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, PUBLISHED_FINAL
-
-    table = Table(
-        "error", "published", "reproduced", "", title=f"the final network: η = {FINAL_RATE}, {FINAL_EPOCHS} epochs"
-    )
-    for name, published in PUBLISHED_FINAL.items():
-        same = round(final[name], len(published) - 2) == float(published)
-        table.add_row(name, published, f"{final[name]:.8f}", "same" if same else off(final[name], published))
-    return table
-
-
-def off(value: float, published: str) -> str:
-    r"""By how much two numbers differ, for a person."""
-    return f"off by {abs(value - float(published)):.1e}"
-
-
-def cost(every: Trained) -> Any:
-    r"""The validation errors, shape (epochs + 1, rates)."""
-    assert every.val_cost is not None  # the validation rows were given
-    return every.val_cost
-
-
-def optimum(every: Trained) -> str:
-    r"""Where the least validation error of the whole grid is, and where the notebook looked."""
+def optimum(errors: Tensor) -> str:
+    r"""Where the least validation error of the whole grid is, and where it is after the notebook's one epoch."""
     from nnmath.experiments.notebook import RATES
 
-    costs = cost(every)
-    epochs, k = divmod(int(costs.argmin()), len(RATES))
-    first = int(costs[1].argmin())
+    epochs, k = divmod(int(errors.argmin()), len(RATES))
+    first = int(errors[1].argmin())
     return (
-        f"least validation error {float(costs[epochs, k]):.6f} at η = {RATES[k]:.2f} after {epochs} epochs (rounding "
-        f"grows with the epochs where η is large: on another number of threads it may be another); "
-        f"after one epoch, where the notebook looked, {float(costs[1, first]):.6f} at η = {RATES[first]:.2f}"
+        f"least validation error {float(errors[epochs, k]):.6f} at η = {RATES[k]:.2f} after {epochs} epochs (where η "
+        f"is large, rounding errors grow with the epochs: another number of threads may give another optimum); "
+        f"after one epoch, as in the notebook, {float(errors[1, first]):.6f} at η = {RATES[first]:.2f}"
     )
 
 
-def log(run: Path, every: Trained) -> None:
-    r"""Writes the heat map and the curve over η to TensorBoard."""
+def log(run: Path, errors: Tensor) -> None:
+    r"""Writes the heat map and the curves over η and over the epochs to TensorBoard."""
     import numpy as np
     from torch.utils.tensorboard import SummaryWriter
 
-    from nnmath.experiments.notebook import RATES
+    from nnmath.experiments.notebook import EPOCHS_RATE, RATES
     from nnmath.figures.sweep import curve_over_rates, heat_map
 
-    rates, costs = np.array(RATES), cost(every).numpy()
-    best = costs.argmin() // len(rates)
-    epochs = np.union1d(np.geomspace(1, every.done, 120).round().astype(int), max(1, best))
-    chosen = [k for k in (1, 10, 100, 1000, every.done) if k <= every.done]
-    label = "validation error"
+    rates, costs, last = np.array(RATES), errors.numpy(), len(errors) - 1
+    best = int(costs.argmin()) // len(rates)
+    epochs = np.union1d(np.geomspace(1, last, 120).round().astype(int), [max(1, best)])
+    curves = {f"{k} epochs": costs[k] for k in (1, 10, 100, 1000, last) if k <= last}
     with log_errors(run), SummaryWriter(str(run)) as writer:
-        writer.add_figure("notebook/heat_map", heat_map(rates, epochs, costs[epochs], label))
-        curves = {f"{k} epochs": costs[k] for k in dict.fromkeys(chosen)}
-        writer.add_figure("notebook/error_over_learning_rate", curve_over_rates(rates, curves, label))
-        for k, value in enumerate(costs[1]):  # the step is 100 η
+        writer.add_figure("notebook/heat_map", heat_map(rates, epochs, costs[epochs], "validation error"))
+        writer.add_figure("notebook/error_over_learning_rate", curve_over_rates(rates, curves, "validation error"))
+        for k, value in enumerate(costs[1]):
             writer.add_scalar("notebook/error_over_100_eta_after_one_epoch", value, global_step=k)
         for t in epochs:
-            writer.add_scalar("notebook/error_at_eta_0.1", costs[t, 10], global_step=int(t))
+            writer.add_scalar("notebook/error_at_eta_0.1", costs[t, RATES.index(EPOCHS_RATE)], global_step=int(t))
 
 
-def scores_table(title: str, found: list[Any], majority: Any = None) -> Table:
+def scores_table(title: str, scores: list[Scores], majority: Scores | None = None) -> Table:
     r"""Scores, mean ± standard deviation, and the gain over the majority class with its standard error."""
-    from rich.table import Table
-
-    table = Table("", "error 1/(2n) Σ (O − y)²", "accuracy", *(["gain"] if majority else []), title=title)
-    for each in found:
-        cells = [f"{values.mean():.4f} ± {values.std():.4f}" for values in (each.mse, each.accuracy)]
-        if majority:
-            gain, uncertain = each.gain(majority)
-            cells.append(f"{gain:+.4f} ± {uncertain:.4f}" if each is not majority else "")
-        table.add_row(each.name, *cells)
-    return table
-
-
-def verdict(found: list[Any]) -> str:
-    r"""Whether anything beats the majority class, in plain words."""
-    majority, prior, *recipes = found
-    best = max(recipes, key=lambda each: float(each.accuracy.mean()))
-    gain, uncertain = best.gain(majority)
-    sure = gain > 2 * uncertain and math.isfinite(uncertain)
-    told = f"the most accurate, {best.name}, gains {gain:+.2%} over the majority class, standard error {uncertain:.2%}"
-    error = min(recipes, key=lambda each: float(each.mse.mean()))
-    also = f"the least error, {error.name}, is {float(error.mse.mean()):.4f} against {float(prior.mse.mean()):.4f}"
-    return (
-        f"{told}: {'that is more than chance' if sure else 'nothing here beats it beyond chance'}\n"
-        f"{also} for who knows the share of survivors alone"
-    )
+    rows = []
+    for score in scores:
+        row = [score.name, *(f"{values.mean():.4f} ± {values.std():.4f}" for values in (score.mse, score.accuracy))]
+        if majority is not None and score is not majority:
+            row.append("{:+.4f} ± {:.4f}".format(*score.gain(majority)))
+        rows.append(row)
+    headings = ["", "error 1/(2n) Σ (O − y)²", "accuracy", *([] if majority is None else ["gain"])]
+    return table(headings, rows, title=title)
 
 
 def main() -> None:
-    parser = Parser("Reproduces the author's notebook, then does what it could not afford.")
+    parser = Parser("Reproduces the author's notebook, then extends it to all 90 learning rates × 8,000 epochs.")
     parser.add_function_arguments(reproduce, as_group=False)
-    options = parser.parse_args()
-    try:
-        reproduce(**options)
-    except KeyboardInterrupt:
-        raise RunError("interrupted") from None
+    reproduce(**parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -1,38 +1,26 @@
-r"""Universal approximation (U1): the error of one fixed function against the number of hidden neurons."""
+r"""Universal approximation (U1): the error of a fit to one function against the number of hidden neurons."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from nnmath.ensemble.stack import init_stack, train
+from nnmath.ensemble.stack import Trained, init_stack, train
 from nnmath.equations import IDENTITY, SIGMOID, Layer, forward, staircase
+from nnmath.experiments.report import Report, curves, table
+from nnmath.figures.style import BLACK, BLUE, LINE_STYLES, SKY, VERMILION, new_axes
 
 LOW, HIGH = -math.pi, math.pi
 r"""The range of x."""
+X = torch.linspace(LOW, HIGH, 513)
+r"""Where the errors are measured, shape (n,)."""
 ACTIVATIONS = (SIGMOID, IDENTITY)
-
-
-@dataclass(frozen=True)
-class Approximation:
-    r"""How well networks 1-N-1 fit :func:`target_function`; errors are root mean squares over the range."""
-
-    widths: list[int]
-    r"""K numbers N of hidden neurons"""
-    trained: Tensor
-    r"""the errors after training, of each width and seed, the best seed first; shape (K, seeds)"""
-    untrained: Tensor
-    r"""the errors of the staircases as wide, shape (K,)"""
-    x: Tensor
-    r"""the points where the errors are measured, shape (n,)"""
-    target: Tensor
-    r"""f(x), shape (n,)"""
-    outputs: Tensor
-    r"""what the best network of each width makes of them, shape (K, n)"""
+WIDTHS = (1, 2, 4, 8, 16, 32, 64)
+r"""Numbers of hidden neurons."""
 
 
 def target_function(x: Tensor) -> Tensor:
@@ -40,58 +28,93 @@ def target_function(x: Tensor) -> Tensor:
     return x.sin() + (2.5 * x).sin() / 2
 
 
-def approximation(
-    widths: Sequence[int] = (1, 2, 4, 8, 16, 32, 64),
-    seeds: Iterable[int] = range(16),
-    epochs: int = 3000,
-    learning_rate: float = 0.2,
-    momentum: float = 0.95,
-) -> Approximation:
-    r"""More hidden neurons fit more, up to a point: that of what descent finds, not of what the network could be.
+def run(
+    widths: Sequence[int] = WIDTHS, seeds: Sequence[int] = range(16), epochs: int = 3000, learning_rate: float = 0.2
+) -> tuple[Tensor, Tensor]:
+    r"""More hidden neurons fit better, up to a limit set by gradient descent, not by what the network can represent.
 
-    Each width is trained on 65 samples from as many initial values as there are seeds, with momentum and cosine
-    annealing. Beside it stands the staircase, which is not trained at all: a poor fit while it is narrow, but its
-    error falls with every neuron: at each point at least like 1/N, and over the range nearly like 1/N².
+    Networks 1-N-1 of each width N are trained on 65 samples, one for each seed, with momentum 0.95 and cosine
+    annealing from η. The staircase of the same width is not trained. Its fit is poor while it is narrow, but its
+    error falls with every neuron: at least like 1/N at each point, and nearly like 1/N² over the range.
 
-    Args:
-        widths: K numbers of hidden neurons.
-        seeds: of the initial values.
-        epochs: how many, the same for all widths.
-        learning_rate: η ≥ 0 at the start.
-        momentum: m in [0, 1).
-
-    Raises:
-        ValueError: an argument is out of range.
+    Returns:
+        For K widths the root mean squared errors of the best, median and worst seed and of the staircase, shape
+        (4, K), and the best network's output at :data:`X`, shape (K, n).
 
     Source: article, "Can a neural network solve any problem?" (U1).
 
-    >>> approximation(widths=(1, 4), seeds=range(3), epochs=20).trained.shape
-    torch.Size([2, 3])
+    >>> run(widths=(1, 4), seeds=range(3), epochs=20)[0].shape
+    torch.Size([4, 2])
     """
-    samples = torch.linspace(LOW, HIGH, 65)[None]  # (1, 65)
-    x = torch.linspace(LOW, HIGH, 513)[None]  # (1, n)
-    seeds = list(seeds)
-    trained, untrained, outputs = [], [], []
+    x = torch.linspace(LOW, HIGH, 65)[None]  # (1, 65)
+    errors, outputs = [], []
     for width in widths:
-        stack = train(
-            init_stack((1, width, 1), seeds),
-            samples,
-            target_function(samples),
-            epochs=epochs,
-            learning_rate=learning_rate,
-            momentum=momentum,
-            schedule="cosine",
-            activations=ACTIVATIONS,
-        )
-        error = rms(x, stack.layers)
-        trained.append(error.nan_to_num(torch.inf).sort().values)
-        outputs.append(forward(x, stack.layers, ACTIVATIONS)[-1][error.nan_to_num(torch.inf).argmin(), 0])
-        untrained.append(rms(x.double(), staircase(target_function, LOW, HIGH, width)))
-    return Approximation(
-        list(widths), torch.stack(trained), torch.stack(untrained), x[0], target_function(x[0]), torch.stack(outputs)
+        layers = fit(x, target_function(x), width, seeds, epochs, learning_rate).layers
+        trained = rms(X[None], layers).nan_to_num(torch.inf)
+        untrained = rms(X[None].double(), staircase(target_function, LOW, HIGH, width))
+        errors.append(torch.stack([trained.min(), trained.median(), trained.max(), untrained]))
+        outputs.append(forward(X[None], layers, ACTIVATIONS)[-1][trained.argmin(), 0])
+    return torch.stack(errors, 1), torch.stack(outputs)
+
+
+def fit(
+    x: Tensor, target: Tensor, width: int, seeds: Sequence[int], epochs: int, learning_rate: float = 0.2
+) -> Trained:
+    r"""A stack of networks 1-N-1, one for each seed, trained on x and target (1, n) with momentum 0.95 and cosine."""
+    return train(
+        init_stack((1, width, 1), seeds),
+        x,
+        target,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        momentum=0.95,
+        schedule="cosine",
+        activations=ACTIVATIONS,
     )
 
 
 def rms(x: Tensor, layers: Sequence[Layer]) -> Tensor:
     r"""Root mean squared error of a network or of a stack: √(1/n Σ (O − f(x))²), shape (...)."""
     return (forward(x, layers, ACTIVATIONS)[-1][..., 0, :] - target_function(x[0])).square().mean(-1).sqrt()
+
+
+def draw_errors(widths: Sequence[int], errors: Tensor) -> Figure:
+    r"""Error against the number of hidden neurons: best, median and worst of the seeds, and the staircase's."""
+    figure, axes = new_axes("hidden neurons N", "root mean squared error", "more neurons fit better, up to a limit")
+    best, median, worst, untrained = errors
+    axes.fill_between(widths, best, worst, color=SKY, alpha=0.4, linewidth=0)
+    axes.loglog(widths, worst, color=SKY, label="trained, worst seed")
+    axes.loglog(widths, median, color=BLUE, linestyle="--", marker="o", label="trained, median")
+    axes.loglog(widths, best, color=BLUE, marker="v", label="trained, best seed")
+    axes.loglog(widths, untrained, color=VERMILION, linestyle=":", marker="s", label="staircase, untrained")
+    axes.set_xticks(widths, map(str, widths), minor=False)
+    axes.set_xticks([], minor=True)
+    axes.legend(loc="lower left")
+    return figure
+
+
+def draw_fits(widths: Sequence[int], errors: Tensor, outputs: Tensor) -> Figure:
+    r"""The function, and the best network's output for the narrowest, the best and the widest width."""
+    figure, axes = new_axes("x", "f(x)", "the best of the trained networks")
+    axes.plot(X, target_function(X), color=BLACK, linewidth=3, alpha=0.4, label="f(x)")
+    axes.set_prop_cycle(LINE_STYLES)
+    for k in sorted({0, int(errors[0].argmin()), len(widths) - 1}):
+        axes.plot(X, outputs[k], label=f"N = {widths[k]}")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def report() -> Report:
+    r"""A table of the errors against the number of hidden neurons."""
+    errors, outputs = run()
+    rows = [(f"{n}", *(f"{error:.4f}" for error in column)) for n, column in zip(WIDTHS, errors.mT, strict=True)]
+    names = "best", "median", "worst", "staircase"
+    headings = "hidden neurons", *(f"{name} of the trained" for name in names[:3]), "staircase"
+    return Report(
+        ["root mean squared error of sin x + ½ sin(5x/2) from −π to π", table(headings, rows)],
+        {
+            "approximation/error": draw_errors(WIDTHS, errors),
+            "approximation/fits": draw_fits(WIDTHS, errors, outputs),
+        },
+        curves("approximation/error", names, errors.mT, WIDTHS),
+    )

@@ -1,28 +1,27 @@
-r"""What the article's own advice gives on its author's data: 1/n, momentum, cosine annealing, and is it any good.
+r"""The article's advice on the notebook's data, cross-validated: the 1/n, momentum and cosine annealing.
 
-The notebook tests on 20 rows, of which 5 died: one row more or less is 5 % of accuracy. Here the 306 rows are cut into
-nine folds of 25 survivors and 9 deaths each, which take turns at being the test, and that is done over with other cuts.
+The notebook tests on 20 rows, of which 5 died: one row is 5 % of accuracy. Here the 306 rows are cut into nine folds
+of 25 survivors and 9 deaths, each of them the test rows once, and this is repeated with other cuts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from sklearn.model_selection import RepeatedStratifiedKFold
 from torch import Tensor
 
-from nnmath.ensemble.stack import init_stack, train
-from nnmath.equations import SIGMOID, Layer, error, forward
+from nnmath.ensemble.stack import init_stack, repeat_network, train
+from nnmath.equations import error, forward
 from nnmath.experiments.haberman import Data, Split
-from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, SIZES, initial_layers
+from nnmath.experiments.notebook import ACTIVATIONS, FINAL_EPOCHS, FINAL_RATE, SIZES, initial_layers
 
 FOLDS = 9
-r"""306 = 9 · 34, 225 survivors = 9 · 25, 81 deaths = 9 · 9: all folds are of one size, and so are one stack."""
+r"""306 = 9 · 34, 225 survivors = 9 · 25, 81 deaths = 9 · 9: all folds have the same size and so form one stack."""
 
 
 @dataclass(frozen=True)
@@ -33,55 +32,30 @@ class Recipe:
     epochs: int
     options: dict[str, Any] = field(default_factory=dict)
     r"""of :func:`~nnmath.ensemble.stack.train`"""
-    starts_as_the_notebook: bool = False
+    from_notebook: bool = False
+    r"""whether it starts from the notebook's initial network; by default from torch's for each seed"""
 
-    def layers(self, seeds: Sequence[int]) -> list[Layer]:
-        r"""The networks that it starts from: the notebook's, or torch's for each seed."""
-        if not self.starts_as_the_notebook:
-            return init_stack(SIZES, seeds, torch.float64)
-        return [Layer(w.expand(len(seeds), -1, -1), b.expand(len(seeds), -1)) for w, b in initial_layers()]
+    def outputs(self, train_split: Split, test_x: Tensor, seeds: Sequence[int], progress: bool = False) -> Tensor:
+        r"""O of the test rows, shape (M, 1, n), after training a network for each of M seeds.
 
-    def without_rate(self) -> Recipe:
-        r"""The same recipe at η = 0, under no name: what two of one stack have in common."""
-        return replace(self, name="", options=self.options | {"learning_rate": 0.0})
-
-
-def outputs(
-    recipes: Iterable[Recipe], train_part: Split, test_x: Tensor, seeds: Sequence[int], progress: bool = False
-) -> list[Tensor]:
-    r"""O of the test rows, shape (M, 1, n), for each recipe after training a network for each seed.
-
-    Recipes beside each other that differ in η alone are one stack.
-    """
-    found: list[Tensor] = []
-    for recipe, group in groupby(recipes, Recipe.without_rate):
-        rates = torch.tensor([each.options["learning_rate"] for each in group], dtype=torch.float64)
-
-        def for_each(tensor: Tensor, k: int = len(rates)) -> Tensor:
-            return tensor.repeat(k, *[1] * (tensor.ndim - 1))
-
-        def samples(tensor: Tensor) -> Tensor:  # each network's own, or the same for all of them
-            return for_each(tensor) if tensor.ndim == 3 else tensor
-
-        layers = [Layer(for_each(w), for_each(b)) for w, b in recipe.layers(seeds)]
-        options = recipe.options | {"learning_rate": rates.repeat_interleave(len(seeds))}
-        trained = train(
-            layers, *map(samples, train_part), epochs=recipe.epochs, record=[], progress=progress, **options
-        )
-        found.extend(forward(samples(test_x), trained.layers, (SIGMOID, SIGMOID))[-1].split(len(seeds)))
-    return found
+        The networks share the rows, x of shape (3, n) and y of shape (1, n), or have their own, (M, 3, n), (M, 1, n).
+        """
+        m = len(seeds)
+        layers = repeat_network(initial_layers(), m) if self.from_notebook else init_stack(SIZES, seeds, torch.float64)
+        trained = train(layers, *train_split, epochs=self.epochs, record=[], progress=progress, **self.options)
+        return forward(test_x, trained.layers, ACTIVATIONS)[-1]
 
 
-NOTEBOOKS = Recipe(
+NOTEBOOK_RECIPE = Recipe(
     f"the notebook's: summed, η = {FINAL_RATE}, {FINAL_EPOCHS} epochs",
     FINAL_EPOCHS,
     {"learning_rate": FINAL_RATE, "reduction": "sum"},
-    starts_as_the_notebook=True,
+    from_notebook=True,
 )
 
 
 def article_recipes(epochs: int = 2000, rates: Sequence[float] = (0.1, 0.3, 1.0, 3.0)) -> list[Recipe]:
-    r"""The article's: gradients averaged, momentum 0.9, η falling along a cosine, from each of these rates."""
+    r"""The article's advice, with each of these rates: averaged gradients, momentum 0.9, cosine annealing."""
     options = {"momentum": 0.9, "schedule": "cosine"}
     return [
         Recipe(f"1/n, momentum 0.9, cosine from η = {eta:g}", epochs, options | {"learning_rate": eta}) for eta in rates
@@ -90,25 +64,25 @@ def article_recipes(epochs: int = 2000, rates: Sequence[float] = (0.1, 0.3, 1.0,
 
 @dataclass(frozen=True)
 class Scores:
-    r"""How a predictor does on the test rows of each fold."""
+    r"""A predictor's scores on M sets of test rows."""
 
     name: str
     mse: Tensor
-    r"""1/(2n) Σ (O − y)², one for each fold of each repetition"""
+    r"""1/(2n) Σ (O − y)², shape (M,)"""
     accuracy: Tensor
-    r"""the share of rows that are on the right side of ½"""
+    r"""share of rows on the right side of ½, shape (M,)"""
 
     def gain(self, other: Scores, test_share: float = 1 / FOLDS) -> tuple[float, float]:
-        r"""How much more accurate it is than another, and the standard error of that.
+        r"""Difference in accuracy to another predictor, and its standard error.
 
-        The folds of one repetition share most of their training rows, so that their variance is no measure: it is
+        The folds of one repetition share most of their training rows, so the naive variance is too small: 1/M is
         enlarged by n_test/n_train.
 
         Source: C. Nadeau and Y. Bengio, "Inference for the generalization error" (2003).
         """
         difference = self.accuracy - other.accuracy
-        spread = float(difference.var()) * (1 / len(difference) + test_share / (1 - test_share))
-        return float(difference.mean()), math.sqrt(spread)
+        variance = float(difference.var()) * (1 / len(difference) + test_share / (1 - test_share))
+        return float(difference.mean()), math.sqrt(variance)
 
 
 def scores(name: str, output: Tensor, target: Tensor) -> Scores:
@@ -118,32 +92,45 @@ def scores(name: str, output: Tensor, target: Tensor) -> Scores:
 
 
 def same_split(data: Data, recipes: Sequence[Recipe], seeds: Sequence[int] = range(10)) -> list[Scores]:
-    r"""Every recipe on the notebook's own 20 test rows, a network for each seed."""
-    found = outputs(recipes, data.train, data.test.x, seeds)
-    return [scores(recipe.name, o, data.test.y.expand_as(o)) for recipe, o in zip(recipes, found, strict=True)]
+    r"""Scores of each recipe on the notebook's own 20 test rows, a network for each seed."""
+    target = data.test.y.expand(len(seeds), -1, -1)
+    return [scores(recipe.name, recipe.outputs(data.train, data.test.x, seeds), target) for recipe in recipes]
 
 
-def cross_validated(data: Data, recipes: Sequence[Recipe], repeats: int = 10, progress: bool = False) -> list[Scores]:
-    r"""Every recipe on every fold, beside the two predictors that do not look at the features.
+def cross_validate(data: Data, recipes: Sequence[Recipe], repeats: int = 10, progress: bool = False) -> list[Scores]:
+    r"""Scores of each recipe on every fold, after those of two predictors that ignore the features.
 
-    The first of the scores is that of the majority class, which says that everybody survives; the second always gives
-    the share of survivors among the training rows.
-
-    Args:
-        data: the notebook's.
-        recipes: what to try.
-        repeats: how often the rows are cut anew, which is also the seed of the networks that are trained on that cut.
-        progress: whether to show a bar.
+    The first of these predicts the majority class, survival; the second outputs the share of survivors among the
+    training rows. Each repetition has its own cut of the rows and its own seed.
     """
     x, y = data.all_rows
-    cuts = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0).split(x.T, y[0])
-    there, tested = (torch.stack([torch.from_numpy(rows) for rows in part]) for part in zip(*cuts, strict=True))
-    train_part = Split(x[:, there].transpose(0, 1).contiguous(), y[:, there].transpose(0, 1).contiguous())  # (M, ·, n)
-    test_x, test_y = (tensor[:, tested].transpose(0, 1).contiguous() for tensor in (x, y))
-    seeds = [k // FOLDS for k in range(len(there))]
-    prior = train_part.y.mean(-1, keepdim=True).expand_as(test_y)
-    found = [scores("majority class: all survive", torch.ones_like(test_y), test_y)]
-    found.append(scores("share of survivors, for everybody", prior, test_y))
-    for recipe, output in zip(recipes, outputs(recipes, train_part, test_x, seeds, progress), strict=True):
-        found.append(scores(recipe.name, output, test_y))
-    return found
+    folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0).split(x.T, y[0])
+    splits = []
+    for rows in zip(*folds, strict=True):  # of the training rows, then of the test rows
+        index = torch.stack([torch.from_numpy(fold) for fold in rows])  # (M, n)
+        splits.append(Split(*(tensor[:, index].transpose(0, 1).contiguous() for tensor in (x, y))))  # (M, 3 or 1, n)
+    train_split, test = splits
+    seeds = [k // FOLDS for k in range(len(test.y))]
+    prior = train_split.y.mean(-1, keepdim=True).expand_as(test.y)
+    results = [
+        scores("majority class: all survive", torch.ones_like(test.y), test.y),
+        scores("share of survivors, for everybody", prior, test.y),
+    ]
+    for recipe in recipes:
+        results.append(scores(recipe.name, recipe.outputs(train_split, test.x, seeds, progress), test.y))
+    return results
+
+
+def verdict(scores: list[Scores]) -> str:
+    r"""Whether a recipe beats the two predictors that ignore the features."""
+    majority, prior, *recipes = scores
+    accurate = max(recipes, key=lambda score: float(score.accuracy.mean()))
+    least = min(recipes, key=lambda score: float(score.mse.mean()))
+    gain, uncertainty = accurate.gain(majority)
+    conclusion = "that is more than chance" if gain > 2 * uncertainty else "no recipe beats it beyond chance"
+    return (
+        f"the most accurate, {accurate.name}, gains {gain:+.2%} over the majority class, standard error "
+        f"{uncertainty:.2%}: {conclusion}\n"
+        f"the least error, {least.name}, is {float(least.mse.mean()):.4f} against {float(prior.mse.mean()):.4f} for "
+        f"the share of survivors alone"
+    )

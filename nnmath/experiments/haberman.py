@@ -1,9 +1,11 @@
-r"""Haberman's survival data as the author's notebook prepares them."""
+r"""Haberman's survival data, prepared as in the author's notebook."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +14,6 @@ import torch
 from torch import Tensor
 
 URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/master/haberman.csv"
-
-
 SHA256 = "b4b7a32586a5668f9f4d6dc8be9d1bc8cd4822523affb1f6b5bfc350681ef3e2"
 
 
@@ -23,7 +23,7 @@ class Split(NamedTuple):
     x: Tensor
     r"""(3, n)"""
     y: Tensor
-    r"""(1, n): 1 survived five years or longer, 0 did not"""
+    r"""(1, n): 1 for five years of survival or more, else 0"""
 
 
 class Data(NamedTuple):
@@ -38,45 +38,40 @@ class Data(NamedTuple):
 
     @property
     def all_rows(self) -> Split:
-        r"""All rows."""
-        return Split(torch.cat([part.x for part in self], 1), torch.cat([part.y for part in self], 1))
+        r"""The three splits together."""
+        return Split(*(torch.cat(tensors, 1) for tensors in zip(*self, strict=True)))
 
 
-def download(folder: str | os.PathLike[str] | None = None) -> Path:
-    r"""Haberman's survival data, from the web or from where they were put before; their SHA-256 is checked.
-
-    Args:
-        folder: where to put them; None for scikit-learn's own folder.
-
-    Raises:
-        OSError: there is no network, no such file any more, or its bytes are others.
-    """
-    from sklearn.datasets import fetch_file
-
-    return Path(fetch_file(URL, folder=folder, sha256=SHA256, n_retries=0))
-
-
-def read(path: str | os.PathLike[str]) -> Data:
+def load(path: str | os.PathLike[str] | None = None) -> Data:
     r"""The data as the notebook prepares them.
 
     The status 2 becomes 0, the number of nodes its square root, and each feature is divided by its maximum.
 
     Args:
-        path: a CSV file of 306 rows without a header: age, year of operation, positive nodes, survival status.
+        path: a CSV file of 306 rows without a header: age, year of operation, positive nodes, survival status. By
+            default it is downloaded to scikit-learn's data folder, or read from there if it was downloaded before.
 
     Raises:
-        ValueError: it cannot be read, or is another file.
+        ValueError: the file cannot be read, or has other contents.
+        OSError: the download failed.
     """
+    if path is None:
+        from sklearn.datasets import fetch_file
+
+        try:
+            with warnings.catch_warnings(action="ignore"):  # about a corrupt file that is downloaded again
+                path = fetch_file(URL, sha256=SHA256, n_retries=0)
+        except OSError as error:
+            raise OSError(f"haberman.csv cannot be downloaded ({getattr(error, 'reason', None) or error})") from error
     try:
-        content = Path(path).read_bytes()
+        content = Path(path).read_bytes().replace(b"\r\n", b"\n")
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() != SHA256:
-        raise ValueError(f"{path} is not haberman.csv of 306 rows as the notebook read it: its SHA-256 is another")
-    rows = np.array([line.split(",") for line in content.decode("ascii").split()], dtype=float)
-    features, status = rows[:, :3], rows[:, 3]
+    if hashlib.sha256(content).hexdigest() != SHA256:
+        raise ValueError(f"{path} is not the notebook's haberman.csv of 306 rows: the SHA-256 differs")
+    table = np.loadtxt(io.BytesIO(content), delimiter=",")  # (306, 4)
+    features, status = table[:, :3], table[:, 3:]
     features[:, 2] = np.sqrt(features[:, 2])
-    x = torch.from_numpy(features / features.max(0)).mT.contiguous()  # (3, 306)
-    y = torch.from_numpy((status == 1).astype(float))[None]  # (1, 306)
+    x, y = (torch.from_numpy(rows).mT for rows in (features / features.max(0), (status == 1).astype(float)))
     cuts = slice(0, 266), slice(266, 286), slice(286, 306)
     return Data(*(Split(x[:, cut].contiguous(), y[:, cut].contiguous()) for cut in cuts))

@@ -1,40 +1,21 @@
-r"""Momentum over a local minimum: it crosses the hump of a double well that plain descent does not (G4)."""
+r"""Momentum past a local minimum: it carries θ over the barrier of a double well that stops plain descent (G4)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from nnmath.equations import gradient_step, momentum_update, validate
+from nnmath.equations import gradient_step, momentum_update
+from nnmath.experiments.report import Report, curves, table
+from nnmath.figures.style import BLACK, LINE_STYLES, SIZE
 
-
-@dataclass(frozen=True)
-class Momenta:
-    r"""Descents from one start, each with a momentum of its own."""
-
-    momenta: Tensor
-    r"""m, shape (M,)"""
-    path: Tensor
-    r"""θ after each step, shape (steps + 1, M)"""
-    deep: float
-    r"""where the deep well has its minimum"""
-    barrier: float
-    r"""where the hump is"""
-    shallow: float
-    r"""where the shallow well has its minimum"""
-    theta: Tensor
-    r"""θ along the double well, shape (K,)"""
-    cost: Tensor
-    r"""C(θ), shape (K,)"""
-
-    @property
-    def crossed(self) -> Tensor:
-        r"""Which of them end beyond the hump, shape (M,)."""
-        return self.path[-1] < self.barrier
+MOMENTA = (0.0, 0.5, 0.8, 0.85, 0.9, 0.95)
+DEEP, BARRIER, SHALLOW = sorted(np.roots([1, 0, -1, 0.1]).real.tolist())
+r"""Where the slope of the double well is 0: its deep minimum, its maximum and its shallow minimum."""
 
 
 def double_well(theta: Tensor) -> Tensor:
@@ -47,39 +28,61 @@ def double_well_slope(theta: Tensor) -> Tensor:
     return theta**3 - theta + 0.1
 
 
-def momenta(
-    momenta: Sequence[float] = (0.0, 0.5, 0.8, 0.85, 0.9, 0.95),
-    start: float = 2.0,
-    learning_rate: float = 0.02,
-    steps: int = 300,
-) -> Momenta:
-    r"""Descent down the right slope: with much momentum it rolls through the shallow well into the deep one.
+def run(momenta: Sequence[float] = MOMENTA, start: float = 2.0, steps: int = 300) -> Tensor:
+    r"""Descent down the right slope: with enough momentum it passes the shallow well and ends in the deep one.
 
-    That it helps is all that is claimed: how much of it is needed depends on the start and on η, and a ball that rolls
-    out of a shallow well may as well roll out of a deep one.
+    The claim is only that momentum helps here. How much is needed depends on the start and on η = 0.02, and momentum
+    can equally carry θ out of a deep well.
 
-    Args:
-        momenta: M numbers m in [0, 1); 0 is plain descent.
-        start: θ at first.
-        learning_rate: η ≥ 0.
-        steps: how many, from 0.
-
-    Raises:
-        ValueError: m or η is out of range.
+    Returns:
+        θ after each step for each of the M momenta, shape (steps + 1, M).
 
     Source: article, "On a side note" (G4).
 
-    >>> momenta(momenta=(0.0, 0.9)).crossed
+    >>> run(momenta=(0.0, 0.9))[-1] < BARRIER
     tensor([False,  True])
     """
-    for momentum in momenta:
-        validate.in_interval(0, 1, closed="left", momentum=momentum)
     m = torch.tensor(momenta, dtype=torch.float64)
     path = [torch.full_like(m, start)]
     velocity = torch.zeros_like(m)
     for _ in range(steps):
         velocity = momentum_update(velocity, double_well_slope(path[-1]), m)
-        path.append(gradient_step(path[-1], velocity, learning_rate))
-    deep, hump, shallow = sorted(float(root) for root in np.roots([1, 0, -1, 0.1]).real)
+        path.append(gradient_step(path[-1], velocity, learning_rate=0.02))
+    return torch.stack(path)
+
+
+def draw(path: Tensor) -> Figure:
+    r"""θ against steps for each of :data:`MOMENTA`, and beside it the double well, turned on its side."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    paths, well = figure.subplots(1, 2, sharey=True, width_ratios=(5, 2))
+    paths.set_prop_cycle(LINE_STYLES)
+    paths.plot(path, label=[f"m = {momentum:g}" for momentum in MOMENTA])
+    paths.set(xlabel="steps", ylabel="θ", title="momentum over a barrier")
     theta = torch.linspace(-1.6, 2.1, 101, dtype=torch.float64)
-    return Momenta(m, torch.stack(path), deep, hump, shallow, theta, double_well(theta))
+    well.plot(double_well(theta), theta, color=BLACK)
+    well.set(xlabel="cost C(θ)", title="double well")
+    for axes in (paths, well):
+        axes.axhline(BARRIER, color=BLACK, alpha=0.4, linestyle="--")
+        axes.grid(alpha=0.3)
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+    paths.annotate("barrier", (1, BARRIER), (-2, 3), **place)
+    paths.legend(loc="upper right", ncols=2)
+    return figure
+
+
+def report() -> Report:
+    r"""A table of where each descent ends."""
+    path = run()
+    names = [f"{momentum:g}" for momentum in MOMENTA]
+    rows = [
+        (name, f"{end:.3f}", "the deep well" if end < BARRIER else "the shallow well")
+        for name, end in zip(names, path[-1], strict=True)
+    ]
+    return Report(
+        [
+            f"shallow well at θ = {SHALLOW:.3f}, barrier at {BARRIER:.3f}, deep well at {DEEP:.3f}",
+            table(("m", f"θ after {len(path) - 1} steps", "ends in"), rows),
+        ],
+        {"momentum/path": draw(path)},
+        curves("momentum/theta", names, path),
+    )

@@ -1,109 +1,117 @@
-r"""What one perceptron can compute: 14 of the 16 Boolean functions of two inputs, and a network the other two (P2)."""
+r"""Boolean functions of two inputs: a perceptron computes 14 of the 16, a network of perceptrons the others (P2)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from nnmath.equations import Layer, perceptron, validate, weighted_sum
+from nnmath.equations import Layer, perceptron, weighted_sum
+from nnmath.experiments.report import Report
+from nnmath.figures.style import BLACK, BLUE, SIZE, VERMILION
 
 CORNERS = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
 r"""All inputs: x₁ and x₂ of the samples 00, 01, 10 and 11 in columns, shape (2, 4)."""
-
+OUTPUTS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)
+r"""y of the 16 functions for these inputs, shape (16, 4): function k has the four binary digits of k."""
 NAMES = (
     *("never", "x₁ and x₂", "x₁ and not x₂", "x₁", "x₂ and not x₁", "x₂", "XOR", "x₁ or x₂"),
     *("neither", "XNOR", "not x₂", "x₁ or not x₂", "not x₁", "x₂ or not x₁", "not both", "always"),
 )
-r"""Boolean function k has the outputs of k's four binary digits, for 00 the first."""
+XOR_LAYERS = [
+    Layer(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), torch.tensor([-0.5, 1.5])),  # x₁ or x₂; not both
+    Layer(torch.tensor([[1.0, 1.0]]), torch.tensor([-1.5])),  # and
+]
+r"""Network 2-2-1 of perceptrons that computes XOR, its weights set by hand."""
 
 
-@dataclass(frozen=True)
-class BooleanFunctions:
-    r"""The 16 Boolean functions of two inputs, and what was found for each."""
+def run(reach: float = 3.0, spacing: float = 0.5) -> tuple[Tensor, Tensor]:
+    r"""All perceptrons of a grid, as one stack: w₁, w₂ and b go from −reach to reach in steps of ``spacing``.
 
-    outputs: Tensor
-    r"""y for the inputs 00, 01, 10, 11; shape (16, 4)"""
-    count: Tensor
-    r"""how many of the perceptrons tried compute it, shape (16,)"""
-    tried: int
-    r"""how many were tried"""
-    weight: Tensor
-    r"""w of the one whose line keeps farthest from the four corners, nan where there is none, shape (16, 2)"""
-    bias: Tensor
-    r"""its b, shape (16,)"""
-    contradictory: Tensor
-    r"""whether its four inequalities contradict each other, shape (16,)"""
-
-    @property
-    def reachable(self) -> Tensor:
-        r"""Which of them one perceptron computes, shape (16,)."""
-        return self.count > 0
-
-
-def boolean_functions(reach: float = 3.0, spacing: float = 0.5) -> BooleanFunctions:
-    r"""All weights and biases of a grid, as one stack of perceptrons: what they compute, and what none of them can.
-
-    That the grid has no perceptron for XOR proves nothing; four inequalities do. It would need
-
-        b ≤ 0,   w₂ + b > 0,   w₁ + b > 0,   w₁ + w₂ + b ≤ 0.
-
-    The second and the third add up to w₁ + w₂ + 2b > 0, the first and the fourth to w₁ + w₂ + 2b ≤ 0: there are no
-    such numbers. XNOR turns all four around. So a function is out of reach if y(00) + y(11) − y(01) − y(10) is 2 or
-    −2, and the other 14 are found.
-
-    Args:
-        reach: how far the grid goes to either side, for w₁, w₂ and b alike.
-        spacing: from one of its values to the next, > 0.
-
-    Raises:
-        ValueError: the grid is none.
+    Returns:
+        How many of them compute each Boolean function, shape (16,), and w₁, w₂, b of the one whose line is farthest
+        from the four corners, nan if there is none, shape (16, 3).
 
     Source: article, Fig. 2 (P2); M. Minsky and S. Papert, "Perceptrons" (1969).
 
-    >>> found = boolean_functions()
-    >>> int(found.reachable.sum()), [NAMES[k] for k in range(16) if not found.reachable[k]]
+    >>> count, _ = run()
+    >>> int((count > 0).sum()), [NAMES[k] for k in range(16) if count[k] == 0]
     (14, ['XOR', 'XNOR'])
     """
-    validate.in_interval(0, float("inf"), closed="neither", spacing=spacing)
-    validate.in_interval(spacing, float("inf"), closed="left", reach=reach)
     steps = int(reach / spacing)
     values = spacing * torch.arange(-steps, steps + 1)
     grid = torch.cartesian_prod(values, values, values)  # (P, 3)
     weight, bias = grid[:, None, :2], grid[:, 2:]  # (P, 1, 2), (P, 1)
     computed = perceptron(CORNERS, weight, bias)[:, 0]  # (P, 4)
-    outputs = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)  # (16, 4)
-    same = (computed == outputs[:, None]).all(-1)  # (16, P)
+    same = (computed == OUTPUTS[:, None]).all(-1)  # (16, P)
     margin = weighted_sum(CORNERS, weight, bias).abs().amin((1, 2)) / weight.norm(dim=(1, 2))  # (P,)
     widest = torch.where(same, margin.nan_to_num(0.0), -1.0).max(1)
-    found = torch.where(widest.values[:, None] < 0, torch.nan, grid[widest.indices])  # (16, 3)
-    contradictory = (outputs @ torch.tensor([1.0, -1.0, -1.0, 1.0])).abs() == 2
-    return BooleanFunctions(outputs, same.sum(1), len(grid), found[:, :2], found[:, 2], contradictory)
+    return same.sum(1), torch.where(widest.values[:, None] < 0, torch.nan, grid[widest.indices])
 
 
-def xor_layers() -> list[Layer]:
-    r"""Network 2-2-1 of perceptrons that computes XOR, its weights set by hand: "x₁ or x₂" and "not both".
+def contradictory() -> Tensor:
+    r"""Which functions no perceptron computes because their four inequalities contradict each other, shape (16,).
 
-    >>> network(CORNERS, xor_layers())
-    tensor([[0., 1., 1., 0.]])
+    That the grid has no perceptron for XOR proves nothing; four inequalities do. It would need
+
+        b ≤ 0,   w₂ + b > 0,   w₁ + b > 0,   w₁ + w₂ + b ≤ 0.
+
+    The second and the third add up to w₁ + w₂ + 2b > 0, the first and the fourth to w₁ + w₂ + 2b ≤ 0: no numbers
+    satisfy both. XNOR reverses all four. So a function is out of reach if y(00) + y(11) − y(01) − y(10) is 2 or −2.
     """
-    return [
-        Layer(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), torch.tensor([-0.5, 1.5])),
-        Layer(torch.tensor([[1.0, 1.0]]), torch.tensor([-1.5])),
-    ]
+    return (OUTPUTS @ torch.tensor([1.0, -1.0, -1.0, 1.0])).abs() == 2
 
 
 def network(x: Tensor, layers: list[Layer]) -> Tensor:
-    r"""Perceptrons in layers, each of which sees what the one below it puts out.
+    r"""Perceptrons in layers: 0 or 1, shape (..., out, n), for inputs x of shape (..., in, n).
 
-    Args:
-        x: the inputs, shape (..., in, n).
-        layers: w and b of each layer.
-
-    Returns:
-        0 or 1, shape (..., out, n).
+    >>> network(CORNERS, XOR_LAYERS)
+    tensor([[0., 1., 1., 0.]])
     """
     for weight, bias in layers:
         x = perceptron(x, weight, bias)
     return x
+
+
+def draw(lines: Tensor) -> Figure:
+    r"""The 16 functions over the unit square: filled where y is 1, open where it is 0, with a perceptron's line.
+
+    XOR has the two lines of the hidden layer of :data:`XOR_LAYERS`, dashed.
+    """
+    figure = Figure(figsize=SIZE, layout="constrained")
+    grid = figure.subplots(4, 4, sharex=True, sharey=True)
+    for name, outputs, line, axes in zip(NAMES, OUTPUTS, lines, grid.flat, strict=True):
+        reachable = not line.isnan().any()
+        colour = BLUE if reachable else VERMILION
+        axes.set(xlim=(-0.6, 1.6), ylim=(-0.6, 1.6), xticks=(0, 1), yticks=(0, 1))
+        axes.set_title(name, fontsize=9, color=colour, fontweight="normal" if reachable else "bold")
+        axes.scatter(*CORNERS, c=[colour if y else "white" for y in outputs], edgecolors=colour, s=50, zorder=2)
+        parameters = [(line[:2], line[2], "-")] if reachable else []
+        if name == "XOR":
+            parameters = [(weight, bias, "--") for weight, bias in zip(*XOR_LAYERS[0], strict=True)]
+        for weight, bias, style in parameters:
+            if weight.any():
+                foot = -bias * weight / weight.square().sum()  # the point of the line next to the origin
+                axes.axline(foot, foot + torch.stack([-weight[1], weight[0]]), color=BLACK, linestyle=style)
+    figure.supxlabel("x₁", fontsize=10)
+    figure.supylabel("x₂", fontsize=10)
+    return figure
+
+
+def report() -> Report:
+    r"""Which functions a perceptron does not compute, and XOR by a network."""
+    count, lines = run()
+    missing, contradicted = (
+        [name for name, selected in zip(NAMES, mask, strict=True) if selected] for mask in (count == 0, contradictory())
+    )
+    xor = network(CORNERS, XOR_LAYERS).int().flatten().tolist()
+    return Report(
+        [
+            f"{int(count.sum())} perceptrons compute {int((count > 0).sum())} of the 16 Boolean functions of two "
+            f"inputs, but not {' and '.join(missing)}",
+            f"no perceptron computes {' or '.join(contradicted)}: their four inequalities contradict each other",
+            f"XOR of 00, 01, 10, 11 by a network 2-2-1 of perceptrons: {xor}",
+        ],
+        {"perceptron/boolean_functions": draw(lines)},
+        {"perceptron/how_many_compute_it": enumerate(count)},
+    )

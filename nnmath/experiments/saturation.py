@@ -1,19 +1,17 @@
-r"""Where σ′ vanishes: what is left of it in floating point, and what that does to the notebook's network (A1, B1)."""
+r"""Where σ′ vanishes: what floating point keeps of it, and the effect on the notebook's network (A1, B1)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import mpmath
 import torch
+from cycler import cycler
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from nnmath.ensemble.stack import train
+from nnmath.ensemble.stack import repeat_network, train
 from nnmath.equations import (
-    SIGMOID,
-    Layer,
     backward,
     error,
     forward,
@@ -22,101 +20,126 @@ from nnmath.equations import (
     sigmoid_derivative_from_output,
 )
 from nnmath.experiments.haberman import Data
-from nnmath.experiments.notebook import FINAL_EPOCHS, FINAL_RATE, initial_layers
+from nnmath.experiments.notebook import ACTIVATIONS, FINAL_EPOCHS, FINAL_RATE, initial_layers
+from nnmath.experiments.report import Report, curves, table
+from nnmath.figures.style import BLUE, LINE_STYLES, ORANGE, SIZE, new_axes
 from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
-DTYPES = (torch.float32, torch.float64)
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+RATES = (0.02, FINAL_RATE)
 SATURATED = 0.01 / 4
-r"""A neuron counts as saturated where h (1 − h) is less than a hundredth of its greatest value, ¼."""
+r"""A neuron counts as saturated where h (1 − h) is below a hundredth of its maximum, ¼."""
 
 
-@dataclass(frozen=True)
-class Slopes:
-    r"""Relative errors of σ′(z), computed in two ways and in two types."""
+def slopes(end: float = 50.0, spacing: float = 0.5) -> tuple[Tensor, dict[str, Tensor]]:
+    r"""Relative error of h (1 − h) and of σ(z) σ(−z) in two types, against σ′(z) to 50 digits.
 
-    z: Tensor
-    r"""the weighted sums, exact in both types, shape (K,)"""
-    of_value: dict[torch.dtype, Tensor]
-    r"""error of h (1 − h) with h = σ(z) rounded, shape (K,); 1 where it is 0"""
-    of_sum: dict[torch.dtype, Tensor]
-    r"""error of σ(z) σ(−z), shape (K,)"""
-
-
-@dataclass(frozen=True)
-class Saturation:
-    r"""The notebook's network at several learning rates."""
-
-    rates: tuple[float, ...]
-    r"""M learning rates η, for errors summed over the rows"""
-    epochs: list[int]
-    r"""K numbers of epochs"""
-    outputs: Tensor
-    r"""share of the rows for which the output neuron is saturated, shape (K, M)"""
-    hidden: Tensor
-    r"""the same of the hidden neurons, over rows and neurons"""
-    gradient_norm: Tensor
-    r"""‖∂E/∂(w, b)‖₂ of all parameters together"""
-    cost: Tensor
-    r"""C = 1/(2n) Σ (O − y)² of the rows it is trained on"""
-
-
-def slopes(end: float = 50.0, spacing: float = 0.5) -> Slopes:
-    r"""Relative error of h (1 − h) and of σ(z) σ(−z), against σ′(z) to 50 digits.
-
-    1 − h cancels more of its digits with every step in z, and all of them once h has rounded to 1. σ(−z) = 1 − σ(z)
-    is as good as the exponential is.
+    1 − h loses more digits to cancellation with every step in z, and all of them once h has rounded to 1.
+    σ(−z) = 1 − σ(z) is as accurate as the exponential.
 
     Args:
-        end: the last z, from 0.
-        spacing: from one z to the next: a power of two, for z to be exact.
+        end: the last z, at least 0.
+        spacing: the step in z: a power of two, so that z is exact in both types.
+
+    Returns:
+        z, shape (K,), and formula and type ↦ relative error, shape (K,), which is 1 where the result is 0.
 
     Source: article, Fig. 3 (A1) and Figs. 10 and 11 (B1, B4).
 
-    >>> last = slopes(end=40)
-    >>> float(last.of_value[torch.float64][-1]), float(last.of_sum[torch.float64][-1]) < 1e-15
+    >>> z, errors = slopes(end=40)
+    >>> float(errors["h (1 − h), float64"][-1]), float(errors["σ(z) σ(−z), float64"][-1]) < 1e-15
     (1.0, True)
     """
     z = torch.arange(0, end + spacing / 2, spacing, dtype=torch.float64)
+    errors = {}
     with mpmath.workdps(DIGITS):
-        exact: Any = to_mpmath(z)  # the equations take numbers as they take tensors
+        exact: Any = to_mpmath(z)  # the equations are typed for tensors
         truth = sigmoid_derivative(exact)
+        for name, dtype in DTYPES.items():
+            from_output = sigmoid_derivative_from_output(sigmoid(z.to(dtype)))
+            from_sum = sigmoid_derivative(z.to(dtype))
+            for formula, value in (("h (1 − h)", from_output), ("σ(z) σ(−z)", from_sum)):
+                relative = [float(abs(entry)) for entry in to_mpmath(value) / truth - 1]
+                errors[f"{formula}, {name}"] = torch.tensor(relative, dtype=torch.float64)
+    return z, errors
 
-        def relative(value: Tensor) -> Tensor:
-            return torch.tensor([float(abs(entry)) for entry in to_mpmath(value) / truth - 1], dtype=torch.float64)
 
-        of_value = {dtype: relative(sigmoid_derivative_from_output(sigmoid(z.to(dtype)))) for dtype in DTYPES}
-        of_sum = {dtype: relative(sigmoid_derivative(z.to(dtype))) for dtype in DTYPES}
-    return Slopes(z, of_value, of_sum)
+def run(data: Data, epochs: int = FINAL_EPOCHS) -> tuple[list[int], dict[str, Tensor]]:
+    r"""Share of saturated outputs and norm of the gradient while the notebook's network is trained.
 
+    At its η = 0.45 a few long steps push the output neuron far to one side: O (1 − O) is almost 0 for every row, the
+    gradient vanishes with it, and the remaining thousands of epochs change nothing. The first ten epochs are all
+    recorded, later ones at growing intervals.
 
-def saturation(data: Data, rates: Sequence[float] = (0.02, FINAL_RATE), epochs: int = FINAL_EPOCHS) -> Saturation:
-    r"""Share of saturated neurons and norm of the gradient while the notebook's network is trained.
-
-    At its η = 0.45 a few long steps throw the output neuron far to one side: O (1 − O) is next to 0 for every row, the
-    gradient with it, and the thousands of epochs that are left change nothing.
-
-    Args:
-        data: the notebook's.
-        rates: M learning rates.
-        epochs: how many; each of the first ten is looked at, then ever fewer.
-
-    Raises:
-        ValueError: an argument is out of range.
+    Returns:
+        K numbers of epochs, and for each of :data:`RATES` the norm of the gradient of all parameters, the share of the
+        rows whose output is saturated, and the cost, shape (K, M) each.
 
     Source: the author's notebook; article, Fig. 10 (B1).
     """
-    m, activations = len(rates), (SIGMOID, SIGMOID)
-    eta = torch.tensor(rates, dtype=torch.float64)
+    m, eta = len(RATES), torch.tensor(RATES, dtype=torch.float64)
     x, y = data.train.x, data.train.y.expand(m, *data.train.y.shape)
-    layers = [Layer(weight.expand(m, -1, -1), bias.expand(m, -1)) for weight, bias in initial_layers()]
-    at = [t for t in [*range(10), *sorted({round(10 ** (k / 10)) for k in range(10, 60)})] if t < epochs] + [epochs]
-    rows, done = [], 0
-    for t in at:
+    layers = repeat_network(initial_layers(), m)
+    spaced = (round(10 ** (k / 10)) for k in range(10, 60))
+    recorded = sorted({t for t in (*range(10), *spaced) if t < epochs} | {epochs})
+    columns: dict[str, list[Tensor]] = {"gradient_norm": [], "saturated_outputs": [], "cost": []}
+    done = 0
+    for t in recorded:
         layers = train(layers, x, y, epochs=t - done, learning_rate=eta, reduction="sum").layers
         done = t
-        values = forward(x, layers, activations)
-        gradients = backward(values, layers, activations, y, "sum")
-        norm = torch.cat([gradient.flatten(1) for layer in gradients for gradient in layer], 1).norm(dim=1)
-        hidden, outputs = ((sigmoid_derivative_from_output(h) < SATURATED).double().mean((-2, -1)) for h in values[1:])
-        rows.append(torch.stack([outputs, hidden, norm, error(values[-1], y)]))  # (4, M)
-    return Saturation(tuple(rates), at, *torch.stack(rows, 1))
+        values = forward(x, layers, ACTIVATIONS)
+        gradients = backward(values, layers, ACTIVATIONS, y, "sum")
+        saturated = sigmoid_derivative_from_output(values[-1]) < SATURATED  # (M, 1, n)
+        columns["gradient_norm"].append(torch.cat([g.flatten(1) for layer in gradients for g in layer], 1).norm(dim=1))
+        columns["saturated_outputs"].append(saturated.double().mean((-2, -1)))
+        columns["cost"].append(error(values[-1], y))
+    return recorded, {name: torch.stack(rows) for name, rows in columns.items()}
+
+
+def draw_slopes(z: Tensor, errors: dict[str, Tensor]) -> Figure:
+    r"""Relative error of σ′(z) against z, by both formulas in both types."""
+    figure, axes = new_axes("z", "relative error of σ′(z)", "h (1 − h) loses what σ(z) σ(−z) keeps")
+    axes.set_prop_cycle(cycler(color=(ORANGE, BLUE), linewidth=(3, 1.5)) * cycler(linestyle=("-", ":")))
+    for label, relative in errors.items():
+        axes.semilogy(z, relative.clamp(min=1e-17), label=label)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.14))
+    return figure
+
+
+def draw_network(epochs: list[int], columns: dict[str, Tensor]) -> Figure:
+    r"""Norm of the gradient and share of saturated outputs over the epochs, at each learning rate."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    for axes in (upper, lower):
+        axes.set_prop_cycle(LINE_STYLES)
+        axes.grid(alpha=0.3)
+    upper.semilogy(epochs, columns["gradient_norm"], label=[f"η = {eta:g}" for eta in RATES])
+    upper.set(ylabel="‖∂E/∂(w, b)‖₂", title="the notebook's network")
+    upper.legend(loc="center")
+    lower.plot(epochs, 100 * columns["saturated_outputs"])
+    lower.set(ylabel="outputs\nsaturated in %", xlabel="epochs")
+    lower.set_xscale("symlog", linthresh=10)
+    return figure
+
+
+def report(data: Data | None) -> Report:
+    r"""A table of the relative errors of σ′; with data, also the training of the notebook's network."""
+    z, errors = slopes()
+    rows = [(f"{z[k]:g}", *(f"{relative[k]:.0e}" for relative in errors.values())) for k in range(10, len(z), 10)]
+    output = Report(
+        ["relative error of σ′(z)", table(("z", *errors), rows)], {"saturation/slopes": draw_slopes(z, errors)}, {}
+    )
+    if data is None:
+        return output
+    epochs, columns = run(data)
+    headings = ["epoch", *(f"{name.replace('_', ' ')}, η = {eta:g}" for name in columns for eta in RATES)]
+    rows = [
+        (f"{t}", *(f"{value:.3g}" for values in columns.values() for value in values[k]))
+        for k, t in enumerate(epochs)
+        if t <= 10 or t in (100, 1000, epochs[-1])
+    ]
+    output.lines.extend(["the notebook's network", table(headings, rows)])
+    output.figures["saturation/network"] = draw_network(epochs, columns)
+    for name, values in columns.items():
+        output.curves.update(curves(f"saturation/{name}", map("{:g}".format, RATES), values, epochs))
+    return output

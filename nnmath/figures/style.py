@@ -6,12 +6,12 @@ those of M. Okabe and K. Ito, which the colour-blind tell apart; line styles and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import cycle
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -24,7 +24,9 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     *("#000000", "#E69F00", "#56B4E9", "#009E73"),
     *("#0072B2", "#D55E00", "#CC79A7"),
 )
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
+LINE_STYLES = cycler(  # for axes.set_prop_cycle: a colour and a line style per curve
+    color=[BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK], linestyle=["-", "--", "-.", ":", "-", "--", "-."]
+)
 PALE = LinearSegmentedColormap.from_list("pale", ["#F0A878", "#FFFFFF", "#7DB8E0"])
 r"""From a light vermilion through white to a light blue, for markers of the full colours to stand out on."""
 SMALL = 9
@@ -39,11 +41,6 @@ def new_axes(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.grid(alpha=0.3)
     return figure, axes
-
-
-def styles() -> Iterator[dict[str, Any]]:
-    r"""Colours and line styles, one pair for each curve."""
-    yield from ({"color": c, "linestyle": s} for c, s in zip(COLOURS, cycle(("-", "--", "-.", ":")), strict=False))
 
 
 def fixed_margin_figure(

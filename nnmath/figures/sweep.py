@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnmath.figures.style import SIZE, VERMILION, new_axes, styles
+from nnmath.figures.style import LINE_STYLES, SIZE, VERMILION, new_axes
 
 
 def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], label: str) -> Figure:
@@ -39,8 +39,9 @@ def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], lab
 def curve_over_rates(rates: NDArray[Any], curves: Mapping[str, NDArray[Any]], label: str) -> Figure:
     r"""Costs over the learning rate, a curve each; ``label`` is what they are."""
     figure, axes = new_axes("learning rate η", label)
-    for (name, costs), style in zip(curves.items(), styles(), strict=False):
-        axes.plot(rates, costs, label=name, marker="." if len(rates) < 30 else None, **style)
+    axes.set_prop_cycle(LINE_STYLES)
+    for name, costs in curves.items():
+        axes.plot(rates, costs, label=name, marker="." if len(rates) < 30 else None)
     if len(rates) > 2 and rates[0] > 0 and rates[-1] / rates[0] > 20:
         axes.set_xscale("log")
     axes.legend()

@@ -8,8 +8,8 @@ from nnmath.equations import sigmoid
 from nnmath.experiments import errata as module
 from nnmath.experiments import haberman
 from nnmath.experiments.errata import (
+    X,
     conventions,
-    errata,
     extrapolate,
     growth,
     lost_square,
@@ -17,6 +17,8 @@ from nnmath.experiments.errata import (
     representable_not_learnable,
     rounded_slope,
     rounds_to_one,
+    run,
+    sine,
     xor_costs,
 )
 
@@ -24,7 +26,7 @@ CSV = os.environ.get("HABERMAN_CSV")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_where_the_sigmoid_rounds_to_one(dtype):
+def test_the_sigmoid_rounds_to_one(dtype):
     """Where e^(−z) is half of eps: at z = ln(2 / eps)."""
     z = torch.tensor(rounds_to_one(dtype), dtype=dtype)
     assert float(z) == pytest.approx(math.log(2 / torch.finfo(dtype).eps), rel=1e-6)
@@ -32,20 +34,20 @@ def test_where_the_sigmoid_rounds_to_one(dtype):
 
 
 @pytest.mark.parametrize(
-    ("erratum", "number", "shown"),
+    ("erratum", "number", "evidence"),
     [
         (open_range, 1, "σ(1) = 0.731; it rounds to 1 from z = 16.64 in float32, from z = 36.74 in float64"),
-        (lost_square, 2, "one off by −1 and one by 1: 0, as if both were right, and with Σ and the square 0.5;"),
+        (lost_square, 2, "errors of −1 and 1: 0, as if both were right, and with Σ and the square 0.5;"),
         (growth, 3, "each further layer of 8 adds 72; 1-1-1 to 8-8-8 have 4, 12, 24, 40, 60, 84, 112, 144"),
         (conventions, 4, "(ŷ − y)² is 2 times the other; summed over 266 rows, η = 0.45 is η = 119.7 averaged"),
         (rounded_slope, 7, "at z = 40: h (1 − h) = 0, σ(z) σ(−z) = 4.248354e-18, to 50 digits 4.248354e-18"),
     ],
 )
-def test_without_data(erratum, number, shown):
+def test_errata_of_the_article(erratum, number, evidence):
     row = erratum()
-    assert row.holds
+    assert row.confirmed
     assert row.number == number
-    assert row.shown.startswith(shown)
+    assert row.evidence.startswith(evidence)
 
 
 @pytest.mark.parametrize(
@@ -58,25 +60,22 @@ def test_without_data(erratum, number, shown):
         (rounded_slope, "sigmoid_derivative", lambda z: sigmoid(z) * (1 - sigmoid(z))),
     ],
 )
-def test_were_the_article_right_it_would_not_hold(monkeypatch, erratum, name, replacement):
+def test_not_confirmed_if_the_article_were_right(monkeypatch, erratum, name, replacement):
     monkeypatch.setattr(module, name, replacement)
-    assert not erratum().holds
+    assert not erratum().confirmed
 
 
-def test_a_fit_is_good_inside_and_bad_beyond():
-    result = extrapolate()
-    assert result.inside < 0.03
-    assert result.outside > 0.7  # more than 0 for all x would be off by
-    error = (result.output - result.target)[result.x > 1].square().mean().sqrt()
-    assert float(error) == pytest.approx(result.outside)
-    stuck = torch.tensor([1e-4, 1e-4, 1e-4, 0.0625])
-    assert (
-        "of 4 networks 2-2-1, which can represent XOR, descent leaves 1 without it"
-        in representable_not_learnable(result, stuck).shown
-    )
-    assert representable_not_learnable(result, stuck).holds
-    assert not representable_not_learnable(result, stuck[:3]).holds
-    assert not representable_not_learnable(extrapolate(epochs=5), stuck).holds  # what is no fit shows nothing
+def test_a_fit_is_good_on_its_range_and_bad_beyond():
+    output = extrapolate()
+    error = (output - sine(X)).square()
+    assert error[X <= 1].mean().sqrt() < 0.03
+    assert error[X > 1].mean().sqrt() > 0.7  # worse than the output 0 for all x
+    xor = torch.tensor([1e-4, 1e-4, 1e-4, 0.0625])
+    row = representable_not_learnable(output, xor)
+    assert row.confirmed
+    assert "of 4 networks 2-2-1, which can represent XOR, descent leaves 1 without it" in row.evidence
+    assert not representable_not_learnable(output, xor[:3]).confirmed
+    assert not representable_not_learnable(extrapolate(epochs=5), xor).confirmed  # a bad fit shows nothing
 
 
 def test_descent_leaves_some_networks_without_xor():
@@ -84,21 +83,20 @@ def test_descent_leaves_some_networks_without_xor():
     assert costs.shape == (200,)
     assert torch.equal(costs, costs.sort().values)
     assert 15 <= (costs > 0.01).sum() <= 25
-    assert (costs < 1e-3).sum() >= 170  # the others have it
+    assert (costs < 1e-3).sum() >= 170  # the others learn it
     stuck = costs[costs > 0.01]
     assert torch.minimum((stuck - 1 / 16).abs(), (stuck - 1 / 12).abs()).max() < 1e-3
 
 
-def test_all_of_them():
+def test_all_errata():
     if not CSV:
-        pytest.skip("the data are not in the project: HABERMAN_CSV names a copy of haberman.csv")
-    rows = {row.number: row for row in errata(haberman.read(CSV), networks=40).rows}
+        pytest.skip("HABERMAN_CSV does not name a copy of haberman.csv")
+    rows = {row.number: row for row in run(haberman.load(CSV), extrapolate(), xor_costs(40))}
     assert list(rows) == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert all(row.holds for row in rows.values())
-    assert "0.1058919 at 0.45, 0.1058791 at 0.46" in rows[5].shown
-    assert "5 deaths / (2·20) = 0.125, test error 0.125000" in rows[6].shown
+    assert all(row.confirmed for row in rows.values())
+    assert "0.1058919 at 0.45, 0.1058791 at 0.46" in rows[5].evidence
+    assert "5 deaths / (2·20) = 0.125, test error 0.125000" in rows[6].evidence
 
 
-def test_without_data_two_are_left_out(monkeypatch):
-    monkeypatch.setattr(module, "extrapolate", lambda: extrapolate(epochs=5))
-    assert [row.number for row in errata(networks=2).rows] == [1, 2, 3, 4, 7, 8]
+def test_without_data_two_are_left_out():
+    assert [row.number for row in run(None, extrapolate(epochs=5), xor_costs(2))] == [1, 2, 3, 4, 7, 8]

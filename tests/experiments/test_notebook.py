@@ -1,4 +1,4 @@
-"""The notebook's figures; where HABERMAN_CSV names the data."""
+"""The notebook's figures, if HABERMAN_CSV names the data."""
 
 import math
 import os
@@ -12,15 +12,13 @@ import pytest
 import sklearn.datasets
 import torch
 
-from nnmath.experiments import haberman
-from nnmath.experiments.haberman import Split, read
+from nnmath.experiments.haberman import SHA256, Split, load
 from nnmath.experiments.notebook import (
     PUBLISHED_EPOCHS,
     PUBLISHED_FINAL,
     PUBLISHED_SWEEP,
     RATES,
     final_errors,
-    in_its_authors_order,
     initial_layers,
     one_epoch_to_50_digits,
     train_rates,
@@ -30,7 +28,7 @@ HABERMAN = os.environ.get("HABERMAN_CSV")
 with_data = pytest.mark.skipif(not HABERMAN, reason="HABERMAN_CSV does not name a copy of Haberman's survival data")
 
 
-def test_the_start_is_numpys_legacy_generators():
+def test_initial_layers_are_those_of_numpys_legacy_generator():
     np.random.seed(1)
     drawn = [np.round(np.random.uniform(size=size), 1) for size in ((3, 5), (1, 5), (5, 1), (1, 1))]
     (w_i, b_i), (w_o, b_o) = initial_layers()
@@ -38,7 +36,7 @@ def test_the_start_is_numpys_legacy_generators():
         assert np.array_equal(tensor.numpy(), array)
 
 
-def by_numpy(data, rate, epochs, record):
+def train_in_numpy(data, rate, epochs, record):
     """The notebook's procedure, an independent implementation: rows, NumPy, a loop."""
     (w_i, b_i), (w_o, b_o) = [(weight.numpy().T.copy(), bias.numpy()[None].copy()) for weight, bias in initial_layers()]
     (x, y), (x_val, y_val) = ((part.x.numpy().T, part.y.numpy().T) for part in (data.train, data.val))
@@ -46,23 +44,23 @@ def by_numpy(data, rate, epochs, record):
     def sigmoid(z):
         return 1 / (1 + np.exp(-z))
 
-    found = {}
+    errors = {}
     for t in range(epochs + 1):
         if t in record:
             output = sigmoid(sigmoid(x_val @ w_i + b_i) @ w_o + b_o)
-            found[t] = float(np.sum((output - y_val) ** 2) / (2 * len(y_val)))
+            errors[t] = float(np.sum((output - y_val) ** 2) / (2 * len(y_val)))
         h = sigmoid(x @ w_i + b_i)
         output = sigmoid(h @ w_o + b_o)
         delta_o = (output - y) * output * (1 - output)
         delta_i = delta_o @ w_o.T * h * (1 - h)
         w_o, b_o = w_o - rate * h.T @ delta_o, b_o - rate * delta_o.sum(0, keepdims=True)
         w_i, b_i = w_i - rate * x.T @ delta_i, b_i - rate * delta_i.sum(0, keepdims=True)
-    return found
+    return errors
 
 
 @pytest.fixture(scope="module")
 def data():
-    return read(HABERMAN)
+    return load(HABERMAN)
 
 
 @with_data
@@ -73,27 +71,20 @@ class TestPublished:
         assert data.all_rows.y.sum() == 225
         assert data.test.y.sum() == 15
 
-    def test_the_sweep_is_to_the_last_bit_what_its_authors_order_of_summation_gives(self):
-        """On kernels with fused multiply-add and 256 bits, as the author's machine will have had."""
-        figures = in_its_authors_order(HABERMAN)
-        if not figures:
-            pytest.skip("NumPy cannot multiply by such kernels here")
-        assert figures == list(PUBLISHED_SWEEP.values())
-
     def test_the_sweep_to_the_last_digits_that_float64_has(self, data):
-        """16 or 17 digits are printed: the last ones are the order of summation, 4 units of float64 at most."""
+        """16 or 17 digits are printed; the order of summation decides the last ones, 4 units of float64 at most."""
         costs = train_rates(data.train, RATES, 1, validation=data.val).val_cost[0]
         truths = one_epoch_to_50_digits(data, list(PUBLISHED_SWEEP))
         for (rate, printed), truth in zip(PUBLISHED_SWEEP.items(), truths, strict=True):
             value, unit = float(costs[RATES.index(rate)]), math.ulp(float(printed))
             assert abs(value - float(printed)) <= 5 * unit
             assert abs(float((mpmath.mpf(value) - truth) / unit)) <= 5
-            assert abs(float((mpmath.mpf(printed) - truth) / unit)) <= 3  # the published ones are no closer
+            assert abs(float((mpmath.mpf(printed) - truth) / unit)) <= 3  # the published ones are hardly closer
             assert round(value, 15) == pytest.approx(round(float(printed), 15), abs=1.1e-15)
 
     def test_the_epochs_to_every_printed_digit_until_5000(self, data):
         record = list(PUBLISHED_EPOCHS)
-        costs = train_rates(data.train, [0.1], 8000, record, validation=data.val).val_cost[:, 0].tolist()
+        costs = train_rates(data.train, [0.1], 8000, record=record, validation=data.val).val_cost[:, 0].tolist()
         for (epochs, printed), value in zip(PUBLISHED_EPOCHS.items(), costs, strict=True):
             if epochs <= 5000:
                 assert round(value, 8) == float(printed), epochs
@@ -101,37 +92,38 @@ class TestPublished:
                 assert value == pytest.approx(float(printed), abs=1e-5)
 
     def test_the_final_network(self, data):
-        found = final_errors(data)
+        errors = final_errors(data)
         for name, printed in PUBLISHED_FINAL.items():
-            assert round(found[name], len(printed) - 2) == float(printed)
+            assert round(errors[name], len(printed) - 2) == float(printed)
 
-    def test_its_optimum_is_not_where_it_says(self, data):
+    def test_optimum_is_not_at_the_claimed_rate(self, data):
         costs = train_rates(data.train, RATES, 1, validation=data.val).val_cost[0]
         assert RATES[int(costs.argmin())] == 0.46
 
-    def test_rates_and_epochs_that_are_not_listed(self, data):
-        """To 1e-9 wherever the procedure has such digits: at some rates NumPy itself, its rows reversed, loses them."""
+    def test_unpublished_rates_and_epochs(self, data):
+        """To 1e-9 where the procedure is that stable: at some rates, reversed rows change NumPy's own result more."""
         record, rates = [1, 4, 37, 150, 300], RATES[1::3]
-        costs = train_rates(data.train, rates, 300, record, validation=data.val).val_cost.numpy()
-        turned = data._replace(train=Split(data.train.x.flip(1), data.train.y.flip(1)))
-        theirs, again = (
-            np.array([list(by_numpy(rows, rate, 300, record).values()) for rate in rates]).T for rows in (data, turned)
+        costs = train_rates(data.train, rates, 300, record=record, validation=data.val).val_cost.numpy()
+        reversed_rows = data._replace(train=Split(data.train.x.flip(1), data.train.y.flip(1)))
+        forward_order, reverse_order = (
+            np.array([list(train_in_numpy(rows, rate, 300, record).values()) for rate in rates]).T
+            for rows in (data, reversed_rows)
         )
-        settled = abs(again - theirs) <= 1e-10 * theirs
-        assert settled[:3].all()
-        assert settled.mean(1).min() > 0.7
-        assert (abs(costs - theirs) <= 1e-9 * theirs)[settled].all()
+        stable = abs(reverse_order - forward_order) <= 1e-10 * forward_order
+        assert stable[:3].all()
+        assert stable.mean(1).min() > 0.7
+        assert (abs(costs - forward_order) <= 1e-9 * forward_order)[stable].all()
 
     @pytest.mark.parametrize("changed", ["30,64,1,2\n", "", "a,b\n"])
-    def test_another_file_is_refused(self, tmp_path, data, changed):
+    def test_refuses_another_file(self, tmp_path, data, changed):
         lines = Path(HABERMAN).read_text().splitlines(keepends=True)
         (tmp_path / "other.csv").write_text("".join([changed, *lines[1:]]))
-        with pytest.raises(ValueError, match="other.csv is not haberman.csv of 306 rows"):
-            read(tmp_path / "other.csv")
+        with pytest.raises(ValueError, match="other.csv is not the notebook's haberman.csv of 306 rows"):
+            load(tmp_path / "other.csv")
 
-    def test_line_ends_do_not_matter(self, tmp_path, data):
+    def test_line_endings_do_not_matter(self, tmp_path, data):
         (tmp_path / "crlf.csv").write_bytes(Path(HABERMAN).read_bytes().replace(b"\n", b"\r\n"))
-        assert all(torch.equal(a.x, b.x) for a, b in zip(read(tmp_path / "crlf.csv"), data, strict=True))
+        assert all(torch.equal(a.x, b.x) for a, b in zip(load(tmp_path / "crlf.csv"), data, strict=True))
 
 
 def test_published_figures_are_in_order():
@@ -142,20 +134,20 @@ def test_published_figures_are_in_order():
     assert len(RATES) == 90
 
 
-def test_a_file_that_is_not_there():
+def test_refuses_a_missing_file():
     with pytest.raises(ValueError, match=r"nowhere.csv cannot be read: No such file"):
-        read("nowhere.csv")
+        load("nowhere.csv")
 
 
-def test_the_download_checks_the_bytes(monkeypatch, tmp_path):
-    asked = {}
+def test_the_download_checks_the_sha256(monkeypatch):
+    arguments = {}
 
     def fetch(url, **options):
-        asked.update(options, url=url)
+        arguments.update(options, url=url)
         raise URLError("no network")
 
     monkeypatch.setattr(sklearn.datasets, "fetch_file", fetch)
-    with pytest.raises(OSError, match="no network"):
-        haberman.download(tmp_path)
-    assert asked["url"].endswith("/jbrownlee/Datasets/master/haberman.csv")
-    assert asked["sha256"] == haberman.SHA256
+    with pytest.raises(OSError, match=r"haberman.csv cannot be downloaded \(no network\)"):
+        load()
+    assert arguments["url"].endswith("/jbrownlee/Datasets/master/haberman.csv")
+    assert arguments["sha256"] == SHA256

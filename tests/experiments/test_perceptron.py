@@ -1,12 +1,11 @@
 import itertools
 
 import numpy as np
-import pytest
 import torch
 from scipy.optimize import linprog
 
 from nnmath.equations import perceptron
-from nnmath.experiments.perceptron import CORNERS, NAMES, boolean_functions, network, xor_layers
+from nnmath.experiments.perceptron import CORNERS, NAMES, OUTPUTS, XOR_LAYERS, contradictory, network, run
 
 PYTHON = {
     "never": lambda a, b: False,
@@ -28,27 +27,26 @@ PYTHON = {
 }
 
 
-def test_the_names_and_the_outputs_are_those_of_all_sixteen_functions():
+def test_names_and_outputs_are_those_of_all_sixteen_functions():
     assert tuple(PYTHON) == NAMES
     expected = [[float(f(a, b)) for a, b in itertools.product((False, True), repeat=2)] for f in PYTHON.values()]
-    assert boolean_functions().outputs.tolist() == expected
+    assert OUTPUTS.tolist() == expected
 
 
 def test_one_perceptron_computes_fourteen_of_them():
-    result = boolean_functions()
-    assert [NAMES[k] for k in range(16) if not result.reachable[k]] == ["XOR", "XNOR"]
-    assert result.tried == 13**3 == result.count.sum()
-    for k in range(16):
-        if result.reachable[k]:
-            found = perceptron(CORNERS, result.weight[k][None], result.bias[k][None])
-            assert found[0].tolist() == result.outputs[k].tolist(), NAMES[k]
+    count, lines = run()
+    assert [name for name, perceptrons in zip(NAMES, count) if not perceptrons] == ["XOR", "XNOR"]
+    assert count.sum() == 13**3
+    for name, perceptrons, line, outputs in zip(NAMES, count, lines, OUTPUTS):
+        if perceptrons:
+            assert perceptron(CORNERS, line[None, :2], line[2:])[0].tolist() == outputs.tolist(), name
         else:
-            assert result.weight[k].isnan().all()
+            assert line.isnan().all()
 
 
-def test_a_coarse_grid_is_enough_for_the_fourteen_and_a_fine_one_finds_no_more():
-    assert boolean_functions(reach=1.5, spacing=0.5).reachable.sum() == 14
-    assert boolean_functions(reach=3.0, spacing=0.2).reachable.sum() == 14
+def test_a_coarse_grid_has_all_fourteen_and_a_fine_grid_has_no_others():
+    assert (run(reach=1.5, spacing=0.5)[0] > 0).sum() == 14
+    assert (run(reach=3.0, spacing=0.2)[0] > 0).sum() == 14
 
 
 def feasible(outputs):
@@ -59,21 +57,11 @@ def feasible(outputs):
     return linprog(np.zeros(3), A_ub=sign[:, None] * rows, b_ub=bound, bounds=(None, None)).status == 0
 
 
-def test_the_contradiction_is_that_of_a_linear_program():
-    result = boolean_functions()
-    assert [not feasible(outputs) for outputs in result.outputs.tolist()] == result.contradictory.tolist()
-    assert torch.equal(result.contradictory, ~result.reachable)
+def test_contradiction_is_that_of_a_linear_program():
+    assert [not feasible(outputs) for outputs in OUTPUTS.tolist()] == contradictory().tolist()
+    assert torch.equal(contradictory(), run()[0] == 0)
 
 
-def test_a_network_of_three_computes_xor():
-    assert network(CORNERS, xor_layers()).tolist() == [[0.0, 1.0, 1.0, 0.0]]
-    assert network(CORNERS, xor_layers()[:1]).tolist() == [[0.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0]]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [({"spacing": 0.0}, r"spacing must lie in \(0, inf\)"), ({"reach": 0.1}, r"reach must lie in \[0.5, inf\)")],
-)
-def test_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        boolean_functions(**arguments)
+def test_a_network_of_three_perceptrons_computes_xor():
+    assert network(CORNERS, XOR_LAYERS).tolist() == [[0.0, 1.0, 1.0, 0.0]]
+    assert network(CORNERS, XOR_LAYERS[:1]).tolist() == [[0.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0]]
