@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from nnmath.equations import sigmoid
-from nnmath.experiments import errata as module
-from nnmath.experiments import haberman
+from nnmath.experiments import errata, haberman
 from nnmath.experiments.errata import (
     X,
     conventions,
@@ -33,35 +32,29 @@ def test_the_sigmoid_rounds_to_one(dtype):
     assert sigmoid(z) == 1 > sigmoid(torch.nextafter(z, torch.zeros((), dtype=dtype)))
 
 
-@pytest.mark.parametrize(
-    ("erratum", "number", "evidence"),
-    [
-        (open_range, 1, "σ(1) = 0.731; it rounds to 1 from z = 16.64 in float32, from z = 36.74 in float64"),
-        (lost_square, 2, "errors of −1 and 1: 0, as if both were right, and with Σ and the square 0.5;"),
-        (growth, 3, "each further layer of 8 adds 72; 1-1-1 to 8-8-8 have 4, 12, 24, 40, 60, 84, 112, 144"),
-        (conventions, 4, "(ŷ − y)² is 2 times the other; summed over 266 rows, η = 0.45 is η = 119.7 averaged"),
-        (rounded_slope, 7, "at z = 40: h (1 − h) = 0, σ(z) σ(−z) = 4.248354e-18, to 50 digits 4.248354e-18"),
-    ],
-)
-def test_errata_of_the_article(erratum, number, evidence):
-    row = erratum()
-    assert row.confirmed
-    assert row.number == number
-    assert row.evidence.startswith(evidence)
+EVIDENCE = {
+    open_range: "σ(1) = 0.731; it rounds to 1 from z = 16.64 in float32, from z = 36.74 in float64",
+    lost_square: "errors of −1 and 1: 0, as if both were right, and with Σ and the square 0.5;",
+    growth: "each further layer of 8 adds 72; 1-1-1 to 8-8-8 have 4, 12, 24, 40, 60, 84, 112, 144",
+    conventions: "(ŷ − y)² is 2 times the other; summed over 266 rows, η = 0.45 is η = 119.7 averaged",
+    rounded_slope: "at z = 40: h (1 − h) = 0, σ(z) σ(−z) = 4.248354e-18, to 50 digits 4.248354e-18",
+}
+"""What each evidence starts with."""
+AS_CLAIMED = {
+    open_range: ("sigmoid", lambda z: (z > 0) * 1.0 if isinstance(z, torch.Tensor) else z * 0 + 1),
+    lost_square: ("half_mse", lambda prediction, y: (prediction - y).sum(-1) / 4),
+    growth: ("number_of_parameters", lambda sizes: 2 ** sum(sizes)),
+    conventions: ("half_mse", lambda prediction, y: ((prediction - y) ** 2).sum(-1) / y.shape[-1]),
+    rounded_slope: ("sigmoid_derivative", lambda z: sigmoid(z) * (1 - sigmoid(z))),
+}
+"""The equation as the article or the notebook has it."""
 
 
-@pytest.mark.parametrize(
-    ("erratum", "name", "replacement"),
-    [
-        (open_range, "sigmoid", lambda z: (z > 0) * 1.0 if isinstance(z, torch.Tensor) else z * 0 + 1),
-        (lost_square, "half_mse", lambda prediction, y: (prediction - y).sum(-1) / 4),
-        (growth, "number_of_parameters", lambda sizes: 2 ** sum(sizes)),
-        (conventions, "half_mse", lambda prediction, y: ((prediction - y) ** 2).sum(-1) / y.shape[-1]),
-        (rounded_slope, "sigmoid_derivative", lambda z: sigmoid(z) * (1 - sigmoid(z))),
-    ],
-)
-def test_not_confirmed_if_the_article_were_right(monkeypatch, erratum, name, replacement):
-    monkeypatch.setattr(module, name, replacement)
+@pytest.mark.parametrize("erratum", EVIDENCE)
+def test_is_confirmed_unless_the_claim_were_right(monkeypatch, erratum):
+    assert erratum().confirmed
+    assert erratum().evidence.startswith(EVIDENCE[erratum])
+    monkeypatch.setattr(errata, *AS_CLAIMED[erratum])
     assert not erratum().confirmed
 
 

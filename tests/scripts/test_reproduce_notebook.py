@@ -50,10 +50,7 @@ def test_a_failed_download_names_the_option(tmp_path):
     ("options", "message"),
     [
         ("--csv nowhere.csv", "nowhere.csv cannot be read: No such file or directory"),
-        (
-            "--csv other.csv",
-            "other.csv is not the notebook's haberman.csv of 306 rows: the SHA-256 differs",
-        ),
+        ("--csv other.csv", "other.csv is not the notebook's haberman.csv of 306 rows: the SHA-256 differs"),
         ("--epochs 0", 'option "epochs": .*'),
     ],
 )
