@@ -1,14 +1,14 @@
-r"""The article's advice on the notebook's data, cross-validated: the 1/n, momentum and cosine annealing.
+r"""The article's advice on the notebook's data, cross-validated: averaged gradients, momentum and cosine annealing.
 
 The notebook tests on 20 rows, of which 5 died: one row is 5 % of accuracy. Here the 306 rows are cut into nine folds
-of 25 survivors and 9 deaths, each of them the test rows once, and this is repeated with other cuts.
+of 25 survivors and 9 deaths. Each fold is the test set once, and this is repeated with other cuts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ class Recipe:
 
     name: str
     epochs: int
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any]
     r"""of :func:`~nnmath.ensemble.stack.train`"""
     from_notebook: bool = False
     r"""whether it starts from the notebook's initial network; by default from torch's for each seed"""

@@ -46,16 +46,16 @@ class Erratum(NamedTuple):
 
 def open_range() -> Erratum:
     r"""Erratum 1: the range of σ is the open interval (0, 1); σ(z) is 1 only where it rounds to 1."""
-    single, double = rounds_to_one(torch.float32), rounds_to_one(torch.float64)
+    z32, z64 = rounds_to_one(torch.float32), rounds_to_one(torch.float64)
     with mpmath.workdps(DIGITS):
-        exact: Any = to_mpmath(torch.tensor([double], dtype=torch.float64))  # the equations are typed for tensors
+        exact: Any = to_mpmath(torch.tensor([z64], dtype=torch.float64))  # the equations are typed for tensors
         distance = float(1 - sigmoid(exact).item())
     return Erratum(
         1,
         'The sigmoid always returns a "binary (0/1) output".',
-        f"σ(1) = {float(sigmoid(torch.tensor(1.0))):.3f}; it rounds to 1 from z = {single:.2f} in float32, "
-        f"from z = {double:.2f} in float64, where 1 − σ(z) is {distance:.1e}",
-        0 < distance < 1e-15 and 36 < double < 38,
+        f"σ(1) = {float(sigmoid(torch.tensor(1.0))):.3f}; it rounds to 1 from z = {z32:.2f} in float32, "
+        f"from z = {z64:.2f} in float64, where 1 − σ(z) is {distance:.1e}",
+        0 < distance < 1e-15 and 36 < z64 < 38,
     )
 
 
@@ -167,10 +167,7 @@ def rounded_slope(z: float = 40.0) -> Erratum:
 
 
 def representable_not_learnable(output: Tensor, xor: Tensor) -> Erratum:
-    r"""Erratum 8: a network that can represent a function need not learn it by descent, nor generalise.
-
-    The arguments are the results of :func:`extrapolate` and :func:`xor_costs`.
-    """
+    r"""Erratum 8: a network that can represent a function need not learn it by descent, nor generalise."""
     square = (output - sine(X)).square()
     inside, outside = (float(square[part].mean().sqrt()) for part in (X <= 1, X > 1))
     stuck = int((xor > 0.01).sum())

@@ -65,9 +65,8 @@ def run(multiples: Sequence[float] = MULTIPLES, epochs: int = 100, seed: int = 0
         path.append(gradient_step(path[-1], gradient, eta))
     theta = torch.stack(path, 1)  # (2, epochs + 1, M)
     costs = half_mse(linear_model(X, theta[0], theta[1]), target.expand(epochs + 1, -1, -1))
-    centred = X - X.mean()
-    best_fit = y.mean() + centred * (centred * y).sum() / centred.square().sum()  # least squares, without LAPACK:
-    least = half_mse(best_fit, y)  # the last bits of lstsq depend on where its arguments lie in memory
+    centred = X - X.mean()  # least squares without LAPACK, whose last bits depend on memory alignment
+    least = half_mse(y.mean() + centred * (centred * y).sum() / centred.square().sum(), y)
     factor = ((1 - eta[:, None] * torch.linalg.eigvalsh(hessian)) ** 2).amax(1)
     return LearningRates(float(critical), eta / critical, costs - least, factor)
 

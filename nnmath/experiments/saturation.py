@@ -11,14 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from nnmath.ensemble.stack import repeat_network, train
-from nnmath.equations import (
-    backward,
-    error,
-    forward,
-    sigmoid,
-    sigmoid_derivative,
-    sigmoid_derivative_from_output,
-)
+from nnmath.equations import backward, error, forward, sigmoid, sigmoid_derivative, sigmoid_derivative_from_output
 from nnmath.experiments.haberman import Data
 from nnmath.experiments.notebook import ACTIVATIONS, FINAL_EPOCHS, FINAL_RATE, initial_layers
 from nnmath.experiments.report import Report, curves, table
@@ -27,6 +20,7 @@ from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 RATES = (0.02, FINAL_RATE)
+r"""M learning rates, for errors summed over the rows."""
 SATURATED = 0.01 / 4
 r"""A neuron counts as saturated where h (1 − h) is below a hundredth of its maximum, ¼."""
 
