@@ -123,7 +123,7 @@ def one_epoch_to_50_digits(data: Data, rates: Sequence[float]) -> list[Any]:
 def same_digits(published: str, value: float) -> int:
     r"""How many decimal places of a published number in (0, 1) agree with a value after rounding both.
 
-    >>> same_digits("0.1425529855036571", 0.14255298550365708), same_digits("0.126", 0.125)
+    >>> same_digits("0.1425529855036571", 0.14255298550365708), same_digits("0.126", 0.127)
     (16, 2)
     """
     places = range(max(len(published), len(repr(value))) - 2, 0, -1)

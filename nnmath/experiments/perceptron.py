@@ -30,7 +30,7 @@ def run(reach: float = 3.0, spacing: float = 0.5) -> tuple[Tensor, Tensor]:
 
     Returns:
         How many of them compute each Boolean function, shape (16,), and w₁, w₂, b of the one whose line is farthest
-        from the four corners, nan if there is none, shape (16, 3).
+        from the four corners, nan where no perceptron computes the function, shape (16, 3).
 
     Source: article, Fig. 2 (P2); M. Minsky and S. Papert, "Perceptrons" (1969).
 
