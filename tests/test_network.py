@@ -12,8 +12,8 @@ from torch import nn
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.nn import functional as F
 
-from nnmath.equations import error
-from nnmath.network import HalfMSELoss, Network
+from nnmath import equations
+from nnmath.network import HalfMSELoss, Network, as_layers
 
 MODULES = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
 ACTIVATIONS = st.sampled_from(sorted(MODULES))
@@ -60,11 +60,28 @@ def test_manual_is_autograd(sizes, n, hidden, output, reduction, dtype, scale, s
         assert_close(by_hand, by_autograd)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("activation", MODULES)
+@pytest.mark.parametrize("sizes", [(3, 2), (2, 4, 1), (2, 5, 4, 3, 2)], ids=str)
+def test_composed_layers_are_the_equations_backward(sizes, activation, reduction):
+    """Case 2, split at the boundary between two layers in the Module, is whole in ``equations.backward``."""
+    network = Network(sizes, activation, activation).double()
+    x, y = torch.randn(7, sizes[0], dtype=torch.float64), torch.rand(7, sizes[-1], dtype=torch.float64)
+    layers, activations = as_layers(network)
+    values = equations.forward(x.mT, layers, activations)
+    assert_close(network(x).detach(), values[-1].mT)
+    expected = equations.backward(values, layers, activations, y.mT, reduction)
+    HalfMSELoss(reduction)(network(x), y).backward()
+    for linear, layer in zip(network.linears, expected, strict=True):
+        assert_close(linear.weight.grad, layer.weight)
+        assert_close(linear.bias.grad, layer.bias)
+
+
 @pytest.mark.parametrize("backward", ["manual", "autograd"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_the_loss_is_the_equations_error(reduction, backward):
     output, target = torch.rand(7, 3, dtype=torch.float64), torch.rand(7, 3, dtype=torch.float64)
-    assert_close(HalfMSELoss(reduction, backward)(output, target), error(output.mT, target.mT, reduction))
+    assert_close(HalfMSELoss(reduction, backward)(output, target), equations.error(output.mT, target.mT, reduction))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool], ids=str)

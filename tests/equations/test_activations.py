@@ -1,3 +1,5 @@
+from typing import get_args
+
 import mpmath
 import pytest
 import sympy
@@ -6,6 +8,7 @@ from helpers.tolerances import ulps
 
 from nnmath.equations import (
     ACTIVATIONS,
+    ActivationName,
     relu,
     relu_derivative,
     sigmoid,
@@ -55,6 +58,12 @@ def test_within_4_ulp_of_the_50_digit_truth(function, truth, largest, dtype):
     assert worst <= 4
 
 
+def test_table_matches_its_names():
+    assert get_args(ActivationName) == tuple(ACTIVATIONS)
+    assert all(activation.name == name for name, activation in ACTIVATIONS.items())
+    assert [activation.symbol for activation in ACTIVATIONS.values()] == ["σ", "tanh", "ReLU", "id"]
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_value_and_derivatives_are_torchs(name, dtype):
@@ -64,7 +73,8 @@ def test_value_and_derivatives_are_torchs(name, dtype):
     (gradient,) = torch.autograd.grad(reference.sum(), z)
     z, reference = z.detach(), reference.detach()
     eps = torch.finfo(dtype).eps
-    torch.testing.assert_close(activation.value(z), reference, rtol=8 * eps, atol=0)
+    torch.testing.assert_close(activation.function(z), reference, rtol=8 * eps, atol=0)
+    assert torch.equal(activation.module()(z), reference)
     # torch takes its derivative from the value, so it carries the value's rounding, one eps next to 1
     torch.testing.assert_close(activation.derivative(z), gradient, rtol=8 * eps, atol=2 * eps)
     torch.testing.assert_close(activation.derivative_from_output(reference), gradient, rtol=8 * eps, atol=0)
@@ -75,7 +85,7 @@ def test_derivative_is_the_limit_of_the_difference_quotient(name):
     activation = ACTIVATIONS[name]
     z = torch.linspace(-6, 6, 241, dtype=torch.float64) + 0.0123  # never at the kink of ReLU
     step = 1e-5
-    quotient = (activation.value(z + step) - activation.value(z - step)) / (2 * step)
+    quotient = (activation.function(z + step) - activation.function(z - step)) / (2 * step)
     torch.testing.assert_close(activation.derivative(z), quotient, rtol=0, atol=1e-9)
 
 
@@ -108,14 +118,14 @@ def test_relu_derivative_at_the_kink_is_torchs():
 
 def test_nan_stays_nan():
     for name, activation in ACTIVATIONS.items():
-        assert activation.value(torch.tensor(torch.nan)).isnan(), name
+        assert activation.function(torch.tensor(torch.nan)).isnan(), name
 
 
 class TestOnSymbols:
     z = symbols("z", 1)
 
     def difference(self, activation):
-        value, derivative = activation.value(self.z)[0], activation.derivative(self.z)[0]
+        value, derivative = activation.function(self.z)[0], activation.derivative(self.z)[0]
         return sympy.simplify(sympy.diff(value, self.z[0]) - derivative)
 
     @pytest.mark.parametrize("name", ["sigmoid", "tanh", "identity"])
@@ -127,7 +137,7 @@ class TestOnSymbols:
         activation = ACTIVATIONS[name]
         assert (
             sympy.simplify(
-                activation.derivative_from_output(activation.value(self.z))[0] - activation.derivative(self.z)[0]
+                activation.derivative_from_output(activation.function(self.z))[0] - activation.derivative(self.z)[0]
             )
             == 0
         )

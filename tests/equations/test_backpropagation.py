@@ -367,5 +367,5 @@ class TestRefuses:
 
     @pytest.mark.parametrize("sizes", [(), (2,), (2, 0), (2, -1, 1), (2, 4.5, 1), (2, float("nan"), 1)])
     def test_sizes(self, sizes):
-        with pytest.raises(ValueError, match="sizes must be two or more whole numbers of neurons"):
+        with pytest.raises(ValueError, match="sizes must be two or more positive integers"):
             number_of_parameters(sizes)
