@@ -1,21 +1,20 @@
 r"""The article's network as a torch.nn.Module, its gradients by the hand-written equations or by autograd.
 
-Only here samples are rows, (n, in), as everywhere in torch. The equations take columns, so the backward passes below
-transpose.
+Samples are rows here, (n, in), as in torch. The equations take columns, so the backward passes below transpose.
 
-Both modes share torch's forward pass, bit by bit, and differ in who computes the gradient. The forward equations would
-round σ differently here and there, and in a saturated neuron one rounding of h is most of h (1 − h).
+Both modes share torch's forward pass, bit for bit, and differ only in what computes the gradient. The forward equations
+sometimes round σ differently, and in a saturated neuron one rounding of h is most of h (1 − h).
 
-Each layer is a torch.autograd.Function, so Case 2 (:func:`nnmath.equations.hidden_delta`) is split at the boundary
-between two layers. The next layer's backward ends with wᵀ δ (``input_gradient``). The hidden layer's backward begins
-with · h (1 − h) (``delta``).
+Each layer is a torch.autograd.Function, so Case 2 (:func:`nnmath.equations.hidden_delta`) is split at the boundary of
+two layers. wᵀ δ is computed by the next layer, as the gradient of its input (``input_gradient``). The multiplication by
+h (1 − h) is done by the hidden layer (``delta``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import signature
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -23,20 +22,8 @@ from torch import Tensor, nn
 from torch.autograd import Function, forward_ad
 from torch.nn import functional as F
 
-from nnmath.data.batches import Batch
-from nnmath.equations import (
-    ACTIVATIONS,
-    Activation,
-    ActivationName,
-    Layer,
-    bias_gradient,
-    delta,
-    error_gradient,
-    input_gradient,
-    number_of_parameters,
-    validate,
-    weight_gradient,
-)
+from nnmath import equations as eq
+from nnmath.equations import ACTIVATIONS, Activation, ActivationName, Layer, validate
 from nnmath.equations.cost import Reduction
 
 BackwardMode = Literal["manual", "autograd"]
@@ -46,31 +33,28 @@ TORCH_FUNCTIONS = {name: activation.module().forward for name, activation in ACT
 
 
 class Network(nn.Sequential):
-    r"""Fully connected network; by default 2-4-1 with sigmoids.
+    r"""Fully connected network, by default 2-4-1 with sigmoids.
 
     It is a torch.nn.Sequential(Linear(2, 4), Sigmoid(), Linear(4, 1), Sigmoid()): the same children, the same initial
     values from the same seed, the same state_dict.
 
     Args:
-        sizes: the number of inputs, then the number of neurons in each layer; one layer or more.
+        sizes: the number of inputs, then the number of neurons in each layer.
         hidden: the activation of the hidden layers: "sigmoid", "tanh", "relu" or "identity".
         output: the activation of the last layer.
-        backward: "manual" computes every gradient by the equations (Case 1, Case 2), "autograd" by torch. The attribute
-            ``backward`` can be changed at any time.
-        device: the device of the parameters.
-        dtype: the parameters' floating-point type.
+        backward: "manual" computes gradients by the equations, "autograd" by torch. The attribute can be changed.
+        device: of the parameters.
+        dtype: of the parameters.
 
     Shape:
         x (..., in) → O (..., out).
 
-    With "manual", everything that is built on reverse-mode autograd works: second derivatives, torch.func.vmap, grad
-    and jacrev, torch.compile, autocast, gradient clipping, DDP. Forward hooks of the children do not run, because a
-    Linear and its activation are one Function.
+    With "manual", all that is built on reverse-mode autograd works: second derivatives, torch.func.vmap, grad and
+    jacrev, torch.compile, autocast, gradient clipping, DDP. Forward hooks of the children do not run.
 
     Raises:
-        ValueError: there are fewer than two sizes, a size is below 1, or an activation or backward is unknown. When
-            called: the last dimension of x is not sizes[0], or, with "manual", the children are no longer pairs of a
-            Linear and one of these activations.
+        ValueError: a size, an activation or backward is invalid. When called: the last dimension of x is not sizes[0],
+            or, with "manual", the children are not pairs of a Linear and one of these activations.
         RuntimeError: when called with "manual" in forward mode (torch.func.jvp, jacfwd, hessian).
 
     Source: article, Fig. 6 (N1).
@@ -91,7 +75,7 @@ class Network(nn.Sequential):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.number_of_parameters = number_of_parameters(sizes)  # validates sizes
+        self.number_of_parameters = eq.number_of_parameters(sizes)  # validates sizes
         for argument, name in (("hidden", hidden), ("output", output)):
             if name not in ACTIVATIONS:
                 raise ValueError(f"{argument} must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
@@ -125,12 +109,10 @@ class Network(nn.Sequential):
             return super().forward(x)
         refuse_forward_mode()
         modules = list(self)
-        if len(modules) % 2:
-            raise ValueError(f"backward='manual' needs pairs of a Linear and an activation, got {len(modules)} modules")
-        for linear, activation in zip(modules[::2], modules[1::2], strict=True):
+        for linear, activation in zip_longest(modules[::2], modules[1::2]):
             name = ACTIVATION_NAMES.get(type(activation))
             if not isinstance(linear, nn.Linear) or name is None:
-                raise ValueError(f"backward='manual' has no gradient for the pair of {linear} and {activation}")
+                raise ValueError(f"backward='manual' needs a Linear and an activation, got {linear} and {activation}")
             x = ManualLayer.apply(x, linear.weight, linear.bias, name)
         return x
 
@@ -153,8 +135,7 @@ class HalfMSELoss(nn.Module):
         output (n, out), target (n, out) → scalar. With one output it is half of torch.nn.MSELoss.
 
     Raises:
-        ValueError: the reduction or backward is unknown. When called: the shapes differ or are not (n, out), or there
-            are no samples to average.
+        ValueError: an argument is unknown. When called: the shapes differ or are not (n, out), or a mean has n = 0.
         RuntimeError: when called with "manual" in forward mode.
 
     Source: article, "Cost function" (C2) and Fig. 9 (B0).
@@ -190,10 +171,7 @@ def validate_backward(backward: BackwardMode) -> BackwardMode:
 
 
 def refuse_forward_mode() -> None:
-    r"""Raise RuntimeError inside torch.func.jvp, jacfwd or hessian, or a dual level of torch.autograd.forward_ad.
-
-    The Functions do not define jvp instead, because torch.compile does not support that.
-    """
+    r"""Raise RuntimeError in forward mode. A Function with a jvp would break torch.compile."""
     if forward_ad._current_level >= 0:  # torch has no public name for it
         raise RuntimeError(
             "backward='manual' has hand-written gradients for reverse mode only: use grad or jacrev instead of jvp, "
@@ -220,10 +198,7 @@ class ManualFunction(Function):
 
 
 class ManualLayer(ManualFunction):
-    r"""One layer h = f(x wᵀ + b) with x (n, in) and hand-written gradients.
-
-    It saves only inputs and outputs, x, w and h, so that the backward pass is differentiable too.
-    """
+    r"""One layer h = f(x wᵀ + b), with x of shape (n, in), and its hand-written gradients."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -232,18 +207,18 @@ class ManualLayer(ManualFunction):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, weight, _, ctx.activation = inputs
-        ctx.save_for_backward(x, weight, output)
+        ctx.save_for_backward(x, weight, output)  # only inputs and output, so that backward is differentiable
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight, output = ctx.saved_tensors
         x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # autocast lowers the precision of h only
-        columns = delta(gradient, output, ACTIVATIONS[ctx.activation].derivative_from_output).mT  # (out, n)
+        columns = eq.delta(gradient, output, ACTIVATIONS[ctx.activation].derivative_from_output).mT  # (out, n)
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         return (
-            input_gradient(columns, weight).mT if needs_x else None,  # (n, in)
-            weight_gradient(columns, x.mT) if needs_weight else None,  # (out, in)
-            bias_gradient(columns) if needs_bias else None,  # (out,)
+            eq.input_gradient(columns, weight).mT if needs_x else None,  # (n, in)
+            eq.weight_gradient(columns, x.mT) if needs_weight else None,  # (out, in)
+            eq.bias_gradient(columns) if needs_bias else None,  # (out,)
             None,
         )
 
@@ -263,11 +238,11 @@ class ManualHalfMSE(ManualFunction):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         output, target = ctx.saved_tensors
-        rows = error_gradient(output.mT, target.mT, ctx.reduction).mT  # (n, out)
+        rows = eq.error_gradient(output.mT, target.mT, ctx.reduction).mT  # (n, out)
         return gradient * rows, -gradient * rows if ctx.needs_input_grad[1] else None, None
 
 
-def gradients(network: Network, batch: Batch, backward: BackwardMode) -> tuple[Tensor, ...]:
+def gradients(network: Network, batch: tuple[Tensor, Tensor], backward: BackwardMode) -> tuple[Tensor, ...]:
     r"""Gradient of the error with respect to each parameter; sets ``network.backward``."""
     x, y = batch
     network.backward = backward

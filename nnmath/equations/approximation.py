@@ -16,10 +16,9 @@ def staircase(
 ) -> list[Layer]:
     r"""Network 1-N-1 that approximates f untrained: f̂(x) = f(t₀) + Σ_k (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d).
 
-    Each hidden neuron is one stair. At the midpoint m_k of the interval from t_{k−1} to t_k it rises by the increase of
-    f over that interval. The error falls in proportion to 1/N. This answers half of the article's title question: such
-    a network can *represent* the function. It does not say that descent finds the weights, or that the approximation
-    holds outside low ... high.
+    Each hidden neuron is one stair: at the midpoint m_k of the interval from t_{k−1} to t_k it rises as much as f does
+    over the interval. The error falls in proportion to 1/N. This answers half of the article's title question: such a
+    network can *represent* the function. It does not say that descent finds the weights.
 
     Args:
         f: a continuous function of one variable, applied to a tensor of shape (N + 1,).

@@ -1,8 +1,8 @@
 r"""The linear model, its cost and the gradient of the cost (N3, C1, C2, G1, and the Hessian behind G3).
 
 Two conventions differ between books. The cost includes the ½ of the article, so its gradient has no factor 2. As in
-torch, ``reduction`` is "mean" over the n samples (the article) or "sum" (its author's notebook). The samples are the
-last dimension everywhere.
+torch, ``reduction`` is "mean" over the n samples (the article) or "sum" (its author's notebook); any other, or a mean
+of no samples, raises ValueError. The samples are the last dimension everywhere.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ Reduction = Literal["mean", "sum"]
 
 def divisor(n: int, reduction: Reduction) -> int:
     r"""Divisor of a sum over n samples: n for "mean", 1 for "sum".
-
-    Raises:
-        ValueError: the reduction is unknown, or there are no samples to average.
 
     >>> divisor(266, "mean"), divisor(266, "sum")
     (266, 1)
@@ -84,7 +81,7 @@ def half_mse(prediction: Tensor, target: Tensor, reduction: Reduction = "mean") 
         C, shape (...).
 
     Raises:
-        ValueError: the shapes differ, or as in :func:`divisor`.
+        ValueError: the shapes differ.
 
     Source: article, "Cost function" (C2), which is printed without the square and the Σ. For one output C is half of
     torch.nn.functional.mse_loss.
@@ -113,7 +110,7 @@ def half_mse_gradient(
         ∂C/∂θ₀ and ∂C/∂θ₁, each of shape (...).
 
     Raises:
-        ValueError: target and prediction differ in shape, or as in :func:`divisor`.
+        ValueError: target and prediction differ in shape.
 
     Source: article, "Gradient descent" (G1).
 
@@ -137,9 +134,6 @@ def half_mse_hessian(x: Tensor, reduction: Reduction = "mean") -> Tensor:
 
     Returns:
         H, shape (..., in, in).
-
-    Raises:
-        ValueError: as in :func:`divisor`.
 
     Source: article, "On a side note" (G3): the curvature of the cost determines which learning rates converge.
 

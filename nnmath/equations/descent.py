@@ -73,8 +73,7 @@ def momentum_update(velocity: Tensor, gradient: Tensor, momentum: float | Tensor
     Raises:
         ValueError: the shapes do not fit, or m is outside [0, 1) or nan.
 
-    Source: article, "On a side note" (G4). There are two forms in use. This is the one of torch.optim.SGD, without
-    dampening: the learning rate multiplies v, not g.
+    Source: article, "On a side note" (G4); torch.optim.SGD, where the learning rate multiplies v, not g.
 
     >>> import torch
     >>> momentum_update(torch.tensor([10.0]), torch.tensor([1.0]), momentum=0.9)
