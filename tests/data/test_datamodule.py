@@ -115,9 +115,9 @@ class TestDataModule:
         ("arguments", "message"),
         [
             ({"dataset": xor(), "batch_size": 0}, "batch_size must lie in .* got batch_size=0"),
-            ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive shares, got \(1, 1\)"),
-            ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive shares"),
-            ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive shares"),
+            ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive proportions, got \(1, 1\)"),
+            ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive proportions"),
+            ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive proportions"),
             ({"dataset": xor(samples=4)}, "4 rows cannot be split into"),
             ({"dataset": rare, "split": (90, 5, 5)}, "leaves a single class among the 10 validation rows"),
             (
@@ -128,7 +128,7 @@ class TestDataModule:
             ({"dataset": regression(np.arange(50)[:, None] * 1e-320, range(50))}, "values too large or too small"),
             ({"dataset": regression(np.arange(50)[:, None] * 1e306, range(50))}, "column 'a' has values too large"),
             ({"dataset": regression(np.arange(50)[:, None], [0.1] * 50)}, "column 'y' is constant"),
-            ({"dataset": regression(alone, range(50))}, "column 'a' has a value too far from the training rows'"),
+            ({"dataset": regression(alone, range(50))}, "column 'a' has a value too far from the training rows"),
             ({"dataset": regression(np.arange(50)[:, None], alone[:, 0])}, "column 'y' has a value too far"),
         ],
     )

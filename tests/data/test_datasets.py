@@ -135,36 +135,39 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("", "table.csv is empty: it needs a header line, then a sample a line"),
+            ("", "table.csv is empty: it needs a header line, then one line per sample"),
             ("\ufeff\r\n\r\n", "table.csv is empty"),
             (",,\n,,\n", "table.csv is empty"),
             ("a,b,y\n", "has a header but no rows"),
-            ("a,y\n1,0\n2,1\n", "has no column 'b'; its columns are 'a', 'y'"),
-            ("a|b|y\n1|2|0\n", r"has no column 'a'; its columns are 'a\|b\|y'"),
-            ("A;B;y\n1;2;0\n", "has no column 'a'; its columns are 'A', 'B', 'y'"),
-            (",".join(map(str, range(99))), "has no column 'a'; its columns are '0', .*, '19', …$"),
-            ("a,b,y\n1,2,0\n1,oops,1\n", "line 3: column 'b' holds 'oops', but a finite number is needed"),
-            ("a,b,y\n1,2,0\n1,,1\n", "line 3: column 'b' is empty, but a finite number is needed"),
+            ("a,y\n1,0\n2,1\n", r"has 0 columns named 'b'; its header is \['a', 'y'\]"),
+            ("a|b|y\n1|2|0\n", r"has 0 columns named 'a'; its header is \['a\|b\|y'\]"),
+            ("A;B;y\n1;2;0\n", r"has 0 columns named 'a'; its header is \['A', 'B', 'y'\]"),
+            (",".join(map(str, range(99))), r"has 0 columns named 'a'; its header is \['0', .*, '19', \.\.\.\]$"),
+            ("a,b,y\n1,2,0\n1,oops,1\n", "line 3: column 'b' holds 'oops', expected a finite number"),
+            ("a,b,y\n1,2,0\n1,,1\n", "line 3: column 'b' is empty, expected a finite number"),
             ("a,b,y\nnan,2,0\n1,2,1\n", "line 2: column 'a' holds 'nan'"),
-            ("a,b,y\n0,1,2,0\n1,3,4,1\n", "line 2: 4 cells, but 3 columns; put a cell that holds ',' in quotes"),
-            ("a,a,b,y\n0,1,2,0\n1,3,4,1\n", "has 2 columns 'a'; its columns are 'a', 'a', 'b', 'y'"),
+            (
+                "a,b,y\n0,1,2,0\n1,3,4,1\n",
+                "is not a CSV file: Expected 3 fields in line 2, saw 4; check the separators and quotes there",
+            ),
+            ("a,a,b,y\n0,1,2,0\n1,3,4,1\n", r"has 2 columns named 'a'; its header is \['a', 'a', 'b', 'y'\]"),
             ("a,b,y\n1,2,0\n\n1,2,1\n", "line 3: column 'a' is empty"),
             ("a,b,y\n1,inf,0\n1,2,1\n", "line 2: column 'b' holds 'inf'"),
             ("a,b,y\n1,1e309,0\n1,2,1\n", "line 2: column 'b' holds '1e309'"),
-            ("a,b,y\n1,2,0\n1,2,\n", "line 3: column 'y' is empty, but a value is needed"),
-            ("a,b,y\n1,2,red\n1,2,blue\n3,4,5\n", "line 2: column 'y' holds 'red', but a finite number is needed"),
-            ("a,b,y\n1,2,1\n3,4,1\n", "column 'y' holds '1' only, so there is nothing to learn"),
-            ("a,b,y\n1,2,yes\n", "column 'y' holds 'yes' only, so there is nothing to learn"),
-            ("a,b,y\n1,2,nan\n1,2,1\n", "line 2: column 'y' holds 'nan', but a finite number is needed"),
+            ("a,b,y\n1,2,0\n1,2,\n", "line 3: column 'y' is empty, expected a value"),
+            ("a,b,y\n1,2,red\n1,2,blue\n3,4,5\n", "line 2: column 'y' holds 'red', expected a finite number"),
+            ("a,b,y\n1,2,1\n3,4,1\n", "column 'y' holds only '1', so there is nothing to learn"),
+            ("a,b,y\n1,2,yes\n", "column 'y' holds only 'yes', so there is nothing to learn"),
+            ("a,b,y\n1,2,nan\n1,2,1\n", "line 2: column 'y' holds 'nan', expected a finite number"),
             (
                 "a;b;y\n1,5;2;0\n",
-                "line 2: column 'a' holds '1,5', but a finite number is needed; write decimals with a",
+                "line 2: column 'a' holds '1,5', expected a finite number; write decimals with a",
             ),
-            ('a,b,y\n"1\n",2,0\n"3\n4",2,0\n', r"row 2 below the header: column 'a' holds '3\\n4', but"),
-            ('a,b,y\n1,2,0\n"3,4,1\n5,6,0\n', "row 2 below the header: a quote is opened there and not closed"),
-            ('"a,b,y\n1,2,0\n', r"has no column 'a'; its columns are 'a,b,y\\n1,2,0'"),
-            ("a,b,y\n1,2,0\n3,\0,1\n", "line 3: the byte 0x00 is no text in UTF-8: save the file as UTF-8"),
-            ("a,b,y\n1,2,0\n3,4,1,7\n", "line 3: 4 cells, but 3 columns"),
+            ('a,b,y\n"1\n",2,0\n"3\n4",2,0\n', r"row 2 below the header: column 'a' holds '3\\n4', expected"),
+            ('a,b,y\n1,2,0\n"3,4,1\n5,6,0\n', "is not a CSV file: EOF inside string starting at row 2"),
+            ('"a,b,y\n1,2,0\n', r"has 0 columns named 'a'; its header is \['a,b,y\\n1,2,0'\]"),
+            ("a,b,y\n1,2,0\n3,\0,1\n", "line 3: the byte 0x00 is not UTF-8 text: save the file as UTF-8"),
+            ("a,b,y\n1,2,0\n3,4,1,7\n", "Expected 3 fields in line 3, saw 4"),
         ],
     )
     def test_refuses_what_it_cannot_use(self, tmp_path, text, message):
@@ -176,12 +179,12 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("a,b,y\n" + "x" * 300_000 + ",2,0\n", f"line 2: column 'a' holds '{'x' * 40}…', but"),
+            ("a,b,y\n" + "x" * 300_000 + ",2,0\n", f"line 2: column 'a' holds '{'x' * 22}...{'x' * 23}', expected"),
             ("x" * 300_000 + "\na,b,y\n", "has a header of more than 10000 columns or 128 KiB: is it a CSV file"),
             ("a,b,y," + f"{'x' * 40}," * 9_000 + "\n1,2,3", "has a header of more than 10000 columns or 128 KiB"),
             ("a,b,y," + "x," * 10_000 + "\n1,2,3", "has a header of more than 10000 columns or 128 KiB"),
             ("a,b,y," + "x," * 200_000 + "\n1,2,3", "has a header of more than 10000 columns or 128 KiB"),
-            ("a,b,y\n" + "1,2,3\n" * 10_000 + "1,x,3\n", "line 10002: column 'b' holds 'x', but"),
+            ("a,b,y\n" + "1,2,3\n" * 10_000 + "1,x,3\n", "line 10002: column 'b' holds 'x', expected"),
         ],
         ids=["long cell", "long header", "long names", "many columns", "long header of columns", "many rows"],
     )
@@ -208,19 +211,21 @@ class TestCsv:
         with pytest.raises(ValueError, match="cannot be read: Is a directory"):
             read_csv(tmp_path, ["a"], "y")
         with pytest.raises(
-            ValueError, match="table.csv, line 2: the byte 0xff is no text in UTF-8: save the file as UTF"
+            ValueError, match="table.csv, line 2: the byte 0xff is not UTF-8 text: save the file as UTF"
         ):
             read_csv(write(tmp_path, "a,y\n\xff,1\n", encoding="latin-1"), ["a"], "y")
-        with pytest.raises(ValueError, match="table.csv is written in UTF-16: save it as UTF-8"):
+        with pytest.raises(
+            ValueError, match="table.csv, line 1: the byte 0xff is not UTF-8 text: save the file as UTF"
+        ):
             read_csv(write(tmp_path, "a,y\n1,0\n2,1\n", encoding="utf-16"), ["a"], "y")
-        with pytest.raises(ValueError, match="/dev/zero is a device or a pipe: copy what it gives into a file first"):
+        with pytest.raises(ValueError, match="/dev/zero is a device or a pipe: copy its content to a file first"):
             read_csv("/dev/zero", ["a"], "y")
         os.mkfifo(tmp_path / "pipe.csv")
         with pytest.raises(ValueError, match="pipe.csv is a device or a pipe"):
             read_csv(tmp_path / "pipe.csv", ["a"], "y")
         with open(tmp_path / "large.csv", "wb") as file:
             file.truncate(257 << 20)  # holes: it takes no room
-        with pytest.raises(ValueError, match="large.csv has 257 MiB, and at most 256 are read: leave rows out"):
+        with pytest.raises(ValueError, match="large.csv has 257 MiB, more than the maximum of 256: drop rows"):
             read_csv(tmp_path / "large.csv", ["a"], "y")
 
     def test_refuses_what_it_may_not_read(self, tmp_path):
@@ -358,15 +363,15 @@ class TestLoad:
             ({"name": "a.csv", "features": ["a"]}, "a CSV file needs features and target"),
             (
                 {"name": "xor", "features": ["a"]},
-                "features and target go with a CSV file or breast_cancer, not with xor",
+                "features and target are for CSV files or breast_cancer, not for xor",
             ),
             ({"name": "xor", "samples": 3}, "samples must be at least 10 .*, got samples=3"),
-            ({"name": "xor", "noise": -1}, "noise a number from 0 on, got .*noise=-1"),
+            ({"name": "xor", "noise": -1}, "noise finite and not negative, got .*noise=-1"),
             ({"name": "xor", "noise": float("nan")}, "noise=nan"),
             ({"name": "xor", "noise": float("inf")}, "noise=inf"),
             ({"name": "breast_cancer", "features": ["size"]}, r"features of breast_cancer must be among .*\['size'\]"),
             ({"name": "breast_cancer", "features": []}, r"features of breast_cancer must be among .*\[\]"),
-            ({"name": "breast_cancer", "target": "y"}, "target goes with a CSV file, not with breast_cancer"),
+            ({"name": "breast_cancer", "target": "y"}, "target is for CSV files, not for breast_cancer"),
         ],
     )
     def test_refuses(self, arguments, message):
