@@ -69,29 +69,29 @@ def main() -> None:
     if options.template:
         print(TEMPLATE, end="")
         return
-    report: Any
-    if options.file:
-        report = check_file(options.file)
-        rows, text = report.to_dict(), f"```text\n{report}\n```"
-    else:
-        import torch
-
-        from nnmath.verification.report import check_catalogue
-
-        torch.set_num_threads(1)
-        report = check_catalogue()
-        rows, text = report.to_list(), report.to_markdown()
+    passed, as_json, as_table, as_markdown = check_file(options.file) if options.file else check_equations()
     if options.json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json.dumps(as_json, indent=2, ensure_ascii=False))
     else:
-        Console(width=None if sys.stdout.isatty() else 140).print(report)
+        Console(width=None if sys.stdout.isatty() else 140).print(as_table)
     if options.log:
-        log(text, options.log_dir)
-    sys.exit(0 if report.passed else 1)
+        log(as_markdown, options.log_dir)
+    sys.exit(0 if passed else 1)
 
 
-def check_file(name: str) -> Any:
-    r"""Check the gradients that a file defines, and return the :class:`nnmath.gradcheck.Report`."""
+def check_equations() -> tuple[bool, Any, Any, str]:
+    r"""Check every equation; return whether all passed, and the result as JSON, for rich and in Markdown."""
+    import torch
+
+    from nnmath.verification.report import check_catalogue, to_dict, to_markdown, to_table
+
+    torch.set_num_threads(1)
+    rows = check_catalogue()
+    return all(row.passed for row in rows), [to_dict(row) for row in rows], to_table(rows), to_markdown(rows)
+
+
+def check_file(name: str) -> tuple[bool, Any, Any, str]:
+    r"""Check the gradients that a file defines; return the same."""
     values = run_file(name)
     missing = [item for item in ("forward", "inputs", "gradients") if item not in values]
     if missing:
@@ -100,7 +100,8 @@ def check_file(name: str) -> Any:
 
     options = {item: values[item] for item in ("n", "learning_rate", "rebuild") if item in values}
     with usage_errors(TypeError, ValueError):
-        return check_gradients(values["forward"], values["inputs"], values["gradients"], **options)
+        report = check_gradients(values["forward"], values["inputs"], values["gradients"], **options)
+    return report.passed, report.to_dict(), report, f"```text\n{report}\n```"
 
 
 def run_file(name: str) -> dict[str, Any]:

@@ -53,18 +53,18 @@ NETWORK = normal(x=(2, N), weight_i=(4, 2), bias_i=(4,), weight_o=(1, 4), bias_o
 SIGMOIDS = (SIGMOID, SIGMOID)
 
 
+# The functions of the same names in torch_reference say what these compute.
+
+
 def network_layers(weight_i: Tensor, bias_i: Tensor, weight_o: Tensor, bias_o: Tensor) -> list[Layer]:
-    r"""Layers of the network 2-4-1 of Fig. 9."""
     return [Layer(weight_i, bias_i), Layer(weight_o, bias_o)]
 
 
-def network_output(x: Tensor, target: Tensor, **parameters: Tensor) -> Tensor:
-    r"""O of Fig. 9; the target is not used."""
+def network_output(x: Tensor, target: Tensor, **parameters: Tensor) -> Tensor:  # the target is not used
     return eq.forward(x, network_layers(**parameters), SIGMOIDS)[-1]
 
 
 def network_nodes(x: Tensor, target: Tensor, **parameters: Tensor) -> Tensor:
-    r"""μ₁, h, μ₂, O and E of Fig. 9 in one vector."""
     layers = network_layers(**parameters)
     _, h, output = eq.forward(x, layers, SIGMOIDS)
     mu_1, mu_2 = eq.weighted_sum(x, *layers[0]), eq.weighted_sum(h, *layers[1])
@@ -72,18 +72,15 @@ def network_nodes(x: Tensor, target: Tensor, **parameters: Tensor) -> Tensor:
 
 
 def output_layer_error(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> Tensor:
-    r"""E as a function of the hidden layer's output h."""
     return eq.error(eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o)), target)
 
 
 def output_layer_delta(hidden: Tensor, weight_o: Tensor, bias_o: Tensor, target: Tensor) -> Tensor:
-    r"""δₒ by Case 1."""
     output = eq.sigmoid(eq.weighted_sum(hidden, weight_o, bias_o))
     return eq.output_delta(output, target, eq.sigmoid_derivative_from_output)
 
 
 def hidden_layer_gradients(x: Tensor, target: Tensor, **parameters: Tensor) -> Inputs:
-    r"""∂E/∂wᵢ and ∂E/∂bᵢ by Case 2."""
     layers = network_layers(**parameters)
     _, h, output = eq.forward(x, layers, SIGMOIDS)
     delta_o = eq.output_delta(output, target, eq.sigmoid_derivative_from_output)
@@ -92,7 +89,6 @@ def hidden_layer_gradients(x: Tensor, target: Tensor, **parameters: Tensor) -> I
 
 
 def train_line(x: Tensor, theta0: Tensor, theta1: Tensor, target: Tensor, momentum: float) -> Tensor:
-    r"""θ₀ and θ₁ of the linear model after T updates."""
     theta, velocity = torch.stack([theta0, theta1]), torch.zeros(2, dtype=x.dtype)
     for t in range(T):
         gradient = torch.stack(eq.half_mse_gradient(x, theta[0], theta[1], target))
@@ -102,7 +98,6 @@ def train_line(x: Tensor, theta0: Tensor, theta1: Tensor, target: Tensor, moment
 
 
 def train_network(x: Tensor, target: Tensor, steps: int, momentum: float, **parameters: Tensor) -> list[Tensor]:
-    r"""wᵢ, bᵢ, wₒ and bₒ of the network after some updates."""
     layers = network_layers(**parameters)
     velocities = eq.zero_velocities(layers)
     for t in range(steps):
@@ -112,7 +107,6 @@ def train_network(x: Tensor, target: Tensor, steps: int, momentum: float, **para
 
 
 def activation_row(id: str, where: str, formula: str, activation: Activation) -> Equation:
-    r"""A1, A2 or A3."""
     return Equation(
         id=id,
         where=where,
@@ -126,7 +120,6 @@ def activation_row(id: str, where: str, formula: str, activation: Activation) ->
 
 
 def update_row(id: str, where: str, formula: str, parameters: slice) -> Equation:
-    r"""B3 or B6: some of the network's parameters after one update."""
     return Equation(
         id=id,
         where=where,
