@@ -49,7 +49,7 @@ def truth_of_sigmoid_derivative(z):
     ],
     ids=["sigmoid", "sigmoid_derivative", "tanh", "tanh_derivative"],
 )
-def test_within_4_ulp_of_the_50_digit_truth(function, truth, largest, dtype):
+def test_within_4_ulps_of_50_digits(function, truth, largest, dtype):
     z = points(dtype, largest[dtype])
     worst = max(
         ulps(value, truth(mpmath.mpf(point)), dtype)
@@ -66,7 +66,7 @@ def test_table_matches_its_names():
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_value_and_derivatives_are_torchs(name, dtype):
+def test_value_and_derivatives_match_torch(name, dtype):
     activation = ACTIVATIONS[name]
     z = torch.cat([points(dtype, 8), torch.tensor([-1e3, 1e3], dtype=dtype)]).requires_grad_()
     reference = TORCH[name](z)
@@ -80,16 +80,7 @@ def test_value_and_derivatives_are_torchs(name, dtype):
     torch.testing.assert_close(activation.derivative_from_output(reference), gradient, rtol=8 * eps, atol=0)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_derivative_is_the_limit_of_the_difference_quotient(name):
-    activation = ACTIVATIONS[name]
-    z = torch.linspace(-6, 6, 241, dtype=torch.float64) + 0.0123  # never at the kink of ReLU
-    step = 1e-5
-    quotient = (activation.function(z + step) - activation.function(z - step)) / (2 * step)
-    torch.testing.assert_close(activation.derivative(z), quotient, rtol=0, atol=1e-9)
-
-
-def test_sigmoid_derivative_lives_where_the_slope_has_died():
+def test_sigmoid_derivative_is_accurate_where_the_derivative_from_output_is_0():
     z = torch.tensor([40.0, -40.0], dtype=torch.float64)
     assert sigmoid_derivative_from_output(sigmoid(z))[0] == 0
     assert sigmoid_derivative(z)[0] == pytest.approx(float(truth_of_sigmoid_derivative(mpmath.mpf(40))), rel=1e-15)
@@ -110,7 +101,7 @@ def test_tanh_neither_overflows_nor_cancels():
     assert abs(naive[3] / 1e-10 - 1) > 1e-8  # the article's form does cancel
 
 
-def test_relu_derivative_at_the_kink_is_torchs():
+def test_relu_derivative_at_the_kink_matches_torch():
     z = torch.zeros(1, requires_grad=True)
     torch.relu(z).backward()
     assert relu_derivative(z.detach()) == z.grad == 0
@@ -129,11 +120,11 @@ class TestOnSymbols:
         return sympy.simplify(sympy.diff(value, self.z[0]) - derivative)
 
     @pytest.mark.parametrize("name", ["sigmoid", "tanh", "identity"])
-    def test_derivative_is_sympys(self, name):
+    def test_derivative_matches_sympy(self, name):
         assert self.difference(ACTIVATIONS[name]) == 0
 
     @pytest.mark.parametrize("name", ["sigmoid", "tanh", "identity"])
-    def test_slope_of_the_value_is_the_derivative(self, name):
+    def test_derivative_from_output_equals_derivative(self, name):
         activation = ACTIVATIONS[name]
         assert (
             sympy.simplify(
