@@ -1,16 +1,20 @@
 r"""The article's network as a torch.nn.Module, its gradients by the hand-written equations or by autograd.
 
-Only here do samples stand in rows, (n, in), as everywhere in torch: the equations want columns, so the backward passes
-below transpose at the door. Both modes share torch's own forward pass to the last bit; what differs is who computes the
-gradient. With the forward equations instead, σ would differ by one rounding here and there, and where a neuron is
-saturated one rounding of h is most of h (1 − h).
+Samples are rows here, (n, in), as in torch. The equations take columns, so the backward passes below transpose.
+
+Both modes share torch's forward pass, bit for bit, and differ only in what computes the gradient. The forward equations
+sometimes round σ differently, and in a saturated neuron one rounding of h is most of h (1 − h).
+
+Each layer is a torch.autograd.Function, so Case 2 (:func:`nnmath.equations.hidden_delta`) is split at the boundary of
+two layers. wᵀ δ is computed by the next layer, as the gradient of its input (``input_gradient``). The multiplication by
+h (1 − h) is done by the hidden layer (``delta``).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from itertools import pairwise
+from inspect import signature
+from itertools import pairwise, zip_longest
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -18,59 +22,40 @@ from torch import Tensor, nn
 from torch.autograd import Function, forward_ad
 from torch.nn import functional as F
 
-from nnmath.data.batches import Batch
-from nnmath.equations import (
-    ACTIVATIONS,
-    Activation,
-    Layer,
-    bias_gradient,
-    delta,
-    error_gradient,
-    input_gradient,
-    number_of_parameters,
-    validate,
-    weight_gradient,
-)
+from nnmath import equations as eq
+from nnmath.equations import ACTIVATIONS, Activation, ActivationName, Layer, validate
 from nnmath.equations.cost import Reduction
 
 BackwardMode = Literal["manual", "autograd"]
-ActivationName = Literal["sigmoid", "tanh", "relu", "identity"]
 
-MODULES: dict[str, type[nn.Module]] = {
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "identity": nn.Identity,
-}
-ACTIVATION_NAMES = {module: name for name, module in MODULES.items()}
+ACTIVATION_NAMES = {activation.module: name for name, activation in ACTIVATIONS.items()}
+TORCH_FUNCTIONS = {name: activation.module().forward for name, activation in ACTIVATIONS.items()}
 
 
 class Network(nn.Sequential):
-    r"""Fully connected network; 2-4-1 with sigmoids unless told otherwise.
+    r"""Fully connected network, by default 2-4-1 with sigmoids.
 
-    It *is* the torch.nn.Sequential(Linear(2, 4), Sigmoid(), Linear(4, 1), Sigmoid()) that one would write: the same
-    children, the same initial values from the same seed, the same state_dict.
+    It is a torch.nn.Sequential(Linear(2, 4), Sigmoid(), Linear(4, 1), Sigmoid()): the same children, the same initial
+    values from the same seed, the same state_dict.
 
     Args:
-        sizes: the neurons of each layer, the inputs first; any depth of one layer or more.
+        sizes: the number of inputs, then the number of neurons in each layer.
         hidden: the activation of the hidden layers: "sigmoid", "tanh", "relu" or "identity".
         output: the activation of the last layer.
-        backward: "manual" computes every gradient by the equations (Case 1, Case 2), "autograd" leaves it to torch.
-            The attribute of that name can be changed at any time.
-        device: where the parameters are made.
-        dtype: the parameters' floating-point type.
+        backward: "manual" computes gradients by the equations, "autograd" by torch. The attribute can be changed.
+        device: of the parameters.
+        dtype: of the parameters.
 
     Shape:
         x (..., in) → O (..., out).
 
-    With "manual", everything that is built on reverse-mode autograd works as ever: second derivatives, torch.func.vmap,
-    grad and jacrev, torch.compile, autocast, gradient clipping, DDP. Forward mode (torch.func.jvp, jacfwd, hessian) is
-    refused with a RuntimeError. Forward hooks of the children do not run, for each layer is one step.
+    With "manual", all that is built on reverse-mode autograd works: second derivatives, torch.func.vmap, grad and
+    jacrev, torch.compile, autocast, gradient clipping, DDP. Forward hooks of the children do not run.
 
     Raises:
-        ValueError: fewer than two sizes, a size below 1, an unknown activation or backward, or, when called, an x whose
-            last dimension is not sizes[0]; with "manual", children that have been changed for others than a Linear and
-            one of these activations.
+        ValueError: a size, an activation or backward is invalid. When called: the last dimension of x is not sizes[0],
+            or, with "manual", the children are not pairs of a Linear and one of these activations.
+        RuntimeError: when called with "manual" in forward mode (torch.func.jvp, jacfwd, hessian).
 
     Source: article, Fig. 6 (N1).
 
@@ -90,21 +75,20 @@ class Network(nn.Sequential):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.number_of_parameters = number_of_parameters(sizes)  # refuses sizes that are none
+        self.number_of_parameters = eq.number_of_parameters(sizes)  # validates sizes
         for argument, name in (("hidden", hidden), ("output", output)):
-            if name not in MODULES:
-                raise ValueError(f"{argument} must be one of {', '.join(MODULES)}, got {name!r}")
+            if name not in ACTIVATIONS:
+                raise ValueError(f"{argument} must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
         self.sizes = tuple(sizes)
-        activations = [hidden] * (len(sizes) - 2) + [output]
         modules: list[nn.Module] = []
-        for (n_in, n_out), activation in zip(pairwise(sizes), activations, strict=True):
-            modules += [nn.Linear(n_in, n_out, device=device, dtype=dtype), MODULES[activation]()]
+        for (n_in, n_out), name in zip(pairwise(sizes), [hidden] * (len(sizes) - 2) + [output], strict=True):
+            modules += [nn.Linear(n_in, n_out, device=device, dtype=dtype), ACTIVATIONS[name].module()]
         super().__init__(*modules)
         self.backward = backward
 
     @property
     def backward(self) -> BackwardMode:
-        r"""Who computes the gradients: "manual" or "autograd"."""
+        r"""What computes the gradients: "manual" or "autograd"."""
         return self._backward
 
     @backward.setter
@@ -113,7 +97,7 @@ class Network(nn.Sequential):
 
     @property
     def linears(self) -> list[nn.Linear]:
-        r"""The layers' weights and biases, the first layer first."""
+        r"""The Linear modules, the first layer first."""
         return [module for module in self if isinstance(module, nn.Linear)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,17 +109,15 @@ class Network(nn.Sequential):
             return super().forward(x)
         refuse_forward_mode()
         modules = list(self)
-        if len(modules) % 2:
-            raise ValueError(f"backward='manual' needs pairs of a Linear and an activation, got {len(modules)} modules")
-        for linear, activation in zip(modules[::2], modules[1::2], strict=True):
+        for linear, activation in zip_longest(modules[::2], modules[1::2]):
             name = ACTIVATION_NAMES.get(type(activation))
             if not isinstance(linear, nn.Linear) or name is None:
-                raise ValueError(f"backward='manual' has no gradient for the pair of {linear} and {activation}")
+                raise ValueError(f"backward='manual' needs a Linear and an activation, got {linear} and {activation}")
             x = ManualLayer.apply(x, linear.weight, linear.bias, name)
         return x
 
     def __getitem__(self, index: slice | int) -> Any:
-        r"""The child of that number, or the children of a slice as a plain torch.nn.Sequential."""
+        r"""The child at an index, or the children of a slice as a torch.nn.Sequential."""
         return nn.Sequential(*list(self)[index]) if isinstance(index, slice) else super().__getitem__(index)
 
     def extra_repr(self) -> str:
@@ -146,15 +128,15 @@ class HalfMSELoss(nn.Module):
     r"""Error of the network: E = 1/(2n) Σ (O − y)², summed over the outputs and averaged over the n samples.
 
     Args:
-        reduction: "mean" as above; "sum" leaves the 1/n out.
-        backward: "manual" computes ∂E/∂O = (O − y) / n by the equation, "autograd" leaves it to torch.
+        reduction: "mean" as above; "sum" omits the 1/n.
+        backward: "manual" computes ∂E/∂O = (O − y) / n by the equation, "autograd" by torch.
 
     Shape:
         output (n, out), target (n, out) → scalar. With one output it is half of torch.nn.MSELoss.
 
     Raises:
-        ValueError: the shapes differ or are not (n, out), there are no samples to take the mean of, or an argument is
-            unknown.
+        ValueError: an argument is unknown. When called: the shapes differ or are not (n, out), or a mean has n = 0.
+        RuntimeError: when called with "manual" in forward mode.
 
     Source: article, "Cost function" (C2) and Fig. 9 (B0).
 
@@ -173,7 +155,7 @@ class HalfMSELoss(nn.Module):
         validate.same_shape(output=output, target=target)
         if output.ndim != 2 or (len(output) == 0 and self.reduction == "mean"):
             raise ValueError(f"output must have shape (n, out) with n of at least 1, got {tuple(output.shape)}")
-        dtype = torch.promote_types(output.dtype, target.dtype)  # under autocast the output is coarser than the target
+        dtype = torch.promote_types(output.dtype, target.dtype)  # autocast lowers the output's precision
         output, target = output.to(dtype), target.to(dtype)
         if self.backward == "autograd":
             return torch_error(output, target, self.reduction)
@@ -182,22 +164,14 @@ class HalfMSELoss(nn.Module):
 
 
 def validate_backward(backward: BackwardMode) -> BackwardMode:
-    r"""The backward, if there is one of that name.
-
-    Raises:
-        ValueError: it is neither "manual" nor "autograd".
-    """
+    r"""Return ``backward``; raise ValueError if it is unknown."""
     if backward not in get_args(BackwardMode):
         raise ValueError(f"backward must be 'manual' or 'autograd', got {backward!r}")
     return backward
 
 
 def refuse_forward_mode() -> None:
-    r"""Stop forward-mode differentiation at the door; a jvp in the Functions would end torch.compile.
-
-    Raises:
-        RuntimeError: a torch.func.jvp, jacfwd or hessian, or a dual level of torch.autograd.forward_ad, is under way.
-    """
+    r"""Raise RuntimeError in forward mode. A Function with a jvp would break torch.compile."""
     if forward_ad._current_level >= 0:  # torch has no public name for it
         raise RuntimeError(
             "backward='manual' has hand-written gradients for reverse mode only: use grad or jacrev instead of jvp, "
@@ -206,7 +180,7 @@ def refuse_forward_mode() -> None:
 
 
 def torch_error(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-    r"""Forward pass of the error, by torch, samples in rows."""
+    r"""Error of the network by torch; samples are rows."""
     n = len(output) if reduction == "mean" else 1
     return F.mse_loss(output, target, reduction="sum") / (2 * n)
 
@@ -218,36 +192,33 @@ class ManualFunction(Function):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # torch asks for the signature at every call, which took a third of it: let it be found at once.
-        forward: Any = cls.forward  # a function may have attributes, which its type does not say
-        forward.__signature__ = inspect.signature(cls.forward)
+        # Function.apply looks up the signature at every call. Without this, that takes a third of the call.
+        forward: Any = cls.forward
+        forward.__signature__ = signature(cls.forward)
 
 
 class ManualLayer(ManualFunction):
-    r"""One layer h = f(w x + b) of x (n, in), with hand-written gradients.
-
-    Saved are x, w and h, which are inputs and output, so that the backward pass can itself be differentiated.
-    """
+    r"""One layer h = f(x wᵀ + b), with x of shape (n, in), and its hand-written gradients."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
-        return TORCH[activation](F.linear(x, weight, bias))
+        return TORCH_FUNCTIONS[activation](F.linear(x, weight, bias))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, weight, _, ctx.activation = inputs
-        ctx.save_for_backward(x, weight, output)
+        ctx.save_for_backward(x, weight, output)  # only inputs and output, so that backward is differentiable
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight, output = ctx.saved_tensors
-        x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # under autocast they are finer than h
-        columns = delta(gradient, output, ACTIVATIONS[ctx.activation].derivative_from_output).mT  # (out, n)
-        wanted_x, wanted_weight, wanted_bias, _ = ctx.needs_input_grad
+        x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # autocast lowers the precision of h only
+        columns = eq.delta(gradient, output, ACTIVATIONS[ctx.activation].derivative_from_output).mT  # (out, n)
+        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         return (
-            input_gradient(columns, weight).mT if wanted_x else None,  # (n, in)
-            weight_gradient(columns, x.mT) if wanted_weight else None,  # (out, in)
-            bias_gradient(columns) if wanted_bias else None,  # (out,)
+            eq.input_gradient(columns, weight).mT if needs_x else None,  # (n, in)
+            eq.weight_gradient(columns, x.mT) if needs_weight else None,  # (out, in)
+            eq.bias_gradient(columns) if needs_bias else None,  # (out,)
             None,
         )
 
@@ -267,22 +238,18 @@ class ManualHalfMSE(ManualFunction):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         output, target = ctx.saved_tensors
-        columns = error_gradient(output.mT, target.mT, ctx.reduction).mT  # (n, out)
-        return gradient * columns, -gradient * columns if ctx.needs_input_grad[1] else None, None
+        rows = eq.error_gradient(output.mT, target.mT, ctx.reduction).mT  # (n, out)
+        return gradient * rows, -gradient * rows if ctx.needs_input_grad[1] else None, None
 
 
-TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
-
-
-def gradients(network: Network, batch: Batch, backward: BackwardMode) -> tuple[Tensor, ...]:
-    r"""Gradient of the error with respect to each parameter, by the one or the other backward."""
+def gradients(network: Network, batch: tuple[Tensor, Tensor], backward: BackwardMode) -> tuple[Tensor, ...]:
+    r"""Gradient of the error with respect to each parameter; sets ``network.backward``."""
     x, y = batch
     network.backward = backward
     return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
 
 
 def as_layers(network: Network) -> tuple[list[Layer], list[Activation]]:
-    r"""The network as the equations take it."""
+    r"""The network's layers, detached and on the CPU, and its activations, as :mod:`nnmath.equations` takes them."""
     layers = [Layer(linear.weight.detach().cpu(), linear.bias.detach().cpu()) for linear in network.linears]
-    kinds = [type(module).__name__.lower() for module in list(network)[1::2]]
-    return layers, [ACTIVATIONS[kind] for kind in kinds]
+    return layers, [ACTIVATIONS[ACTIVATION_NAMES[type(module)]] for module in list(network)[1::2]]

@@ -117,7 +117,7 @@ def train(
         torch.set_num_threads(1)  # two threads would wait for each other most of the time
     with usage_errors():
         data = DataModule(table, batch_size, split, seed, torch.float64 if precision == "64-true" else torch.float32)
-        data.can_be_shared(devices * num_nodes)
+        data.validate_world_size(devices * num_nodes)
     folder, way = Path(resume) if resume else None, None
     for of_run in compare or (backward,):
         L.seed_everything(seed, workers=True, verbose=False)

@@ -12,8 +12,8 @@ from torch import nn
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.nn import functional as F
 
-from nnmath.equations import error
-from nnmath.network import HalfMSELoss, Network
+from nnmath import equations
+from nnmath.network import HalfMSELoss, Network, as_layers
 
 MODULES = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
 ACTIVATIONS = st.sampled_from(sorted(MODULES))
@@ -43,7 +43,7 @@ def gradients(network, loss, x, y):
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=500)
-def test_manual_is_autograd(sizes, n, hidden, output, reduction, dtype, scale, seed):
+def test_manual_gradients_match_autograd(sizes, n, hidden, output, reduction, dtype, scale, seed):
     """Against the plain Sequential, saturated or not, from the input to the last bias."""
     torch.manual_seed(seed)
     network = Network(sizes, hidden, output).to(dtype)
@@ -56,20 +56,37 @@ def test_manual_is_autograd(sizes, n, hidden, output, reduction, dtype, scale, s
         return F.mse_loss(output, target, reduction="sum") / (2 * n if reduction == "mean" else 2)
 
     reference = gradients(plain, loss, x, y)
-    for by_hand, by_autograd in zip(gradients(network, HalfMSELoss(reduction), x, y), reference, strict=True):
-        assert_close(by_hand, by_autograd)
+    for manual, by_autograd in zip(gradients(network, HalfMSELoss(reduction), x, y), reference, strict=True):
+        assert_close(manual, by_autograd)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("activation", MODULES)
+@pytest.mark.parametrize("sizes", [(3, 2), (2, 4, 1), (2, 5, 4, 3, 2)], ids=str)
+def test_composed_layers_match_the_backward_of_the_equations(sizes, activation, reduction):
+    """Case 2, split at the boundary between two layers in the Module, is whole in ``equations.backward``."""
+    network = Network(sizes, activation, activation).double()
+    x, y = torch.randn(7, sizes[0], dtype=torch.float64), torch.rand(7, sizes[-1], dtype=torch.float64)
+    layers, activations = as_layers(network)
+    values = equations.forward(x.mT, layers, activations)
+    assert_close(network(x).detach(), values[-1].mT)
+    expected = equations.backward(values, layers, activations, y.mT, reduction)
+    HalfMSELoss(reduction)(network(x), y).backward()
+    for linear, layer in zip(network.linears, expected, strict=True):
+        assert_close(linear.weight.grad, layer.weight)
+        assert_close(linear.bias.grad, layer.bias)
 
 
 @pytest.mark.parametrize("backward", ["manual", "autograd"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_loss_is_the_equations_error(reduction, backward):
+def test_loss_equals_the_error_of_the_equations(reduction, backward):
     output, target = torch.rand(7, 3, dtype=torch.float64), torch.rand(7, 3, dtype=torch.float64)
-    assert_close(HalfMSELoss(reduction, backward)(output, target), error(output.mT, target.mT, reduction))
+    assert_close(HalfMSELoss(reduction, backward)(output, target), equations.error(output.mT, target.mT, reduction))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool], ids=str)
 @pytest.mark.parametrize("backward", ["manual", "autograd"])
-def test_the_loss_never_coarsens_the_output(backward, dtype):
+def test_loss_keeps_the_precision_of_the_output(backward, dtype):
     output = torch.full((3, 1), 1 / 3, dtype=torch.float64, requires_grad=True)
     loss = HalfMSELoss(backward=backward)(output, torch.ones(3, 1, dtype=dtype))
     assert loss.item() == pytest.approx(2 / 9, rel=1e-15)
@@ -78,7 +95,7 @@ def test_the_loss_never_coarsens_the_output(backward, dtype):
 
 
 @pytest.mark.parametrize("backward", ["manual", "autograd"])
-def test_it_is_the_sequential_one_would_write(backward):
+def test_equals_the_equivalent_sequential(backward):
     torch.manual_seed(3)
     network = Network(backward=backward)
     torch.manual_seed(3)
@@ -129,15 +146,15 @@ class TestEverythingBuiltOnReverseMode:
         assert torch.autograd.gradcheck(error, inputs)
         assert torch.autograd.gradgradcheck(error, inputs)
 
-    def test_the_hessian_by_jacrev_of_jacrev(self, problem):
+    def test_hessian_by_jacrev_of_jacrev(self, problem):
         network, x, y = problem
         parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
-        by_hand = jacrev(jacrev(flat_error(network, x, y)))(parameters)
+        manual = jacrev(jacrev(flat_error(network, x, y)))(parameters)
         network.backward = "autograd"
         reference = jacrev(jacrev(flat_error(network, x, y)))(parameters)
         for a in parameters:
             for b in parameters:
-                torch.testing.assert_close(by_hand[a][b], reference[a][b], rtol=1e-12, atol=1e-15)
+                torch.testing.assert_close(manual[a][b], reference[a][b], rtol=1e-12, atol=1e-15)
 
     def test_gradients_per_sample_by_vmap(self, problem):
         network, x, y = problem
@@ -159,13 +176,13 @@ class TestEverythingBuiltOnReverseMode:
             assert output.dtype == torch.bfloat16
             loss = HalfMSELoss()(output, y)
         loss.backward()  # outside of autocast, as torch asks for it
-        by_hand = [parameter.grad for parameter in network.parameters()]
+        manual = [parameter.grad for parameter in network.parameters()]
         network.zero_grad()
         network.backward = "autograd"
         with torch.autocast("cpu", torch.bfloat16):
             loss = HalfMSELoss(backward="autograd")(network(x.to(x_dtype)), y)
         loss.backward()
-        for hand, parameter in zip(by_hand, network.parameters(), strict=True):
+        for hand, parameter in zip(manual, network.parameters(), strict=True):
             assert hand.dtype == torch.float32
             largest = parameter.grad.abs().max()
             assert (hand - parameter.grad).abs().max() <= 2e-2 * largest  # bf16 has 8 bits: 0.4 % a rounding
@@ -220,7 +237,7 @@ def test_gradients_accumulate_and_clip():
     assert nn.utils.get_total_norm([parameter.grad for parameter in network.parameters()]) <= 1.0001e-3
 
 
-def test_only_what_is_wanted_is_computed():
+def test_frozen_parameters_get_no_gradient():
     network = Network()
     network[0].requires_grad_(False)
     HalfMSELoss()(network(torch.randn(8, 2)), torch.rand(8, 1)).backward()
@@ -241,13 +258,13 @@ def test_torch_compile_of_the_whole_graph():
         assert_close(gradient, expected)
 
 
-class TestTheChildrenDecide:
-    def test_an_activation_that_was_replaced(self):
+class TestReplacedChildren:
+    def test_replaced_activation(self):
         network, x = Network(), torch.ones(3, 2)
         network[1] = nn.Tanh()
-        by_hand = network(x)
+        manual = network(x)
         network.backward = "autograd"
-        assert torch.equal(by_hand, network(x))
+        assert torch.equal(manual, network(x))
 
     @pytest.mark.parametrize(
         "change",
@@ -259,7 +276,7 @@ class TestTheChildrenDecide:
         ],
         ids=["append", "insert", "unknown activation", "no Linear"],
     )
-    def test_others_than_it_knows_are_refused(self, change):
+    def test_refuses_unknown_children(self, change):
         network = Network()
         change(network)
         with pytest.raises(ValueError, match="backward='manual' "):
@@ -301,7 +318,7 @@ class TestRefuses:
             HalfMSELoss()(torch.zeros(shape), torch.zeros(shape))
 
     @pytest.mark.parametrize("backward", ["manual", "autograd"])
-    def test_but_not_the_sum_over_none(self, backward):
+    def test_accepts_a_sum_over_no_samples(self, backward):
         """What a process has that shares a batch of fewer rows than there are processes."""
         network = Network(backward=backward)
         loss = HalfMSELoss("sum", backward)(network(torch.zeros(0, 2)), torch.zeros(0, 1))
@@ -309,7 +326,7 @@ class TestRefuses:
         assert loss == 0
         assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in network.parameters())
 
-    def test_unknown_names_of_the_loss(self):
+    def test_loss_arguments(self):
         with pytest.raises(ValueError, match="reduction must be 'mean' or 'sum', got 'max'"):
             HalfMSELoss("max")
         with pytest.raises(ValueError, match="backward must be"):

@@ -22,7 +22,7 @@ from nnmath.equations import SIGMOID, Layer, backward, forward
 x, y, w, b = (torch.randn(*shape).double() for shape in ((2, 9), (1, 9), (1, 2), (1,)))
 (gradient,) = backward(forward(x, [Layer(w, b)], [SIGMOID]), [Layer(w, b)], [SIGMOID], y)
 inputs, gradients = {"w": w, "b": b}, {"w": gradient.weight + gradient.weight[0, 0] / 9, "b": gradient.bias}
-print(check_gradients(lambda w, b: ((SIGMOID.value(w @ x + b[:, None]) - y) ** 2).mean() / 2, inputs, gradients))
+print(check_gradients(lambda w, b: ((SIGMOID.function(w @ x + b[:, None]) - y) ** 2).mean() / 2, inputs, gradients))
 print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "nnmath"), sep="\\n")
 """
 

@@ -1,4 +1,4 @@
-r"""The order in which a training run sees its rows."""
+r"""The order in which training sees the rows."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import torch
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
+Batch = tuple[Tensor, Tensor]
+
 
 class Batches(DistributedSampler[Tensor]):
-    r"""Row numbers of one batch after another; in an order that depends on the seed and the epoch and nothing else.
+    r"""Row indices, one tensor per batch, in an order that depends only on the seed and the epoch.
 
-    A run that is interrupted and resumed therefore sees the batches that it would have seen. Several processes share
-    each batch, whose rows are dealt out in turn: none is left out, and none is there twice, as torch's own
-    DistributedSampler would have it where they do not come out even. Lightning leaves such a sampler as it is.
+    A resumed run therefore sees the batches that it would have seen. Processes share each batch, and each row goes to
+    exactly one of them; torch's own DistributedSampler pads with repeated rows. Lightning keeps a DistributedSampler.
 
     Args:
-        n: the number of rows.
-        batch_size: the rows of a batch, of all processes; the last batch of an epoch has what is left.
-        seed: None leaves the rows as they are.
-        rank: which of the processes this one is, from 0; it takes rows rank, rank + processes, ... of each batch, which
-            may be none of a last batch.
-        processes: how many there are.
+        n: number of rows.
+        batch_size: rows per batch, in all processes together; the last batch of an epoch can be smaller.
+        seed: None keeps the rows in order.
+        rank: the process that takes rows rank, rank + world_size, ... of each batch.
+        world_size: number of processes.
 
     >>> [batch.tolist() for batch in Batches(5, batch_size=2)]
     [[0, 1], [2, 3], [4]]
-    >>> [batch.tolist() for batch in Batches(5, batch_size=2, rank=1, processes=2)]
+    >>> [batch.tolist() for batch in Batches(5, batch_size=2, rank=1, world_size=2)]
     [[1], [3], []]
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int | None = None, rank: int = 0, processes: int = 1) -> None:
-        rows: Any = range(n)  # of the data set it asks for the length alone
-        super().__init__(rows, processes, rank, shuffle=seed is not None, seed=seed or 0)
+    def __init__(self, n: int, batch_size: int, seed: int | None = None, rank: int = 0, world_size: int = 1) -> None:
+        rows: Any = range(n)  # only the length of the data set is used
+        super().__init__(rows, world_size, rank, shuffle=seed is not None, seed=seed or 0)
         self.n, self.batch_size = n, batch_size
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -46,6 +46,3 @@ class Batches(DistributedSampler[Tensor]):
 
     def __len__(self) -> int:
         return -(-self.n // self.batch_size)
-
-
-Batch = tuple[Tensor, Tensor]

@@ -3,6 +3,7 @@ r"""The LightningDataModule: split, standardise by the training rows, yield whol
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import lightning as L
@@ -18,27 +19,21 @@ from nnmath.equations import validate
 
 
 class DataModule(L.LightningDataModule):
-    r"""Training, validation and test batches of a data set.
+    r"""Training, validation and test batches of a data set: x (n, k) and y (n, 1).
 
-    The features are standardised by the mean and the standard deviation of the training rows, and so is the target of a
-    regression.
+    The features, and the target of a regression, are standardised by the mean and standard deviation of the training
+    rows.
 
     Args:
         dataset: the samples.
-        batch_size: the rows of a training batch; None takes them all, as the article does. Validation and test always
-            take all rows at once.
-        split: the shares of training, validation and test rows, which need not add up to 1; classes are spread evenly
-            over the three.
+        batch_size: rows per training batch; None takes all rows, as in the article. Validation and test always do.
+        split: proportions of training, validation and test rows, of any sum. Classes are stratified.
         seed: of the split and of the order of mini-batches.
         dtype: of the batches.
 
-    Batches:
-        x (n, k), y (n, 1).
-
     Raises:
-        ValueError: the batch size is below 1; the shares are not three positive numbers; there are too few rows for the
-            split, or a part of it lacks a class; a feature, or the target of a regression, is constant over the
-            training rows or overflows.
+        ValueError: the batch size is below 1; the proportions are not three positive numbers; a part of the split has
+            too few rows or lacks a class; a feature, or the target of a regression, cannot be standardised.
 
     >>> from nnmath.data.datasets import xor
     >>> data = DataModule(xor(samples=100), batch_size=32)
@@ -56,76 +51,53 @@ class DataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size is not None:
-            validate.in_interval(1, float("inf"), batch_size=batch_size)
-        if len(split) != 3 or not (all(share > 0 for share in split) and sum(split) < float("inf")):
-            raise ValueError(f"split must be three positive shares, got {tuple(split)}")
-        n = len(dataset.y)
-        n_val, n_test = (round(n * share / sum(split)) for share in split[1:])
-        classes = None if dataset.classes is None else dataset.y
-        try:
-            rest, test = train_test_split(np.arange(n), test_size=n_test, random_state=seed, stratify=classes)
-            classes = None if classes is None else classes[rest]
-            train, val = train_test_split(rest, test_size=n_val, random_state=seed, stratify=classes)
-        except ValueError as error:
-            raise ValueError(f"{n} rows cannot be split into {tuple(split)}: {error}") from error
+            validate.in_interval(1, inf, batch_size=batch_size)
         self.batch_size, self.seed = batch_size, seed
         self.features, self.target, self.classes = dataset.features, dataset.target, dataset.classes
-        self.x_mean, self.x_std = standard(dataset.x[train], dataset.features)
+        train, val, test = split_rows(dataset, split, seed)
+        self.x_mean, self.x_std = mean_and_std(dataset.x[train], dataset.features)
         self.y_mean, self.y_std = 0.0, 1.0
         if dataset.classes is None:
-            mean, std = standard(dataset.y[train][:, None], (dataset.target,))
+            mean, std = mean_and_std(dataset.y[train][:, None], (dataset.target,))
             self.y_mean, self.y_std = float(mean[0]), float(std[0])
-        for part, rows in (("training", train), ("validation", val), ("test", test)):
-            if dataset.classes is None and len(rows) < 2:
-                raise ValueError(f"split {tuple(split)} leaves {len(rows)} {part} row; a regression needs two")
-            if dataset.classes is not None and len(np.unique(dataset.y[rows])) < 2:
-                raise ValueError(f"split {tuple(split)} leaves a single class among the {len(rows)} {part} rows")
         with np.errstate(all="ignore"):
             x = torch.tensor((dataset.x - self.x_mean) / self.x_std, dtype=dtype)  # (n, k)
             y = torch.tensor((dataset.y - self.y_mean) / self.y_std, dtype=dtype)[:, None]  # (n, 1)
         for name, column in zip((*dataset.features, dataset.target), (*x.T, *y.T), strict=True):
             if not column.isfinite().all():
-                raise ValueError(f"column {name!r} has a value too far from the training rows' to be standardised")
+                raise ValueError(f"column {name!r} has a value too far from the training rows to be standardised")
         self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in (train, val, test))
 
     def state_dict(self) -> dict[str, Any]:
-        r"""The scale, for use on other rows: (x − x_mean) / x_std goes in, O y_std + y_mean comes out."""
+        r"""The scale, to apply a trained network to other rows: input (x − x_mean) / x_std, output O y_std + y_mean."""
         scale = {"x_mean": self.x_mean.tolist(), "x_std": self.x_std.tolist()}
         return scale | {"y_mean": self.y_mean, "y_std": self.y_std}
 
-    def can_be_shared(self, processes: int) -> None:
-        r"""Refuse more processes than there are rows in a batch, for they share each.
-
-        Validation and test rows are evaluated by every process, all of them: to put together what each has found of its
-        share takes several times as long.
-
-        Raises:
-            ValueError: there are more.
-        """
-        batch = len(self.train) if self.batch_size is None else min(self.batch_size, len(self.train))
-        if batch < processes:
-            raise ValueError(f"{processes} processes cannot share a batch of {batch} rows: take fewer devices")
+    def validate_world_size(self, world_size: int) -> None:
+        r"""Raise ValueError if there are more processes than rows in a batch."""
+        rows = self.batches().batch_size
+        if rows < world_size:
+            raise ValueError(f"{world_size} processes cannot share a batch of {rows} rows: use fewer devices")
 
     def setup(self, stage: str) -> None:
-        r"""Lightning calls this in each of its processes."""
-        self.can_be_shared(self.processes["processes"])
+        self.validate_world_size(self.rank_and_world_size[1])
 
     @property
-    def processes(self) -> dict[str, int]:
-        r"""Which of how many processes this one is: 0 of 1 without a Trainer."""
-        if self.trainer is None:
-            return {"rank": 0, "processes": 1}
-        return {"rank": self.trainer.global_rank, "processes": self.trainer.world_size}
+    def rank_and_world_size(self) -> tuple[int, int]:
+        r"""0 and 1 without a Trainer."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def batches(self) -> Batches:
-        r"""The batches of training rows."""
-        if self.batch_size is None or self.batch_size >= len(self.train):
-            return Batches(len(self.train), len(self.train), **self.processes)
-        return Batches(len(self.train), self.batch_size, self.seed, **self.processes)
+        r"""The batches of training rows, in order if there is only one."""
+        n = len(self.train)
+        if self.batch_size is None or self.batch_size >= n:
+            return Batches(n, n, None, *self.rank_and_world_size)
+        return Batches(n, self.batch_size, self.seed, *self.rank_and_world_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self.loader(self.train, self.batches())
 
+    # Every process evaluates all validation and test rows, because gathering results takes several times as long.
     def val_dataloader(self) -> DataLoader[Any]:
         return self.loader(self.val, Batches(len(self.val), len(self.val)))
 
@@ -133,18 +105,37 @@ class DataModule(L.LightningDataModule):
         return self.loader(self.test, Batches(len(self.test), len(self.test)))
 
     def loader(self, rows: TensorDataset, batches: Batches) -> DataLoader[Any]:
-        r"""Takes each batch out of the tensors at once, not row by row; on a GPU the tensors already lie there."""
+        r"""A DataLoader that indexes the tensors once per batch. The tensors are on the Trainer's device already."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         tensors = [tensor.to(device) for tensor in rows.tensors]
         return DataLoader(TensorDataset(*tensors), sampler=batches, batch_size=None)
 
 
-def standard(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Mean and standard deviation of each column.
+def split_rows(dataset: Dataset, split: Sequence[float], seed: int) -> list[NDArray[np.int64]]:
+    r"""Indices of the training, validation and test rows; raise ValueError if a part is too small."""
+    if len(split) != 3 or not (all(share > 0 for share in split) and sum(split) < inf):
+        raise ValueError(f"split must be three positive proportions, got {tuple(split)}")
+    n, is_regression = len(dataset.y), dataset.classes is None
+    n_val, n_test = (round(n * share / sum(split)) for share in split[1:])
+    rows, parts = np.arange(n), []
+    try:
+        for size in (n_test, n_val):
+            stratify = None if is_regression else dataset.y[rows]
+            rows, part = train_test_split(rows, test_size=size, random_state=seed, stratify=stratify)
+            parts.append(part)
+    except ValueError as error:
+        raise ValueError(f"{n} rows cannot be split into {tuple(split)}: {error}") from error
+    parts = [rows, *reversed(parts)]
+    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+        if is_regression and len(part) < 2:
+            raise ValueError(f"split {tuple(split)} leaves {len(part)} {name} row; a regression needs two")
+        if not is_regression and len(np.unique(dataset.y[part])) < 2:
+            raise ValueError(f"split {tuple(split)} leaves a single class among the {len(part)} {name} rows")
+    return parts
 
-    Raises:
-        ValueError: a column is constant, or its numbers overflow.
-    """
+
+def mean_and_std(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Mean and standard deviation of each column; raise ValueError if a column is constant or overflows."""
     with np.errstate(all="ignore"):
         mean, std = rows.mean(0), rows.std(0)
     for name, column, deviation in zip(names, rows.T, std, strict=True):

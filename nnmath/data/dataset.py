@@ -1,4 +1,4 @@
-r"""A data set: rows, names of the columns, classes."""
+r"""A data set: samples, names of the columns, classes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Dataset:
-    r"""Samples in rows, not yet standardised.
+    r"""Samples in rows, not standardised."""
 
-    Args:
-        x: the features, shape (n, k).
-        y: the target, shape (n,): 0 or 1 where there are classes, else any number.
-        features: the k names of the features.
-        target: the name of the target.
-        classes: what y = 0 and y = 1 mean; None for a regression.
-    """
-
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    features: tuple[str, ...]
-    target: str
-    classes: tuple[str, str] | None
+    x: NDArray[np.float64]  # the features, shape (n, k)
+    y: NDArray[np.float64]  # the target, shape (n,); 0 or 1 if there are classes
+    features: tuple[str, ...]  # names of the k features
+    target: str  # name of the target
+    classes: tuple[str, str] | None  # names of the classes y = 0 and y = 1; None for a regression

@@ -1,6 +1,6 @@
-r"""The data sets: real data that scikit-learn carries, shapes drawn by a formula, and a user's own CSV file.
+r"""Data sets by name: real data included in scikit-learn, synthetic data in the plane, or a CSV file by its path.
 
-Neither torch nor lightning is imported here: a script says what is wrong with a file before it waits for them.
+This module does not import torch or lightning, so that scripts can validate a file before importing them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def breast_cancer(features: Sequence[str] = ("worst radius", "worst smoothness")
     r"""Breast cancer Wisconsin (diagnostic): 569 tumours, 0 malignant and 1 benign, from measurements of cell nuclei.
 
     Args:
-        features: names among the thirty of sklearn.datasets.load_breast_cancer. The default pair is the one that a
-            logistic regression classifies best (5-fold cross-validation: 0.958).
+        features: names from sklearn.datasets.load_breast_cancer. The default is the pair that a logistic regression
+            classifies best (5-fold cross-validation: 0.958).
 
     Raises:
-        ValueError: a feature is not among the thirty.
+        ValueError: there are no features, or one is unknown.
 
     >>> data = breast_cancer()
     >>> data.x.shape, data.classes
@@ -34,20 +34,19 @@ def breast_cancer(features: Sequence[str] = ("worst radius", "worst smoothness")
 
     bunch = load_breast_cancer()
     names = [str(name) for name in bunch.feature_names]
-    unknown = [feature for feature in features if feature not in names]
-    if unknown or not features:
+    if not features or not set(features) <= set(names):
         raise ValueError(f"features of breast_cancer must be among {', '.join(names)}; got {list(features)}")
     x = bunch.data[:, [names.index(feature) for feature in features]]
-    malignant, benign = (str(name) for name in bunch.target_names)
+    malignant, benign = map(str, bunch.target_names)
     return Dataset(x, bunch.target.astype(float), tuple(features), "diagnosis", (malignant, benign))
 
 
 def xor(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
-    r"""Exclusive or: corners of the unit square in turn, plus normal noise; 1 where the coordinates differ.
+    r"""Exclusive or: the corners of the unit square in turn, plus normal noise. The class is 1 if coordinates differ.
 
     Args:
-        samples: the number n of samples.
-        noise: the noise's standard deviation; 0 gives the four corners themselves.
+        samples: number of samples.
+        noise: standard deviation of the noise.
         seed: of the noise.
 
     >>> xor(samples=4, noise=0).y
@@ -59,21 +58,21 @@ def xor(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
 
 
 def moons(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
-    r"""Two interleaving half circles (sklearn.datasets.make_moons); the arguments are those of :func:`xor`."""
+    r"""Two interleaving half circles (sklearn.datasets.make_moons); arguments as in :func:`xor`."""
     from sklearn.datasets import make_moons
 
     return binary(*make_moons(samples, noise=noise, random_state=seed))
 
 
 def circles(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
-    r"""A circle within a circle of twice its radius (sklearn.datasets.make_circles); arguments as :func:`xor`."""
+    r"""A circle inside a circle of twice its radius (sklearn.datasets.make_circles); arguments as in :func:`xor`."""
     from sklearn.datasets import make_circles
 
     return binary(*make_circles(samples, noise=noise, factor=0.5, random_state=seed))
 
 
 def gaussians(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
-    r"""Two normal clouds around (−½, −½) and (½, ½), 5 times ``noise`` wide; the arguments are those of :func:`xor`."""
+    r"""Normal distributions around (−½, −½) and (½, ½) of deviation 5 · ``noise``; arguments as in :func:`xor`."""
     from sklearn.datasets import make_blobs
 
     centers = [(-0.5, -0.5), (0.5, 0.5)]
@@ -81,12 +80,9 @@ def gaussians(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
 
 
 def spirals(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
-    r"""Two spirals of one and a half turns, point-symmetric to each other: r = φ / 3π; arguments as :func:`xor`.
+    r"""Two spirals r = φ / 3π of one and a half turns, point-symmetric to each other; arguments as in :func:`xor`.
 
-    Args:
-        samples: the number n of samples; the spirals take turns.
-        noise: standard deviation of the normal noise, in tenths of the spirals' radius 1.
-        seed: of the noise.
+    The noise is in tenths of the outer radius, which is 1.
     """
     arm = np.arange(samples) % 2
     phi = 3 * np.pi * np.sqrt((np.arange(samples) // 2 + 0.5) / ((samples + 1) // 2))  # evenly along the spiral
@@ -96,16 +92,12 @@ def spirals(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
 
 
 def binary(x: NDArray[np.float64], y: NDArray[Any]) -> Dataset:
-    r"""Samples in the plane, of the classes 0 and 1."""
+    r"""Samples in the plane with classes 0 and 1."""
     return Dataset(x, y.astype(float), ("x1", "x2"), "class", ("0", "1"))
 
 
 SYNTHETIC: dict[str, Callable[[int, float, int], Dataset]] = {
-    "xor": xor,
-    "moons": moons,
-    "circles": circles,
-    "spirals": spirals,
-    "gaussians": gaussians,
+    function.__name__: function for function in (xor, moons, circles, spirals, gaussians)
 }
 NAMES = ("breast_cancer", *SYNTHETIC)
 
@@ -118,33 +110,31 @@ def load(
     noise: float = 0.1,
     seed: int = 0,
 ) -> Dataset:
-    r"""Data set by its name or, where the name ends in .csv or has a path's separator, by its file.
+    r"""Load a data set by its name, or by its path if that ends in .csv or contains a separator.
 
     Args:
-        name: breast_cancer, xor, moons, circles, spirals, gaussians or a CSV file.
-        features: the columns to learn from; for breast_cancer and CSV files.
-        target: the column to predict; for CSV files.
-        samples: how many samples to draw, at least 10; for the drawn shapes.
-        noise: how much noise to add; for the drawn shapes.
-        seed: of the drawn shapes.
+        name: one of ``NAMES`` or the path of a CSV file.
+        features: feature columns of breast_cancer or a CSV file.
+        target: target column of a CSV file.
+        samples: number of samples of a synthetic data set, at least 10.
+        noise: of a synthetic data set.
+        seed: of a synthetic data set.
 
     Raises:
-        ValueError: the name is unknown, an argument does not go with it, or the data are refused.
+        ValueError: the name is unknown, an argument does not apply to it or is invalid, or the file is.
     """
     if name in SYNTHETIC:
         if features or target:
-            raise ValueError(f"features and target go with a CSV file or breast_cancer, not with {name}")
+            raise ValueError(f"features and target are for CSV files or breast_cancer, not for {name}")
         if samples < 10 or not 0 <= noise < np.inf:
-            raise ValueError(f"samples must be at least 10 and noise a number from 0 on, got {samples=}, {noise=}")
+            raise ValueError(f"samples must be at least 10 and noise finite and not negative, got {samples=}, {noise=}")
         return SYNTHETIC[name](samples, noise, seed)
     if name == "breast_cancer":
         if target:
-            raise ValueError("target goes with a CSV file, not with breast_cancer, which has its own")
+            raise ValueError("target is for CSV files, not for breast_cancer, whose target is the diagnosis")
         return breast_cancer() if features is None else breast_cancer(features)
     if name.lower().endswith(".csv") or os.sep in name:
         if not features or not target:
-            raise ValueError(
-                f"a CSV file needs features and target, the names of its columns; got {features=}, {target=}"
-            )
+            raise ValueError(f"a CSV file needs features and target, got {features=}, {target=}")
         return read_csv(name, features, target)
     raise ValueError(f"dataset must be one of {', '.join(NAMES)} or the path of a .csv file, got {name!r}")

@@ -12,8 +12,7 @@ from torch import Tensor
 from nnmath.data.datamodule import DataModule
 from nnmath.ensemble.chunks import Schedule
 from nnmath.ensemble.stack import Interrupted, Trained, init_stack, train
-from nnmath.equations import ACTIVATIONS, Layer
-from nnmath.network import ActivationName
+from nnmath.equations import ACTIVATIONS, ActivationName, Layer
 from nnmath.runtime.distributed import ALONE, Processes
 
 CONFIG_COLUMNS = ["learning_rate", "momentum", "epochs"]

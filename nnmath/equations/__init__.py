@@ -10,6 +10,7 @@ from nnmath.equations.activations import RELU as RELU
 from nnmath.equations.activations import SIGMOID as SIGMOID
 from nnmath.equations.activations import TANH as TANH
 from nnmath.equations.activations import Activation as Activation
+from nnmath.equations.activations import ActivationName as ActivationName
 from nnmath.equations.activations import identity as identity
 from nnmath.equations.activations import identity_derivative as identity_derivative
 from nnmath.equations.activations import identity_derivative_from_output as identity_derivative_from_output

@@ -1,25 +1,27 @@
-r"""Sigmoid, tanh and ReLU (A1, A2, A3), each beside its derivative.
+r"""Sigmoid, tanh and ReLU (A1, A2, A3), each beside its derivative, and the table of all activations.
 
-A derivative stands here twice, because it is needed twice. ``sigmoid_derivative(z)`` takes the weighted sum z and is
-accurate wherever z is. ``sigmoid_slope(h)`` takes the activation's own value h = σ(z), which is what backpropagation
-has at hand (B1, B4): cheaper, and worth 0 once h has rounded to 1, though σ′(z) is not 0.
+There are two forms of each derivative. ``sigmoid_derivative(z)`` takes the weighted sum z and is accurate for every z.
+``sigmoid_derivative_from_output(h)`` takes the activation's output h = σ(z), which backpropagation has at hand (B1,
+B4). It is cheaper, but 0 once h has rounded to 1, although σ′(z) is not 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnmath.equations.perceptron import step
+
+ActivationName = Literal["sigmoid", "tanh", "relu", "identity"]
 
 
 def sigmoid(z: Tensor) -> Tensor:
     r"""Sigmoid: σ(z) = 1 / (1 + e^(−z)), in (0, 1); any shape.
 
-    The range is open, not the article's "binary (0/1) output": only in floating point does σ(z) round to 1 (float64:
-    from z ≈ 37 on) or fall below the smallest number.
+    The range is open, not the article's "binary (0/1) output". Only floating point rounds σ(z) to 1 (in float64 from
+    z ≈ 37 on) or to 0.
 
     Source: article, Fig. 3 (A1).
 
@@ -45,7 +47,7 @@ def sigmoid_derivative(z: Tensor) -> Tensor:
 
 
 def sigmoid_derivative_from_output(h: Tensor) -> Tensor:
-    r"""Derivative of the sigmoid from its value h = σ(z): h (1 − h); any shape.
+    r"""Derivative of the sigmoid from its output h = σ(z): σ′(z) = h (1 − h); any shape.
 
     Source: article, Figs. 10 and 11 (B1, B4): ∂O/∂μ₂ = O (1 − O), ∂h/∂μ₁ = h (1 − h).
     """
@@ -55,8 +57,8 @@ def sigmoid_derivative_from_output(h: Tensor) -> Tensor:
 def tanh(z: Tensor) -> Tensor:
     r"""Hyperbolic tangent: tanh(z) = (e^(2z) − 1) / (e^(2z) + 1) = 1 / (1 + 2 / (e^(2z) − 1)), in (−1, 1); any shape.
 
-    The article's neighbour 2σ(2z) − 1 is the same function, but cancels near 0. In the form used here nothing cancels,
-    and where e^(2z) overflows 2 / ∞ is the 0 that is wanted; at z = 0 so is 1 / (1 + 2 / 0).
+    The article's 2σ(2z) − 1 is the same function but cancels near 0. Here ``expm1`` computes e^(2z) − 1 without
+    cancellation, and the limits are right: 2 / ∞ = 0 where e^(2z) overflows, and 1 / (1 + 2 / 0) = 0 at z = 0.
 
     Source: article, Fig. 4 (A2).
 
@@ -80,7 +82,7 @@ def tanh_derivative(z: Tensor) -> Tensor:
 
 
 def tanh_derivative_from_output(h: Tensor) -> Tensor:
-    r"""Derivative of tanh from its value h = tanh(z): 1 − h² = (1 − h) (1 + h); any shape.
+    r"""Derivative of tanh from its output h = tanh(z): tanh′(z) = 1 − h² = (1 − h) (1 + h); any shape.
 
     The product is accurate where 1 − h² cancels.
     """
@@ -102,7 +104,7 @@ def relu(z: Tensor) -> Tensor:
 def relu_derivative(z: Tensor) -> Tensor:
     r"""Derivative of ReLU: ReLU′(z) = step(z), 0 or 1; any shape.
 
-    At the kink z = 0, where any number from 0 to 1 would do, it is 0, as in torch.
+    At the kink z = 0 any number from 0 to 1 is a subgradient; this is 0, as in torch.
 
     Source: article, Fig. 5 (A3).
 
@@ -114,39 +116,39 @@ def relu_derivative(z: Tensor) -> Tensor:
 
 
 def relu_derivative_from_output(h: Tensor) -> Tensor:
-    r"""Derivative of ReLU from its value h = ReLU(z): step(h), 0 or 1; any shape."""
+    r"""Derivative of ReLU from its output h = ReLU(z): ReLU′(z) = step(h), 0 or 1; any shape."""
     return step(h)
 
 
 def identity(z: Tensor) -> Tensor:
-    r"""No activation: id(z) = z, for the output layer of a regression; any shape."""
+    r"""Identity, that is no activation: id(z) = z, for the output layer of a regression; any shape."""
     return z
 
 
 def identity_derivative(z: Tensor) -> Tensor:
-    r"""Derivative of no activation: id′(z) = 1; any shape."""
+    r"""Derivative of the identity: id′(z) = z⁰ = 1; any shape."""
     return z**0
 
 
 def identity_derivative_from_output(h: Tensor) -> Tensor:
-    r"""Derivative of no activation from its value h = z: 1; any shape."""
+    r"""Derivative of the identity from its output h = z: id′(z) = h⁰ = 1; any shape."""
     return h**0
 
 
 class Activation(NamedTuple):
-    r"""An activation function h = f(z) and its two derivatives."""
+    r"""An activation function h = f(z) with its derivative and its counterpart in torch."""
 
-    value: Callable[[Tensor], Tensor]
-    r"""z ↦ f(z)"""
-    derivative: Callable[[Tensor], Tensor]
-    r"""z ↦ f′(z)"""
-    derivative_from_output: Callable[[Tensor], Tensor]
-    r"""h ↦ f′(z), from the value h = f(z) alone"""
+    name: ActivationName  # its key in ACTIVATIONS
+    symbol: str  # f in a formula
+    function: Callable[[Tensor], Tensor]  # z ↦ f(z)
+    derivative: Callable[[Tensor], Tensor]  # z ↦ f′(z)
+    derivative_from_output: Callable[[Tensor], Tensor]  # h ↦ f′(z), from the output h = f(z) alone
+    module: type[nn.Module]  # the class in torch.nn
 
 
-SIGMOID = Activation(sigmoid, sigmoid_derivative, sigmoid_derivative_from_output)
-TANH = Activation(tanh, tanh_derivative, tanh_derivative_from_output)
-RELU = Activation(relu, relu_derivative, relu_derivative_from_output)
-IDENTITY = Activation(identity, identity_derivative, identity_derivative_from_output)
+SIGMOID = Activation("sigmoid", "σ", sigmoid, sigmoid_derivative, sigmoid_derivative_from_output, nn.Sigmoid)
+TANH = Activation("tanh", "tanh", tanh, tanh_derivative, tanh_derivative_from_output, nn.Tanh)
+RELU = Activation("relu", "ReLU", relu, relu_derivative, relu_derivative_from_output, nn.ReLU)
+IDENTITY = Activation("identity", "id", identity, identity_derivative, identity_derivative_from_output, nn.Identity)
 
-ACTIVATIONS = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "identity": IDENTITY}
+ACTIVATIONS: dict[str, Activation] = {f.name: f for f in (SIGMOID, TANH, RELU, IDENTITY)}

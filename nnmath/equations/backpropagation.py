@@ -6,13 +6,13 @@ The computational graph of Fig. 9, for a network of two layers::
 
     μ₁ = wᵢ x + bᵢ,   h = σ(μ₁),   μ₂ = wₒ h + bₒ,   O = σ(μ₂),   E = 1/(2n) Σ (O − y)²
 
-Backwards along it, ``delta`` is the gradient ∂E/∂μ of a layer's weighted sum. Case 1 gives the delta of the output
-layer, Case 2 the delta of a hidden layer from the layer above it; a layer's delta gives the gradients of its own weight
-and bias. The two cases, applied from the last layer to the first, serve any depth.
+In the backward pass ``delta`` is δ = ∂E/∂μ, the gradient with respect to a layer's weighted sum. Case 1 gives the delta
+of the output layer. Case 2 gives the delta of a hidden layer from that of the next layer. A layer's delta gives the
+gradients of its own weight and bias. The two cases, applied from the last layer to the first, serve any depth.
 
-Samples are columns. With "out" and "in" for the neurons of a layer and of the one below it, and n for the samples:
-weight (..., out, in), bias (..., out), delta and output (..., out, n), x (..., in, n). Leading dimensions are a stack
-of networks. All functions raise ValueError where shapes do not fit; stacks that do not broadcast are left to torch.
+Samples are columns. A layer has ``out`` neurons and ``in`` inputs, and there are n samples: weight (..., out, in),
+bias (..., out), delta and output (..., out, n), x (..., in, n). Leading dimensions are a stack of networks. All
+functions raise ValueError if shapes do not fit; torch raises RuntimeError if stacks do not broadcast.
 """
 
 from __future__ import annotations
@@ -25,30 +25,28 @@ from torch import Tensor
 
 from nnmath.equations import validate
 from nnmath.equations.activations import Activation
-from nnmath.equations.cost import Reduction, half_mse, number_averaged
+from nnmath.equations.cost import Reduction, divisor, half_mse
 from nnmath.equations.descent import gradient_step, momentum_update
 from nnmath.equations.perceptron import weighted_sum
 
 
 class Layer(NamedTuple):
-    r"""A layer's parameters, laid out as torch.nn.Linear has them; or their gradients, or their velocities."""
+    r"""A layer's parameters, with the shapes of torch.nn.Linear; or their gradients, or their velocities."""
 
-    weight: Tensor
-    r"""w, shape (..., out, in)"""
-    bias: Tensor
-    r"""b, shape (..., out)"""
+    weight: Tensor  # w, shape (..., out, in)
+    bias: Tensor  # b, shape (..., out)
 
 
 def number_of_parameters(sizes: Sequence[int]) -> int:
     r"""Number of parameters of a network: Σ n_in n_out + n_out over its layers.
 
-    It grows linearly with the depth and with the square of the width, not exponentially, as the article says.
+    It grows linearly with the depth and quadratically with the width. The article says exponentially.
 
     Args:
-        sizes: the neurons of each layer, the inputs first; n_in and n_out are neighbours.
+        sizes: the number of inputs, then the number of neurons in each layer; n_in and n_out are neighbours.
 
     Raises:
-        ValueError: there is no layer, or a layer without neurons.
+        ValueError: there are fewer than two sizes, or one is not a positive integer.
 
     Source: article, Fig. 7 (N2).
 
@@ -56,11 +54,8 @@ def number_of_parameters(sizes: Sequence[int]) -> int:
     17
     """
     if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ValueError(f"sizes must be two or more whole numbers of neurons, each at least 1, got {sizes=}")
+        raise ValueError(f"sizes must be two or more positive integers, got {sizes=}")
     return sum(n_in * n_out + n_out for n_in, n_out in pairwise(sizes))
-
-
-# --- forward ---------------------------------------------------------------------------------------------------------
 
 
 def forward(x: Tensor, layers: Sequence[Layer], activations: Sequence[Activation]) -> list[Tensor]:
@@ -78,7 +73,7 @@ def forward(x: Tensor, layers: Sequence[Layer], activations: Sequence[Activation
     """
     values = [x]
     for (weight, bias), activation in zip(layers, activations, strict=True):
-        values.append(activation.value(weighted_sum(values[-1], weight, bias)))  # (..., out, n)
+        values.append(activation.function(weighted_sum(values[-1], weight, bias)))  # (..., out, n)
     return values
 
 
@@ -88,10 +83,10 @@ def error(output: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tens
     Args:
         output: O, shape (..., out, n).
         target: y, of the same shape.
-        reduction: "mean" as above; "sum" leaves the 1/n out.
+        reduction: "mean" as above; "sum" omits the 1/n.
 
     Returns:
-        E, shape (...). With one output it is torch's mse_loss / 2; with K outputs it is K times that, for torch
+        E, shape (...). With one output it is torch's mse_loss / 2; with K outputs it is K times that, because torch
         averages over the outputs too.
 
     Source: article, Fig. 9 (B0), where E = ½ (y − O)² is the error of one sample.
@@ -103,16 +98,13 @@ def error(output: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tens
     return half_mse(output, target, reduction).sum(-1)
 
 
-# --- backward --------------------------------------------------------------------------------------------------------
-
-
 def error_gradient(output: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     r"""Gradient of the error: ∂E/∂O = (O − y) / n.
 
     Args:
         output: O, shape (..., out, n).
         target: y, of the same shape.
-        reduction: "mean" as above; "sum" leaves the 1/n out, as the article's single sample has it.
+        reduction: "mean" as above; "sum" omits the 1/n, as the article does for a single sample.
 
     Returns:
         ∂E/∂O, shape (..., out, n).
@@ -120,16 +112,16 @@ def error_gradient(output: Tensor, target: Tensor, reduction: Reduction = "mean"
     Source: article, Fig. 10 (B1).
     """
     validate.same_shape(output=output, target=target)
-    return (output - target) / number_averaged(output.shape[-1], reduction)
+    return (output - target) / divisor(output.shape[-1], reduction)
 
 
-def delta(gradient: Tensor, output: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
-    r"""Through an activation: δ = ∂E/∂μ = ∂E/∂h · ∂h/∂μ, with ∂h/∂μ = h (1 − h) for the sigmoid.
+def delta(gradient: Tensor, output: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
+    r"""Gradient of a layer's weighted sum: δ = ∂E/∂μ = ∂E/∂h · ∂h/∂μ, with ∂h/∂μ = h (1 − h) for the sigmoid.
 
     Args:
         gradient: ∂E/∂h, shape (..., out, n).
         output: the layer's output h, of the same shape.
-        slope: h ↦ ∂h/∂μ, the activation's derivative from its value.
+        derivative: h ↦ ∂h/∂μ, the activation's ``derivative_from_output``.
 
     Returns:
         δ, shape (..., out, n).
@@ -137,7 +129,7 @@ def delta(gradient: Tensor, output: Tensor, slope: Callable[[Tensor], Tensor]) -
     Source: article, Figs. 10 and 11 (B1, B4): ∂O/∂μ₂ and ∂h/∂μ₁.
     """
     validate.same_shape(gradient=gradient, output=output)
-    return gradient * slope(output)
+    return gradient * derivative(output)
 
 
 def weight_gradient(delta: Tensor, x: Tensor) -> Tensor:
@@ -175,7 +167,7 @@ def input_gradient(delta: Tensor, weight: Tensor) -> Tensor:
 
     Args:
         delta: δ of the layer, shape (..., out, n).
-        weight: the layer's w as it was in the forward pass, shape (..., out, in).
+        weight: the layer's w from the forward pass, shape (..., out, in).
 
     Returns:
         ∂E/∂x, shape (..., in, n); for the output layer this is ∂E/∂h.
@@ -187,41 +179,41 @@ def input_gradient(delta: Tensor, weight: Tensor) -> Tensor:
 
 
 def output_delta(
-    output: Tensor, target: Tensor, slope: Callable[[Tensor], Tensor], reduction: Reduction = "mean"
+    output: Tensor, target: Tensor, derivative: Callable[[Tensor], Tensor], reduction: Reduction = "mean"
 ) -> Tensor:
     r"""Case 1, the output layer: δₒ = ∂E/∂μ₂ = (O − y) · O (1 − O) / n.
 
     Args:
         output: O, shape (..., out, n).
         target: y, of the same shape.
-        slope: O ↦ ∂O/∂μ₂, O (1 − O) for the sigmoid.
-        reduction: "mean" as above; "sum" leaves the 1/n out.
+        derivative: O ↦ ∂O/∂μ₂, which is O (1 − O) for the sigmoid.
+        reduction: "mean" as above; "sum" omits the 1/n.
 
     Returns:
         δₒ, shape (..., out, n).
 
     Source: article, Fig. 10, Case 1 (B2).
     """
-    return delta(error_gradient(output, target, reduction), output, slope)
+    return delta(error_gradient(output, target, reduction), output, derivative)
 
 
 def hidden_delta(
-    delta_above: Tensor, weight_above: Tensor, hidden: Tensor, slope: Callable[[Tensor], Tensor]
+    delta_next: Tensor, weight_next: Tensor, hidden: Tensor, derivative: Callable[[Tensor], Tensor]
 ) -> Tensor:
     r"""Case 2, a hidden layer: δᵢ = ∂E/∂μ₁ = wₒᵀ δₒ · h (1 − h).
 
     Args:
-        delta_above: δₒ of the layer above, shape (..., out, n).
-        weight_above: wₒ of the layer above, from before Case 1's update (B7), shape (..., out, in).
+        delta_next: δₒ of the next layer, shape (..., out, n).
+        weight_next: wₒ of the next layer, from before Case 1's update (B7), shape (..., out, in).
         hidden: the hidden layer's output h, shape (..., in, n).
-        slope: h ↦ ∂h/∂μ₁, h (1 − h) for the sigmoid.
+        derivative: h ↦ ∂h/∂μ₁, which is h (1 − h) for the sigmoid.
 
     Returns:
         δᵢ, shape (..., in, n).
 
     Source: article, Fig. 11, Case 2 (B5).
     """
-    return delta(input_gradient(delta_above, weight_above), hidden, slope)
+    return delta(input_gradient(delta_next, weight_next), hidden, derivative)
 
 
 def backward(
@@ -231,11 +223,11 @@ def backward(
     target: Tensor,
     reduction: Reduction = "mean",
 ) -> list[Layer]:
-    r"""Backpropagation: Case 1 for the last layer, then Case 2 for each layer below it.
+    r"""Backpropagation: Case 1 for the last layer, then Case 2 for each layer before it.
 
     Args:
         values: what :func:`forward` returned, [x, h, O] in Fig. 9.
-        layers: w and b of each layer, as they were in the forward pass.
+        layers: w and b of each layer, from the forward pass.
         activations: the activation of each layer.
         target: y, shape (..., out, n).
         reduction: "mean" (the article's C) or "sum" (the author's notebook).
@@ -253,9 +245,6 @@ def backward(
     return gradients[::-1]
 
 
-# --- update ----------------------------------------------------------------------------------------------------------
-
-
 def sgd_step(
     layers: Sequence[Layer],
     velocities: Sequence[Layer],
@@ -267,10 +256,10 @@ def sgd_step(
 
     Args:
         layers: w and b of each layer, θ.
-        velocities: v of each; before the first update 0, from :func:`zero_velocities`.
+        velocities: v of each, from :func:`zero_velocities` before the first update.
         gradients: g of each, from :func:`backward`.
-        learning_rate: η ≥ 0; of a stack of networks, of shape (...), each network's own.
-        momentum: m in [0, 1), likewise.
+        learning_rate: η ≥ 0; for a stack of networks optionally one for each network, shape (...).
+        momentum: m in [0, 1), with the same shapes.
 
     Returns:
         The new layers and the new velocities.
@@ -278,18 +267,18 @@ def sgd_step(
     Source: article, "Backpropagation" (B3, B6).
     """
     velocities = [
-        Layer(*(momentum_update(v, g, of_stack(momentum, v)) for v, g in zip(velocity, gradient, strict=True)))
+        Layer(*(momentum_update(v, g, broadcast_rate(momentum, v)) for v, g in zip(velocity, gradient, strict=True)))
         for velocity, gradient in zip(velocities, gradients, strict=True)
     ]
     layers = [
-        Layer(*(gradient_step(theta, v, of_stack(learning_rate, v)) for theta, v in zip(layer, velocity, strict=True)))
+        Layer(*(gradient_step(p, v, broadcast_rate(learning_rate, p)) for p, v in zip(layer, velocity, strict=True)))
         for layer, velocity in zip(layers, velocities, strict=True)
     ]
     return layers, velocities
 
 
-def of_stack(rate: float | Tensor, theta: Tensor) -> float | Tensor:
-    r"""A rate of each network, shape (...), so that it meets the network's own weights (..., out, in) or biases."""
+def broadcast_rate(rate: float | Tensor, theta: Tensor) -> float | Tensor:
+    r"""Append dimensions of size 1 to the rates of a stack, shape (...), so that they broadcast to its parameters θ."""
     return rate[(..., *[None] * (theta.ndim - rate.ndim))] if isinstance(rate, Tensor) else rate
 
 
@@ -305,18 +294,18 @@ def training_step(
 ) -> tuple[list[Layer], list[Layer]]:
     r"""One step of training: forward, Case 1, Case 2, then the update of all parameters at once.
 
-    Both cases use the weights from before the update; to update the output layer first and then let Case 2 see its new
-    weight is the classic mistake.
+    Both cases use the weights from before the update. The classic mistake is to update the output layer first, so that
+    Case 2 uses its new weight.
 
     Args:
         x: the network's input, shape (..., in, n).
         target: y, shape (..., out, n).
         layers: w and b of each layer.
-        velocities: v of each layer's w and b; before the first update 0, from :func:`zero_velocities`.
+        velocities: v of each, from :func:`zero_velocities` before the first update.
         activations: the activation of each layer.
-        learning_rate: η ≥ 0, constant or from cosine_annealing; of a stack, of shape (...), each network's own.
-        momentum: m in [0, 1), likewise.
-        reduction: "mean" or "sum".
+        learning_rate: η, as in :func:`sgd_step`; constant or from cosine_annealing.
+        momentum: m, as in :func:`sgd_step`.
+        reduction: "mean" or "sum", as in :func:`backward`.
 
     Returns:
         The new layers and the new velocities.
@@ -328,5 +317,5 @@ def training_step(
 
 
 def zero_velocities(layers: Sequence[Layer]) -> list[Layer]:
-    r"""The velocities before the first update: v = 0 for every parameter."""
+    r"""Velocities before the first update: v = 0 for every parameter."""
     return [Layer(0 * layer.weight, 0 * layer.bias) for layer in layers]

@@ -1,8 +1,8 @@
 r"""The linear model, its cost and the gradient of the cost (N3, C1, C2, G1, and the Hessian behind G3).
 
-Two conventions that differ between books: the cost carries the ½ of the article (so its gradient carries no 2), and
-``reduction`` says, as in torch, whether it is the "mean" over the n samples (the article) or their "sum" (its author's
-notebook). The samples are the last dimension everywhere.
+Two conventions differ between books. The cost includes the ½ of the article, so its gradient has no factor 2. As in
+torch, ``reduction`` is "mean" over the n samples (the article) or "sum" (its author's notebook); any other, or a mean
+of no samples, raises ValueError. The samples are the last dimension everywhere.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from nnmath.equations import validate
 Reduction = Literal["mean", "sum"]
 
 
-def number_averaged(n: int, reduction: Reduction) -> int:
-    r"""What a sum over n samples is divided by: n for the "mean", 1 for the "sum".
+def divisor(n: int, reduction: Reduction) -> int:
+    r"""Divisor of a sum over n samples: n for "mean", 1 for "sum".
 
-    Raises:
-        ValueError: the reduction is neither, or there are no samples to take the mean of.
-
-    >>> number_averaged(266, "mean"), number_averaged(266, "sum")
+    >>> divisor(266, "mean"), divisor(266, "sum")
     (266, 1)
     """
     if reduction not in ("mean", "sum"):
@@ -33,7 +30,7 @@ def number_averaged(n: int, reduction: Reduction) -> int:
 
 
 def linear_model(x: Tensor, theta0: Tensor, theta1: Tensor) -> Tensor:
-    r"""Linear model: ŷ = θ₀ + x θ₁, a line that passes through the origin only if the bias θ₀ is 0.
+    r"""Linear model: ŷ = θ₀ + x θ₁, a line through the origin only if the bias θ₀ is 0.
 
     Args:
         x: one feature, shape (..., n).
@@ -53,7 +50,7 @@ def linear_model(x: Tensor, theta0: Tensor, theta1: Tensor) -> Tensor:
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    r"""Squared error of each sample: E = (ŷ − y)², without the ½ of the cost.
+    r"""Squared error of each sample: E = (ŷ − y)². It lacks the ½ of the cost.
 
     Args:
         prediction: ŷ, any shape.
@@ -78,22 +75,22 @@ def half_mse(prediction: Tensor, target: Tensor, reduction: Reduction = "mean") 
     Args:
         prediction: ŷ, shape (..., n).
         target: y, of the same shape.
-        reduction: "mean" as above; "sum" leaves the 1/n out: ½ Σ (ŷ − y)².
+        reduction: "mean" as above; "sum" omits the 1/n: ½ Σ (ŷ − y)².
 
     Returns:
         C, shape (...).
 
     Raises:
-        ValueError: the shapes differ, there are no samples, or the reduction is neither "mean" nor "sum".
+        ValueError: the shapes differ.
 
-    Source: article, "Cost function" (C2), whose print lost the square and the Σ. For one output it is half of
+    Source: article, "Cost function" (C2), which is printed without the square and the Σ. For one output C is half of
     torch.nn.functional.mse_loss.
 
     >>> import torch
     >>> half_mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
     tensor(2.2500)
     """
-    n = number_averaged(prediction.shape[-1], reduction)
+    n = divisor(prediction.shape[-1], reduction)
     return squared_error(prediction, target).sum(-1) / (2 * n)
 
 
@@ -107,13 +104,13 @@ def half_mse_gradient(
         theta0: the intercept θ₀, shape (...).
         theta1: the slope θ₁, shape (...).
         target: y, shape (..., n).
-        reduction: "mean" as above; "sum" leaves the 1/n out.
+        reduction: "mean" as above; "sum" omits the 1/n.
 
     Returns:
         ∂C/∂θ₀ and ∂C/∂θ₁, each of shape (...).
 
     Raises:
-        ValueError: the target's shape is not the prediction's, there are no samples, or the reduction is unknown.
+        ValueError: target and prediction differ in shape.
 
     Source: article, "Gradient descent" (G1).
 
@@ -122,30 +119,27 @@ def half_mse_gradient(
     >>> half_mse_gradient(x, theta0=torch.tensor(1.0), theta1=torch.tensor(0.0), target=y)
     (tensor(-3.), tensor(-5.))
     """
-    n = number_averaged(x.shape[-1], reduction)
+    n = divisor(x.shape[-1], reduction)
     prediction = linear_model(x, theta0, theta1)
     validate.same_shape(prediction=prediction, target=target)
     return (prediction - target).sum(-1) / n, ((prediction - target) * x).sum(-1) / n
 
 
 def half_mse_hessian(x: Tensor, reduction: Reduction = "mean") -> Tensor:
-    r"""Hessian of the cost of ŷ = θ · x: H = 1/n x xᵀ, the same at every θ, for the cost is quadratic.
+    r"""Hessian of the cost of ŷ = θ · x: H = 1/n x xᵀ, the same at every θ because C is quadratic.
 
     Args:
         x: the features, shape (..., in, n); an intercept is a feature that is 1 for every sample.
-        reduction: "mean" as above; "sum" leaves the 1/n out.
+        reduction: "mean" as above; "sum" omits the 1/n.
 
     Returns:
         H, shape (..., in, in).
 
-    Raises:
-        ValueError: there are no samples, or the reduction is unknown.
-
-    Source: article, "On a side note" (G3): how steep the cost is says which learning rates converge.
+    Source: article, "On a side note" (G3): the curvature of the cost determines which learning rates converge.
 
     >>> import torch
     >>> half_mse_hessian(torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0]]))
     tensor([[1.0000, 1.0000],
             [1.0000, 1.6667]])
     """
-    return x @ x.mT / number_averaged(x.shape[-1], reduction)
+    return x @ x.mT / divisor(x.shape[-1], reduction)

@@ -1,4 +1,4 @@
-r"""Gradient descent: the update rule, its largest learning rate, momentum and cosine annealing (G2 to G5)."""
+r"""Gradient descent: the update rule, the critical learning rate, momentum and cosine annealing (G2 to G5)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def gradient_step(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor
     Args:
         theta: the parameters θ, any shape.
         gradient: ∂C/∂θ, of the same shape; with momentum, the velocity v.
-        learning_rate: the learning rate η ≥ 0; a tensor must broadcast to θ; its values are not checked.
+        learning_rate: η ≥ 0. A tensor must broadcast to θ; its values are not checked.
 
     Returns:
-        The new θ. The old one stays as it was, so that all θ can be updated at once.
+        The new θ. The old one is not modified, so that all θ can be updated at once.
 
     Raises:
-        ValueError: the shapes differ, or η is negative, infinite or nan.
+        ValueError: the shapes do not fit, or η is negative, infinite or nan.
 
     Source: article, "Gradient descent" (G2, B3, B6); torch.optim.SGD.
 
@@ -39,42 +39,41 @@ def gradient_step(theta: Tensor, gradient: Tensor, learning_rate: float | Tensor
 
 
 def critical_learning_rate(hessian: Tensor) -> Tensor:
-    r"""Largest learning rate on a quadratic cost: η = 2 / λ_max; below it descent converges, above it diverges.
+    r"""Critical learning rate of a quadratic cost: η = 2 / λ_max. Descent converges below it and diverges above it.
 
-    Along the eigenvector of the eigenvalue λ one update multiplies the distance to the minimum by 1 − ηλ.
+    Along the eigenvector of the eigenvalue λ, one update multiplies the distance to the minimum by 1 − ηλ.
 
     Args:
-        hessian: the symmetric, positive semidefinite Hessian H of the cost, shape (..., k, k), with the largest
-            eigenvalue λ_max.
+        hessian: the symmetric, positive semidefinite Hessian H of the cost, shape (..., k, k). Its largest eigenvalue
+            is λ_max.
 
     Returns:
         η, shape (...); infinite where H is 0.
 
-    Source: article, "On a side note" (G3), which has it that descent oscillates when η is too large.
+    Source: article, "On a side note" (G3), which says that descent oscillates if η is too large.
 
     >>> import torch
     >>> critical_learning_rate(torch.tensor([[4.0, 0.0], [0.0, 0.5]]))
     tensor(0.5000)
     """
-    return 2 / torch.linalg.eigvalsh(hessian)[..., -1].abs()  # of 0 it may give −0
+    return 2 / torch.linalg.eigvalsh(hessian)[..., -1].abs()  # 0 can come out as −0
 
 
 def momentum_update(velocity: Tensor, gradient: Tensor, momentum: float | Tensor) -> Tensor:
-    r"""Momentum: v ← m v + g, after which θ ← θ − η v takes the place of θ ← θ − η g.
+    r"""Momentum: v ← m v + g, followed by θ ← θ − η v instead of θ ← θ − η g.
 
     Args:
         velocity: v, any shape; 0 before the first update.
         gradient: the gradient g, of the same shape.
-        momentum: m in [0, 1); a tensor must broadcast to v; its values are not checked. 0 gives plain descent.
+        momentum: m in [0, 1). A tensor must broadcast to v; its values are not checked. 0 gives plain descent.
 
     Returns:
         The new v.
 
     Raises:
-        ValueError: the shapes differ, or m is outside [0, 1) or nan.
+        ValueError: the shapes do not fit, or m is outside [0, 1) or nan.
 
-    Source: article, "On a side note" (G4). Of the two forms in use this is torch.optim.SGD's, without dampening: the
-    learning rate multiplies v, not g.
+    Source: article, "On a side note" (G4); torch.optim.SGD, where the learning rate multiplies v, not g.
 
     >>> import torch
     >>> momentum_update(torch.tensor([10.0]), torch.tensor([1.0]), momentum=0.9)
@@ -89,17 +88,17 @@ def momentum_update(velocity: Tensor, gradient: Tensor, momentum: float | Tensor
 def cosine_annealing(t: float, T: float, learning_rate: float, eta_min: float = 0.0) -> float:
     r"""Cosine annealing: η_t = η_min + ½ (η_max − η_min) (1 + cos(π t / T)).
 
-    From η_max at t = 0 it falls to η_min at t = T. After T it climbs again and is back at η_max at t = 2T, as torch's
-    does: whoever trains on past T trains with a rising learning rate.
+    It falls from η_max at t = 0 to η_min at t = T. After T it rises again, to η_max at t = 2T, as in torch: training
+    beyond T means training with a rising learning rate.
 
     Args:
-        t: the number t ≥ 0 of epochs (or steps) done.
-        T: the number T > 0 of epochs (or steps) of the half wave: the length of the run.
+        t: the number t ≥ 0 of epochs (or steps) completed.
+        T: the length T > 0 of the run in epochs (or steps), which is half a period.
         learning_rate: η_max ≥ 0.
         eta_min: η_min in [0, η_max].
 
     Returns:
-        η_t, the learning rate for the update that follows.
+        η_t, the learning rate of the next update.
 
     Raises:
         ValueError: an argument is out of its range or nan.

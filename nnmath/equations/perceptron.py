@@ -1,4 +1,4 @@
-r"""The perceptron: a weighted sum that has to pass a threshold (P1, P2)."""
+r"""The perceptron: a weighted sum compared with a threshold (P1, P2)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def fires(x: Tensor, threshold: float) -> Tensor:
 
     Args:
         x: the inputs x₁, x₂, ..., shape (..., in, n); samples are columns.
-        threshold: 40 in the article. The threshold itself does not fire.
+        threshold: 40 in the article. A sum equal to it does not fire.
 
     Returns:
-        True where the neuron fires, shape (..., n).
+        True for the samples for which the neuron fires, shape (..., n).
 
     Source: article, Fig. 1 (P1).
 
@@ -27,7 +27,7 @@ def fires(x: Tensor, threshold: float) -> Tensor:
 
 
 def step(z: Tensor) -> Tensor:
-    r"""The step function: 1 where z > 0, else 0 (0 at z = 0 as well); any shape.
+    r"""The step function: step(z) = 1 if z > 0, else 0; any shape.
 
     Source: article, Fig. 2 (P2).
 
@@ -43,7 +43,7 @@ def weighted_sum(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Args:
         x: the layer's input x, shape (..., in, n); samples are columns.
-        weight: w, shape (..., out, in), as torch.nn.Linear has it.
+        weight: w, shape (..., out, in) as in torch.nn.Linear.
         bias: b, shape (..., out).
 
     Returns:
@@ -65,18 +65,9 @@ def weighted_sum(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def perceptron(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    r"""The perceptron: step(w x + b), 1 where the weighted sum exceeds the threshold −b, else 0.
+    r"""The perceptron: step(w x + b), that is 1 if the weighted sum w x exceeds the threshold −b, else 0.
 
-    Args:
-        x: the inputs, shape (..., in, n); samples are columns.
-        weight: w, shape (..., out, in).
-        bias: b, shape (..., out).
-
-    Returns:
-        0 or 1, shape (..., out, n).
-
-    Raises:
-        ValueError: the shapes do not fit.
+    Arguments, shapes and exceptions are those of :func:`weighted_sum`.
 
     Source: article, Fig. 2 (P2).
 

@@ -9,10 +9,7 @@ import numpy as np
 
 
 def same_shape(**tensors: Any) -> None:
-    r"""Refuse two tensors of unequal shapes, for broadcasting them would pair every sample with every other one.
-
-    Raises:
-        ValueError: a target of shape (n,) against an output of shape (1, n), for example.
+    r"""Raise ValueError if two tensors differ in shape, because broadcasting would pair every sample with every other.
 
     >>> import torch
     >>> same_shape(output=torch.zeros(1, 3), target=torch.zeros(3))
@@ -20,17 +17,13 @@ def same_shape(**tensors: Any) -> None:
     ...
     ValueError: output and target must have the same shape, got (1, 3) and (3,)
     """
-    a, b = tensors.values()
+    (first, a), (second, b) = tensors.items()
     if a.shape != b.shape:
-        first, second = tensors
         raise ValueError(f"{first} and {second} must have the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def matching_dims(dimensions: Sequence[int], **tensors: Any) -> None:
-    r"""Refuse two tensors that disagree in size along one dimension each, counted from the back.
-
-    Raises:
-        ValueError: a tensor has too few dimensions, or the two sizes differ.
+    r"""Raise ValueError unless two tensors have the same size along one dimension each, counted from the end.
 
     >>> import torch
     >>> matching_dims((-1, -2), w=torch.zeros(4, 2), x=torch.zeros(9, 2))
@@ -38,11 +31,10 @@ def matching_dims(dimensions: Sequence[int], **tensors: Any) -> None:
     ...
     ValueError: w (4, 2) and x (9, 2) do not fit: dimension -1 of w is not dimension -2 of x; samples are columns
     """
-    a, b = tensors.values()
+    (first, a), (second, b) = tensors.items()
     i, j = dimensions
     if len(a.shape) >= -i and len(b.shape) >= -j and a.shape[i] == b.shape[j]:
         return
-    first, second = tensors
     raise ValueError(
         f"{first} {tuple(a.shape)} and {second} {tuple(b.shape)} do not fit: "
         f"dimension {i} of {first} is not dimension {j} of {second}; samples are columns"
@@ -50,10 +42,7 @@ def matching_dims(dimensions: Sequence[int], **tensors: Any) -> None:
 
 
 def broadcastable_to(theta: Any, **rates: Any) -> None:
-    r"""Refuse a rate that is a tensor and would not broadcast to the shape of θ, or would make θ grow.
-
-    Raises:
-        ValueError: a rate of shape (3, 1, 1) for a bias of shape (3, 4), for example.
+    r"""Raise ValueError if a rate is a tensor that does not broadcast to θ, or that would enlarge θ.
 
     >>> import torch
     >>> broadcastable_to(torch.zeros(3, 4), learning_rate=torch.zeros(3, 1, 1))
@@ -63,22 +52,17 @@ def broadcastable_to(theta: Any, **rates: Any) -> None:
     """
     for name, rate in rates.items():
         shape = tuple(getattr(rate, "shape", ()))
-        padded = (1,) * (len(theta.shape) - len(shape)) + shape
-        if shape and (
-            len(padded) > len(theta.shape) or any(a not in (1, b) for a, b in zip(padded, theta.shape, strict=True))
-        ):
+        missing = len(theta.shape) - len(shape)
+        if missing < 0 or any(a not in (1, b) for a, b in zip(shape, theta.shape[missing:], strict=True)):
             raise ValueError(f"{name} must be a number or broadcast to {tuple(theta.shape)}, got shape {shape}")
 
 
 def in_interval(
     low: float, high: float, *, closed: Literal["both", "left", "right", "neither"] = "both", **numbers: Any
 ) -> None:
-    r"""Refuse a number outside the interval from low to high, or nan. ``closed`` names the ends that belong to it.
+    r"""Raise ValueError if a number is nan or outside an interval, which includes the ends named by ``closed``.
 
-    Tensors and symbols are not looked at: reading a tensor's values would synchronise a GPU at every step.
-
-    Raises:
-        ValueError: the number is nan or out of range.
+    Tensors and symbols are not checked. Reading a tensor's values would synchronise the GPU at every step.
 
     >>> in_interval(0, 1, closed="left", momentum=1.0)
     Traceback (most recent call last):

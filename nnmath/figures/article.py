@@ -55,7 +55,7 @@ def activation(name: str) -> Figure:
     """
     if name not in ACTIVATIONS:
         raise ValueError(f"name must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    value, derivative, _ = ACTIVATIONS[name]
+    value, derivative = ACTIVATIONS[name].function, ACTIVATIONS[name].derivative
     end = {"sigmoid": 6.0, "tanh": 4.0}.get(name, 2.0)
     z = torch.arange(-200, 201, dtype=torch.float64) * end / 200  # linspace would miss 0 by 1e-16
     zero = torch.zeros(1, dtype=torch.float64)

@@ -14,8 +14,8 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, 
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
 
 from nnmath.data.batches import Batch
-from nnmath.equations import validate
-from nnmath.network import ActivationName, BackwardMode, HalfMSELoss, Network
+from nnmath.equations import ActivationName, validate
+from nnmath.network import BackwardMode, HalfMSELoss, Network
 
 EACH: dict[str, Any] = {"sync_on_compute": False}
 r"""For metrics of rows that each process has all of."""

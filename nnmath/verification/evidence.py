@@ -1,7 +1,7 @@
-r"""What speaks for an equation: five kinds of evidence, each from another side, for a row of the catalogue.
+r"""Five kinds of evidence for a row of the catalogue.
 
-Its value against plain torch; its gradients against autograd; against difference quotients; against SymPy, the very
-same code being run on symbols; and how many of 50 digits float64 gets right.
+The value is compared with plain torch, and the gradients with autograd, with finite differences, and with SymPy, by
+running the same code on symbols. The last is the error of float64 against 50 digits.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import mpmath
+import sympy
 import torch
 from torch import Tensor
 
 from nnmath.gradcheck import Report, check_gradients
+from nnmath.gradcheck.comparison.errors import relative_error, ulp
 from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.rounding import gradients_of
 from nnmath.verification.catalogue import Equation, Inputs, N
 from nnmath.verification.exact_arithmetic import DIGITS, Exact, SigmoidSymbols, Symbols, symbols, to_mpmath
 
-VALUE = 1e-12
-r"""How far a value may be from torch's, of the largest entry."""
-FINITE_DIFFERENCES = 1e-8
-r"""How far difference quotients may be from a gradient, of the largest entry."""
-ULPS = 4
-r"""How far float64 may be from the 50 digits beyond twice torch's own error, in units in the last place."""
+VALUE_TOLERANCE = 1e-12  # relative error of a value against torch
+FINITE_DIFFERENCE_TOLERANCE = 1e-8  # relative error of a gradient against finite differences
+MAX_ULPS = 4  # error against 50 digits that is allowed in addition to twice torch's own error
 
 
 @dataclass(frozen=True)
 class Evidence:
-    r"""The evidence for one row, in float64; each is None where it does not apply.
+    r"""The evidence for one row, in float64. Each property is None if it does not apply to the row.
 
     Args:
         equation: the row.
-        seed: of the numbers that it is checked on.
+        seed: of the inputs.
     """
 
     equation: Equation
@@ -41,7 +41,7 @@ class Evidence:
 
     @cached_property
     def inputs(self) -> Inputs:
-        r"""The numbers."""
+        r"""The inputs that the row is checked on."""
         return self.equation.draw(torch.Generator().manual_seed(self.seed), torch.float64)
 
     @cached_property
@@ -51,116 +51,101 @@ class Evidence:
 
     @cached_property
     def value(self) -> float:
-        r"""The largest difference, max |by hand − torch| / max |torch|, of the value."""
-        return relative_error(self.equation.value(**self.inputs), self.equation.by_torch(**self.inputs))
+        r"""Relative error of the value against plain torch."""
+        return relative_error(self.equation.value(**self.inputs), self.equation.reference(**self.inputs))
 
     @cached_property
     def autograd(self) -> Report | None:
-        r"""The gradients against autograd's of the plain torch implementation."""
-        if self.gradients is None:
-            return None
-        return check_gradients(lambda **inputs: self.equation.by_torch(**inputs).sum(), self.inputs, self.gradients)
+        r"""The gradients compared with autograd of the plain torch implementation."""
+        return None if self.gradients is None else check_gradients(self.reference_sum, self.inputs, self.gradients)
+
+    def reference_sum(self, **inputs: Tensor) -> Tensor:
+        r"""Sum of the value by plain torch."""
+        return self.equation.reference(**inputs).sum()
 
     @cached_property
     def finite_differences(self) -> float | None:
-        r"""The largest difference of the gradients from difference quotients of the hand-written value, relative."""
+        r"""Relative error of the gradients against finite differences of the hand-written value."""
         if self.gradients is None:
             return None
-        moved = {name: tensor.clone() for name, tensor in self.inputs.items()}
-        worst = 0.0
+        perturbed = {name: tensor.clone() for name, tensor in self.inputs.items()}
+        errors = []
         for name, gradient in self.gradients.items():
             quotient = torch.empty_like(gradient)
             for index in torch.ones_like(gradient).nonzero().tolist():
-                found = one_sided_derivatives(
-                    lambda: self.equation.value(**moved).sum(), moved[name], tuple(index), step=1e-4
+                derivatives = one_sided_derivatives(
+                    lambda: self.equation.value(**perturbed).sum(), perturbed[name], tuple(index), step=1e-4
                 )
-                quotient[tuple(index)] = (found.left + found.right) / 2
-            worst = max(worst, relative_error(gradient, quotient))
-        return worst
+                quotient[tuple(index)] = (derivatives.left + derivatives.right) / 2
+            errors.append(relative_error(gradient, quotient))
+        return max(errors)
 
     @cached_property
     def proof(self) -> bool | None:
-        r"""Whether each gradient minus SymPy's derivative of the value is 0, for 1, 2 and 3 samples."""
-        return (
-            None if self.equation.gradients is None else all(proved_symbolically(self.equation, n) for n in (1, 2, 3))
-        )
+        r"""Whether the gradients equal SymPy's derivatives of the value, for 1, 2 and 3 samples."""
+        applies = self.equation.gradients is not None
+        return all(proved_symbolically(self.equation, n) for n in (1, 2, 3)) if applies else None
 
     @cached_property
     def ulps(self) -> tuple[float, float] | None:
-        r"""The largest error of float64 against 50 digits, of the gradients or else of the value: by hand, by torch."""
-        import mpmath
-
-        if self.gradients is None and not self.equation.exact:
+        r"""Error of float64 against 50 digits of the hand-written gradients, else value, and of torch's."""
+        if self.equation.gradients is None and not self.equation.exact:
             return None
         with mpmath.workdps(DIGITS):
-            exact = {name: to_mpmath(tensor) for name, tensor in self.inputs.items()}
-            if self.equation.gradients is None or self.gradients is None:
-                truths = {"value": self.equation.value(**exact)}
-                by_hand = {"value": self.equation.value(**self.inputs)}
-                by_torch = {"value": self.equation.by_torch(**self.inputs)}
+            exact_inputs: Any = {name: to_mpmath(tensor) for name, tensor in self.inputs.items()}
+            if self.equation.gradients is not None:
+                exact, manual = self.equation.gradients(**exact_inputs), self.equation.gradients(**self.inputs)
+                reference = gradients_of(self.reference_sum, self.inputs, manual)
             else:
-                truths, by_hand = self.equation.gradients(**exact), self.gradients
-                by_torch = gradients_of(lambda **inputs: self.equation.by_torch(**inputs).sum(), self.inputs, by_hand)
-            hand, torchs = (
-                max(ulps(tensors[name], truth) for name, truth in truths.items()) for tensors in (by_hand, by_torch)
+                exact, manual = ({"": self.equation.value(**inputs)} for inputs in (exact_inputs, self.inputs))
+                reference = {"": self.equation.reference(**self.inputs)}
+            manual_error, reference_error = (
+                max(ulps_of_exact(tensors[name], exact[name]) for name in exact) for tensors in (manual, reference)
             )
-            return hand, torchs
+            return manual_error, reference_error
 
     @property
     def passed(self) -> bool:
-        r"""Whether all evidence that applies is good enough."""
+        r"""Whether all evidence that applies is within its tolerance."""
         return (
-            self.value <= VALUE
+            self.value <= VALUE_TOLERANCE
             and (self.autograd is None or self.autograd.passed)
-            and (self.finite_differences is None or self.finite_differences <= FINITE_DIFFERENCES)
+            and (self.finite_differences is None or self.finite_differences <= FINITE_DIFFERENCE_TOLERANCE)
             and self.proof is not False
-            and (self.ulps is None or self.ulps[0] <= 2 * self.ulps[1] + ULPS)
+            and (self.ulps is None or self.ulps[0] <= 2 * self.ulps[1] + MAX_ULPS)
         )
 
 
 def proved_symbolically(equation: Equation, n: int) -> bool:
-    r"""Whether each gradient minus SymPy's derivative of the value is 0, for n samples.
+    r"""Whether the gradients equal SymPy's derivatives of the value, for n samples.
 
-    An activation's own derivative is proved with e^z as it is, for z > 0 and for z < 0; the others with nothing known
-    of σ but what that has proved.
+    The derivative of an activation is proved from e^z, separately for z > 0 and z < 0. All other rows use an abstract σ
+    that has only the properties proved there.
     """
-    import sympy
-
-    about_activation = equation.id.startswith("A")
-    kind, zero = (Symbols, sympy.simplify) if about_activation else (SigmoidSymbols, sympy.expand)
+    assert equation.gradients is not None
+    is_activation = equation.id.startswith("A")
+    kind, simplify = (Symbols, sympy.simplify) if is_activation else (SigmoidSymbols, sympy.expand)
     shapes = {name: tensor.shape for name, tensor in Evidence(equation).inputs.items()}
-    for assumptions in ({"positive": True}, {"negative": True}) if about_activation else ({"real": True},):
-        inputs = {
-            name: symbols(name, *(n if size == N else size for size in shape), kind=kind, **assumptions)
+    for sign in ("positive", "negative") if is_activation else ("real",):
+        inputs: Any = {
+            name: symbols(name, *(n if size == N else size for size in shape), kind=kind, **{sign: True})
             for name, shape in shapes.items()
         }
         total = sum(entries(equation.value(**inputs)))
-        assert equation.gradients is not None
         for name, gradient in equation.gradients(**inputs).items():
-            for symbol, by_hand in zip(inputs[name].flat, entries(gradient), strict=True):
-                if zero(sympy.diff(total, symbol) - by_hand) != 0:
+            for symbol, manual in zip(inputs[name].flat, entries(gradient), strict=True):
+                if simplify(sympy.diff(total, symbol) - manual) != 0:
                     return False
     return True
 
 
 def entries(value: Any) -> list[Any]:
-    r"""The entries of an array of exact numbers, or the one number that a sum has left."""
+    r"""Entries of an array of exact numbers, or the single number that a sum over all dimensions returns."""
     return list(value.flat) if isinstance(value, Exact) else [value]
 
 
-def relative_error(tensor: Tensor, reference: Tensor) -> float:
-    r"""The largest difference, max |tensor − reference| / max |reference|."""
-    if tensor.shape != reference.shape:
-        return float("inf")
-    difference = float((tensor - reference).abs().max())
-    return difference / float(reference.abs().max()) if difference else 0.0
-
-
-def ulps(tensor: Tensor, truth: object) -> float:
-    r"""The largest |tensor − truth| in units in the last place of the largest entry."""
-    import mpmath
-
-    exact = entries(truth)
-    size = max(abs(entry) for entry in exact)
-    errors = [abs(mpmath.mpf(a) - b) for a, b in zip(tensor.flatten().tolist(), exact, strict=True)]
-    return float(max(errors) / mpmath.ldexp(1, int(mpmath.floor(mpmath.log(size, 2))) - 52)) if size else 0.0
+def ulps_of_exact(value: Tensor, exact: Any) -> float:
+    r"""Largest error of a float64 tensor, in units in the last place of the largest exact entry."""
+    numbers = entries(exact)
+    error = max(abs(mpmath.mpf(a) - b) for a, b in zip(value.flatten().tolist(), numbers, strict=True))
+    return float(error / ulp(max(map(abs, numbers)), torch.float64))

@@ -18,7 +18,7 @@ def rows(loader):
 
 
 class TestBatches:
-    def test_every_row_once_in_every_epoch_and_another_order(self):
+    def test_every_row_once_per_epoch_in_a_new_order(self):
         batches = Batches(10, 4, seed=1)
         orders = []
         for epoch in range(3):
@@ -29,7 +29,7 @@ class TestBatches:
         assert orders[0] != orders[1] != orders[2]
         assert torch.cat(list(Batches(10, 4, seed=1))).tolist() == orders[0]
 
-    def test_the_order_depends_on_seed_and_epoch_alone(self):
+    def test_order_depends_only_on_seed_and_epoch(self):
         batches = Batches(10, 4, seed=1)
         batches.set_epoch(7)
         first = torch.cat(list(batches))
@@ -56,22 +56,22 @@ class TestBatches:
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-rare = Dataset(np.random.default_rng(0).normal(size=(200, 1)), np.arange(200) < 4, ("a",), "y", ("0", "1"))
+RARE_CLASS = Dataset(np.random.default_rng(0).normal(size=(200, 1)), np.arange(200) < 4, ("a",), "y", ("0", "1"))
 
 
-alone = np.arange(50.0)[:, None]
-alone[28] = 1e300  # a test row with seed 0
+OUTLIER = np.arange(50.0)[:, None]
+OUTLIER[28] = 1e300  # a test row with seed 0
 
 
 class TestDataModule:
-    def test_features_are_standardised_by_the_training_rows_alone(self):
+    def test_features_are_standardised_by_the_training_rows_only(self):
         data = DataModule(breast_cancer())
         x, _ = data.train.tensors
         torch.testing.assert_close(x.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
         torch.testing.assert_close(x.std(0, correction=0), torch.ones(2))
         assert abs(data.val.tensors[0].mean(0)).max() > 1e-3  # nobody looked at these rows
 
-    def test_a_regressions_target_too(self):
+    def test_target_of_a_regression_is_standardised(self):
         data = DataModule(regression(np.arange(50)[:, None], 100 + 7 * np.arange(50)))
         _, y = data.train.tensors
         assert y.mean().item() == pytest.approx(0, abs=1e-6)
@@ -88,7 +88,7 @@ class TestDataModule:
         together = torch.cat([part.tensors[0] for part in parts]).numpy() * data.x_std + data.x_mean
         np.testing.assert_allclose(np.sort(together, axis=0), np.sort(dataset.x, axis=0))
 
-    def test_shares_need_not_add_up_to_1(self):
+    def test_proportions_of_any_sum(self):
         data = DataModule(xor(samples=100), split=(7, 2, 1))
         assert [len(part) for part in (data.train, data.val, data.test)] == [70, 20, 10]
 
@@ -104,7 +104,7 @@ class TestDataModule:
         assert torch.equal(rows(one.train_dataloader()), rows(two.train_dataloader()))
         assert not torch.equal(rows(one.train_dataloader()), rows(other.train_dataloader()))
 
-    def test_a_batch_as_large_as_the_rows_leaves_them_in_their_order(self):
+    def test_a_single_batch_keeps_the_order_of_rows(self):
         data = DataModule(xor(samples=100), batch_size=60)
         assert torch.equal(rows(data.train_dataloader()), torch.cat(data.train.tensors, 1))
 
@@ -115,11 +115,11 @@ class TestDataModule:
         ("arguments", "message"),
         [
             ({"dataset": xor(), "batch_size": 0}, "batch_size must lie in .* got batch_size=0"),
-            ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive shares, got \(1, 1\)"),
-            ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive shares"),
-            ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive shares"),
+            ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive proportions, got \(1, 1\)"),
+            ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive proportions"),
+            ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive proportions"),
             ({"dataset": xor(samples=4)}, "4 rows cannot be split into"),
-            ({"dataset": rare, "split": (90, 5, 5)}, "leaves a single class among the 10 validation rows"),
+            ({"dataset": RARE_CLASS, "split": (90, 5, 5)}, "leaves a single class among the 10 validation rows"),
             (
                 {"dataset": regression(np.arange(12)[:, None], range(12)), "split": (10, 1, 1)},
                 "1 validation row; a reg",
@@ -128,8 +128,8 @@ class TestDataModule:
             ({"dataset": regression(np.arange(50)[:, None] * 1e-320, range(50))}, "values too large or too small"),
             ({"dataset": regression(np.arange(50)[:, None] * 1e306, range(50))}, "column 'a' has values too large"),
             ({"dataset": regression(np.arange(50)[:, None], [0.1] * 50)}, "column 'y' is constant"),
-            ({"dataset": regression(alone, range(50))}, "column 'a' has a value too far from the training rows'"),
-            ({"dataset": regression(np.arange(50)[:, None], alone[:, 0])}, "column 'y' has a value too far"),
+            ({"dataset": regression(OUTLIER, range(50))}, "column 'a' has a value too far from the training rows"),
+            ({"dataset": regression(np.arange(50)[:, None], OUTLIER[:, 0])}, "column 'y' has a value too far"),
         ],
     )
     def test_refuses(self, arguments, message):
@@ -137,7 +137,7 @@ class TestDataModule:
             DataModule(**arguments)
 
 
-def test_the_rows_lie_where_they_are_used():
+def test_rows_are_on_the_device_of_the_trainer():
     data = DataModule(xor(100), batch_size=32)
     strategy = SimpleNamespace(root_device=torch.device("meta"))
     data.trainer = SimpleNamespace(strategy=strategy, global_rank=1, world_size=2)

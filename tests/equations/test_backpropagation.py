@@ -71,7 +71,7 @@ def cases(draw):
 
 @given(cases())
 @settings(max_examples=300)
-def test_forward_is_torchs(case):
+def test_forward_matches_torch(case):
     x, layers, names, _, _ = case
     reference = forward_by_torch(x, layers, names)
     for value, expected in zip(forward(x, layers, [ACTIVATIONS[name] for name in names]), reference, strict=True):
@@ -80,7 +80,7 @@ def test_forward_is_torchs(case):
 
 @given(cases())
 @settings(max_examples=500)
-def test_backward_is_autograds(case):
+def test_backward_matches_autograd(case):
     """From the same values of the layers: where σ is saturated, one rounding of h is most of h (1 − h)."""
     x, layers, names, target, reduction = case
     parameters = [Layer(*(tensor.clone().requires_grad_() for tensor in layer)) for layer in layers]
@@ -97,15 +97,15 @@ def test_backward_is_autograds(case):
 
 @given(cases())
 @settings(max_examples=100)
-def test_a_stack_is_its_networks_one_by_one(case):
+def test_stack_equals_separate_networks(case):
     x, layers, names, target, reduction = case
     activations = [ACTIVATIONS[name] for name in names]
     values = forward(x, layers, activations)
-    together = backward(values, layers, activations, target, reduction)
+    stacked = backward(values, layers, activations, target, reduction)
     for index in product(*map(range, target.shape[:-2])):
         one = [Layer(*(tensor[index] for tensor in layer)) for layer in layers]
-        alone = backward([x, *(value[index] for value in values[1:])], one, activations, target[index], reduction)
-        for several, single in zip(together, alone, strict=True):
+        separate = backward([x, *(value[index] for value in values[1:])], one, activations, target[index], reduction)
+        for several, single in zip(stacked, separate, strict=True):
             assert_close(several.weight[index], single.weight)
             assert_close(several.bias[index], single.bias)
 
@@ -152,12 +152,6 @@ class TestFig9:
         assert_close(input_gradient(delta_o, weight_o), h.grad)
         assert_close(hidden_delta(delta_o, weight_o, hidden, sigmoid_derivative_from_output), mu_1.grad)
 
-    def test_the_state_dict_is_a_sequentials(self):
-        network = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid()).double()
-        (weight_i, bias_i), (weight_o, bias_o) = self.layers
-        network.load_state_dict({"0.weight": weight_i, "0.bias": bias_i, "2.weight": weight_o, "2.bias": bias_o})
-        assert_close(forward(self.x, self.layers, SIGMOIDS)[-1], network(self.x.T).T.detach())
-
 
 def test_error_sums_over_the_outputs_and_averages_over_the_samples():
     output, target = torch.rand(3, 5, dtype=torch.float64), torch.rand(3, 5, dtype=torch.float64)
@@ -177,16 +171,12 @@ def test_eta_of_the_sum_is_n_times_that_of_the_mean():
 
 
 @pytest.mark.parametrize("sizes", [(2, 4, 1), (3, 5, 1), (7, 1), (1, 1), (2, 16, 16, 16, 3)])
-def test_number_of_parameters_is_torchs(sizes):
+def test_number_of_parameters_matches_torch(sizes):
     modules = nn.Sequential(*(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)))
     assert number_of_parameters(sizes) == sum(parameter.numel() for parameter in modules.parameters())
 
 
-def test_17_parameters():
-    assert number_of_parameters((2, 4, 1)) == (2 * 4 + 4) + (4 * 1 + 1) == 17
-
-
-def test_the_number_of_parameters_is_no_exponential():
+def test_number_of_parameters_is_not_exponential():
     """Erratum 3: twice the depth is twice as many, twice the width four times, in the limit."""
     deep = [number_of_parameters((8,) * (depth + 1)) for depth in (1, 2, 4, 8)]
     assert deep == [72, 144, 288, 576]
@@ -205,7 +195,7 @@ class TestTrajectory:
         target = (x[:1] * x[1:] > 0).double()
         return x, target, draw_layers((2, 4, 1), generator=generator)
 
-    def test_5000_updates_are_torchs(self):
+    def test_5000_updates_match_torch(self):
         x, target, layers = self.problem()
         network = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid()).double()
         names = ("0.weight", "0.bias", "2.weight", "2.bias")
@@ -223,13 +213,13 @@ class TestTrajectory:
             optimizer.step()
             scheduler.step()
             if t % 100 == 99:
-                by_hand = torch.cat([tensor.reshape(-1) for layer in layers for tensor in layer])
+                manual = torch.cat([tensor.reshape(-1) for layer in layers for tensor in layer])
                 by_torch = torch.cat([tensor.reshape(-1) for tensor in network.parameters()]).detach()
-                worst = max(worst, relative_difference(by_hand, by_torch))
+                worst = max(worst, relative_difference(manual, by_torch))
         assert worst <= 1e-11  # 5,000 roundings have grown; the first hundred steps agree to 1e-14
-        assert (by_hand - start).abs().max() > 1  # and it has gone somewhere
+        assert (manual - start).abs().max() > 1  # and it has gone somewhere
 
-    def test_case_2_with_the_updated_weight_is_another_trajectory(self):
+    def test_case_2_with_the_updated_weight_gives_another_trajectory(self):
         """The classic mistake, which the trajectory above must be able to tell from the right one."""
         x, target, layers = self.problem()
         (_, updated), _ = training_step(x, target, layers, zero_velocities(layers), SIGMOIDS, self.RATE)
@@ -238,11 +228,11 @@ class TestTrajectory:
         wrong = backward(values, [layers[0], updated], SIGMOIDS, target)[0].weight
         assert relative_difference(wrong, right) > 1e-3
 
-    def test_starts_at_rest_from_weights_of_0_too(self):
+    def test_zero_velocities_of_zero_weights(self):
         layers = [Layer(torch.zeros(4, 2), torch.zeros(4)), Layer(torch.zeros(1, 4), torch.zeros(1))]
         assert all((velocity == 0).all() for layer in zero_velocities(layers) for velocity in layer)
 
-    def test_the_old_parameters_stay_as_they_were(self):
+    def test_old_parameters_are_not_modified(self):
         x, target, layers = self.problem()
         before = [tensor.clone() for layer in layers for tensor in layer]
         training_step(x, target, layers, zero_velocities(layers), SIGMOIDS, 0.2, 0.9)
@@ -296,8 +286,8 @@ def test_error_against_50_digits_is_at_most_twice_autograds_and_4_ulp(scale, n, 
         parameters = [Layer(*(tensor.clone().requires_grad_() for tensor in layer)) for layer in layers]
         values = forward_by_torch(x, parameters, ("sigmoid", "sigmoid"))
         (nn.functional.mse_loss(values[-1], target) / 2).backward()
-        by_hand = backward([value.detach() for value in values], layers, SIGMOIDS, target)
-        for hand, parameter, (sums, sizes) in zip(sum(by_hand, ()), sum(parameters, ()), exact, strict=True):
+        manual = backward([value.detach() for value in values], layers, SIGMOIDS, target)
+        for hand, parameter, (sums, sizes) in zip(sum(manual, ()), sum(parameters, ()), exact, strict=True):
             torchs = worst_in_ulps(parameter.grad, sums, max(sizes))
             assert worst_in_ulps(hand, sums, max(sizes)) <= 2 * torchs + 4
 
@@ -328,8 +318,8 @@ class TestOnSymbols:
         gradients = backward(values, layers, activations, target, reduction)
         differences = [
             sympy.expand(sympy.diff(cost, symbol) - gradient)
-            for layer, by_hand in zip(layers, gradients, strict=True)
-            for tensor, gradient_tensor in zip(layer, by_hand, strict=True)
+            for layer, manual in zip(layers, gradients, strict=True)
+            for tensor, gradient_tensor in zip(layer, manual, strict=True)
             for symbol, gradient in zip(tensor.flat, gradient_tensor.flat, strict=True)
         ]
         assert differences == [0] * parameters
@@ -347,7 +337,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match=message.replace("output", "prediction")):
             error(values[-1], torch.zeros(7))
 
-    def test_rows_where_columns_are_wanted(self):
+    def test_rows_instead_of_columns(self):
         with pytest.raises(ValueError, match=r"weight \(4, 2\) and x \(7, 2\) do not fit.*samples are columns"):
             forward(self.x.T, self.layers, SIGMOIDS)
 
@@ -367,5 +357,5 @@ class TestRefuses:
 
     @pytest.mark.parametrize("sizes", [(), (2,), (2, 0), (2, -1, 1), (2, 4.5, 1), (2, float("nan"), 1)])
     def test_sizes(self, sizes):
-        with pytest.raises(ValueError, match="sizes must be two or more whole numbers of neurons"):
+        with pytest.raises(ValueError, match="sizes must be two or more positive integers"):
             number_of_parameters(sizes)

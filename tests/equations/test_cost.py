@@ -25,7 +25,7 @@ def test_without_a_bias_the_line_passes_through_the_origin_and_misses_the_data()
     assert half_mse(linear_model(X, number(0.0), without), Y) > 0.1
 
 
-def test_values_by_hand():
+def test_values():
     prediction = number([1.0, 2.0, 4.0])
     target = number([1.0, 4.0, 1.0])
     assert squared_error(prediction, target).tolist() == [0, 4, 9]
@@ -46,7 +46,7 @@ def test_the_printed_cost_lost_its_square_and_sum():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_a_stack_of_models_is_each_model(reduction):
+def test_stack_equals_separate_models(reduction):
     theta0, theta1 = torch.randn(2, 5, dtype=torch.float64)
     target = Y.expand(5, 4)
     cost = half_mse(linear_model(X, theta0, theta1), target, reduction)
@@ -55,12 +55,12 @@ def test_a_stack_of_models_is_each_model(reduction):
         one = theta0[i].clone().requires_grad_(), theta1[i].clone().requires_grad_()
         reference = F.mse_loss(one[0] + one[1] * X, Y, reduction=reduction) / 2
         assert_close(cost[i], reference)
-        for by_hand, by_autograd in zip(gradient, torch.autograd.grad(reference, one), strict=True):
-            assert_close(by_hand[i], by_autograd)
+        for manual, by_autograd in zip(gradient, torch.autograd.grad(reference, one), strict=True):
+            assert_close(manual[i], by_autograd)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_hessian_is_autograds(reduction):
+def test_hessian_matches_autograd(reduction):
     x = torch.randn(3, 9, dtype=torch.float64)
     reference = torch.autograd.functional.hessian(
         lambda theta: F.mse_loss(theta @ x, torch.ones(9, dtype=torch.float64), reduction=reduction) / 2,
@@ -72,7 +72,7 @@ def test_hessian_is_autograds(reduction):
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_gradient_on_symbols_is_sympys(n, reduction):
+def test_gradient_on_symbols_matches_sympy(n, reduction):
     x, y, theta0, theta1 = symbols("x", 1, n), symbols("y", 1, n), symbols("theta0", 1), symbols("theta1", 1)
     (cost,) = half_mse(linear_model(x, theta0, theta1), y, reduction)
     for theta, gradient in zip((theta0, theta1), half_mse_gradient(x, theta0, theta1, y, reduction), strict=True):
@@ -88,7 +88,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r"got \(4,\) and \(4, 1\)"):
             squared_error(torch.zeros(4), torch.zeros(4, 1))
 
-    def test_a_target_that_is_not_the_predictions_shape(self):
+    def test_target_of_another_shape_than_the_prediction(self):
         with pytest.raises(ValueError, match=r"prediction and target .* got \(4,\) and \(3,\)"):
             half_mse_gradient(torch.zeros(4), torch.zeros(()), torch.zeros(()), torch.zeros(3))
 

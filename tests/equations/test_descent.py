@@ -51,12 +51,12 @@ def test_critical_learning_rate_divides_convergence_from_divergence():
     assert distance(0.001, 20) > 0.9 * distance(0.001, 0)  # too small: hardly moved
 
 
-def test_of_the_hessian_0_every_learning_rate_will_do():
+def test_critical_learning_rate_of_zero_hessian_is_infinite():
     assert critical_learning_rate(torch.zeros(2, 2)) == torch.inf
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-def test_a_thousand_steps_are_torchs(momentum):
+def test_1000_steps_match_torch(momentum):
     theta = torch.randn(6, dtype=torch.float64)
     a = torch.randn(6, 6, dtype=torch.float64)
     matrix = a @ a.mT / 6 + torch.eye(6, dtype=torch.float64)
@@ -75,7 +75,7 @@ def test_a_thousand_steps_are_torchs(momentum):
     assert_close(torch.stack(trajectory), torch.stack(reference))
 
 
-def test_momentum_crosses_the_hump_where_plain_descent_stays():
+def test_momentum_crosses_the_barrier_that_stops_plain_descent():
     """C = θ⁴/4 − θ²/2 + 0.1 θ has a shallow well near 0.95 and a deep one near −1.05."""
 
     def final(momentum):
@@ -90,7 +90,7 @@ def test_momentum_crosses_the_hump_where_plain_descent_stays():
 
 
 @pytest.mark.parametrize(("T", "eta_max", "eta_min"), [(1, 0.1, 0.0), (10, 0.3, 0.01), (1000, 1.0, 0.0)])
-def test_cosine_annealing_is_torchs_from_0_to_2T(T, eta_max, eta_min):
+def test_cosine_annealing_matches_torch_from_0_to_2T(T, eta_max, eta_min):
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=eta_max)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T, eta_min)
     rates, reference = [], []
@@ -159,11 +159,11 @@ class TestRefuses:
         with pytest.raises(ValueError, match=message):
             cosine_annealing(*arguments)
 
-    def test_numpys_numbers_too(self):
+    def test_numpy_numbers(self):
         with pytest.raises(ValueError, match="learning_rate must lie in .*nan"):
             gradient_step(torch.zeros(1), torch.zeros(1), np.float32("nan"))
 
-    def test_rates_that_would_make_the_parameters_grow(self):
+    def test_rates_that_do_not_broadcast(self):
         with pytest.raises(ValueError, match=r"learning_rate must be .* broadcast to \(3, 4\), got shape \(3, 1, 1\)"):
             gradient_step(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 1, 1))
         with pytest.raises(ValueError, match=r"momentum must be a number or broadcast to \(3, 4\), got shape \(3,\)"):

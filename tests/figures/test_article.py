@@ -37,7 +37,7 @@ def test_it_is_drawn_readable_and_nothing_is_cut_off(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_curves_are_the_activations_and_its_derivatives(name):
     (axes,) = article.activation(name).axes
-    value, derivative, _ = ACTIVATIONS[name]
+    value, derivative = ACTIVATIONS[name].function, ACTIVATIONS[name].derivative
     curves = [line for line in axes.lines if len(line.get_xdata()) > 50]
     assert {(line.get_color(), line.get_linestyle()) for line in curves} == {(BLUE, "-"), (VERMILION, "--")}
     for f, colour in ((value, BLUE), (derivative, VERMILION)):
@@ -54,7 +54,7 @@ def test_the_curves_are_the_activations_and_its_derivatives(name):
 def test_value_and_slope_at_zero_are_marked(name):
     figure = article.activation(name)
     zero = torch.zeros(1, dtype=torch.float64)
-    value, derivative = (float(f(zero)) for f in ACTIVATIONS[name][:2])
+    value, derivative = (float(f(zero)) for f in (ACTIVATIONS[name].function, ACTIVATIONS[name].derivative))
     marked = {
         (line.get_color(), float(line.get_xdata()[0]), float(line.get_ydata()[0]))
         for line in figure.axes[0].lines
@@ -71,7 +71,7 @@ def test_the_tangent_at_zero_has_the_derivatives_slope(name):
     (tangent,) = [line for line in article.activation(name).axes[0].lines if line.get_linestyle() == ":"]
     zero = torch.zeros((), dtype=torch.float64)
     assert tangent.get_slope() == float(ACTIVATIONS[name].derivative(zero))
-    assert tangent.get_xy1() == (0, float(ACTIVATIONS[name].value(zero)))
+    assert tangent.get_xy1() == (0, float(ACTIVATIONS[name].function(zero)))
 
 
 def test_relu_has_a_jump_with_a_hollow_end():
@@ -137,5 +137,5 @@ def test_what_is_not_drawn_is_told():
 
 
 def test_sizes_that_are_none_are_refused():
-    with pytest.raises(ValueError, match="sizes must be two or more whole numbers"):
+    with pytest.raises(ValueError, match="sizes must be two or more positive integers"):
         article.parameters((2,))

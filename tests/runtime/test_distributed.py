@@ -60,12 +60,12 @@ def test_several_give_what_one_gives(tmp_path, machines, options):
 def test_more_than_a_batch_has_rows_are_refused(tmp_path):
     process = train_here(tmp_path, "--dataset", "moons", "--samples", 15, "--devices", 10)
     assert process.returncode == 2
-    assert process.stderr == "train.py: error: 10 processes cannot share a batch of 9 rows: take fewer devices\n"
+    assert process.stderr == "train.py: error: 10 processes cannot share a batch of 9 rows: use fewer devices\n"
     assert not any(tmp_path.iterdir())
     data = DataModule(moons(100), batch_size=5)
-    data.can_be_shared(5)
+    data.validate_world_size(5)
     with pytest.raises(ValueError, match="6 processes cannot share a batch of 5 rows"):
-        data.can_be_shared(6)
+        data.validate_world_size(6)
 
 
 def children(pid):

@@ -32,7 +32,7 @@ def template(tmp_path):
     return write
 
 
-def test_every_equation_has_its_row(tmp_path):
+def test_every_equation_has_a_row(tmp_path):
     command = [sys.executable, SCRIPT]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert process.returncode == 0, process.stderr
@@ -58,7 +58,7 @@ def test_json_and_the_text_tab(tmp_path):
     assert "∂E/∂wₒ" in text
 
 
-def test_a_row_that_fails_is_an_exit_code(tmp_path, monkeypatch):
+def test_failing_row_sets_the_exit_code(tmp_path, monkeypatch):
     """The script itself, with a mistake in the sigmoid's slope."""
     monkeypatch.setattr(eq, "sigmoid_derivative_from_output", lambda h: h * (1 + h))
     process = run(tmp_path, "--json")
@@ -68,7 +68,7 @@ def test_a_row_that_fails_is_an_exit_code(tmp_path, monkeypatch):
     assert all(row["proved"] is False for row in failed.values())
 
 
-def test_the_template_is_right(tmp_path, template):
+def test_template_passes(tmp_path, template):
     process = run(tmp_path, "--file", template())
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("| right |") + process.stdout.count("| exact |") == 4
@@ -99,7 +99,7 @@ def test_a_wrong_gradient_is_named(tmp_path, template):
         ("inputs = {", "inputs = 3\nother = {", "mine.py:38: TypeError"),
     ],
 )
-def test_a_file_that_cannot_be_checked_is_one_line(tmp_path, template, old, new, message):
+def test_invalid_file_is_reported_in_one_line(tmp_path, template, old, new, message):
     process = run(tmp_path, "--file", template(old, new))
     assert process.returncode == 2, process.stdout
     assert message in process.stderr
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_checked_is_one_line(tmp_path, template, old, new,
         (("--fyle", "x"), "fyle"),
     ],
 )
-def test_bad_options_are_one_line(tmp_path, options, message):
+def test_invalid_options_are_reported_in_one_line(tmp_path, options, message):
     process = run(tmp_path, *options)
     assert process.returncode == 2
     assert message in process.stderr

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nnmath.gradcheck.comparison.errors import relative_error, ulps
 from nnmath.gradcheck.comparison.rounding import lower_precision
 from nnmath.gradcheck.graph.graph import Forward, Gradients, Graph
 from nnmath.gradcheck.report import Entry
@@ -73,20 +74,18 @@ class Comparison:
             return Entry(passed=True, exact=True, shape_ok=True, max_abs=0.0, relative=0.0, ulps=0.0)
         error = (value - reference).abs()
         worst = tuple(int(i) for i in torch.unravel_index(error.argmax(), error.shape))
-        largest, size = float(reference.abs().max()), float(error.max())
+        largest = float(reference.abs().max())
         unit = reference / largest if largest else reference  # squares of small numbers would underflow
         scale = float(value.abs().max()) or 1.0
         norms, product = float((value / scale).norm() * unit.norm()), float((value / scale * unit).sum())
-        info = torch.finfo(gradient.dtype)
-        spacing = info.eps * 2.0 ** math.floor(math.log2(max(largest, info.smallest_normal)))
         return Entry(
             passed=passed,
             exact=exact,
             shape_ok=True,
-            max_abs=size,
-            relative=size / largest if largest else (math.inf if size else 0.0),
+            max_abs=float(error.max()),
+            relative=relative_error(value, reference),
             tolerance=self.bounds[name] / largest if largest else math.inf,
-            ulps=size / spacing,
+            ulps=ulps(value, reference, gradient.dtype),
             cosine=product / norms if norms else math.nan,
             ratio=product * scale / largest / float((unit**2).sum()) if largest else math.nan,
             worst_index=worst,

@@ -1,0 +1,53 @@
+r"""How far a tensor is from its reference: the relative error, and the error in units in the last place."""
+
+from __future__ import annotations
+
+import math
+from typing import SupportsFloat
+
+import torch
+from torch import Tensor
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    r"""Return max |value − reference| / max |reference|.
+
+    Returns:
+        0 if the two are equal; inf if the reference alone is 0, or if the shapes differ.
+
+    >>> relative_error(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 4.0]))
+    0.25
+    """
+    if value.shape != reference.shape:
+        return math.inf
+    error, scale = max_abs(value - reference), max_abs(reference)
+    return error / scale if scale else (math.inf if error else 0.0)
+
+
+def ulps(value: Tensor, reference: Tensor, dtype: torch.dtype) -> float:
+    r"""Return max |value − reference| in units in the last place of max |reference|, in a floating point type.
+
+    >>> ulps(torch.tensor([1.0, 1.25]), torch.tensor([1.0, 1.0]), torch.float16)
+    256.0
+    """
+    return max_abs(value - reference) / ulp(max_abs(reference), dtype)
+
+
+def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:
+    r"""The unit in the last place of a number: :math:`\epsilon \, 2^{\lfloor \log_2 |number| \rfloor}`.
+
+    Args:
+        number: below the smallest normal number of the type, it has that number's unit.
+        dtype: a floating point type.
+
+    >>> ulp(1.5, torch.float64) == torch.finfo(torch.float64).eps
+    True
+    """
+    info = torch.finfo(dtype)
+    _, exponent = math.frexp(max(abs(float(number)), info.smallest_normal))
+    return math.ldexp(info.eps, exponent - 1)
+
+
+def max_abs(tensor: Tensor) -> float:
+    r"""The largest absolute value; 0 if there is none."""
+    return float(tensor.abs().max()) if tensor.numel() else 0.0
