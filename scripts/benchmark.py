@@ -281,7 +281,7 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
                 "training/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True
             )
             if self.current_epoch % 10 == 0:
-                self.log("training/agreement", gradient_discrepancy(self.network, batch), on_step=False, on_epoch=True)
+                self.log("training/gradient_discrepancy", gradient_discrepancy(self.network, batch), on_step=False, on_epoch=True)
             return loss
 
         def on_before_optimizer_step(self, optimizer: Any) -> None:

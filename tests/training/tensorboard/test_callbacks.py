@@ -190,7 +190,7 @@ def test_a_run_that_goes_on_does_not_say_again_what_it_is(tmp_path):
     again.fit(TrainingModule(), data, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
     seen = steps(read(folder))
     assert seen["run/text_summary"] == seen["network/parameters"] == [0]
-    assert seen["network/weights"] == [0, 1, 2, 3, 4]
+    assert sorted(seen["network/weights"]) == [0, 1, 2, 3, 4]  # files of the same second have no order
     (path,) = [callback for callback in again.callbacks if isinstance(callback, Trajectory)]
     assert path.epochs == [0, 1, 2, 3, 4]
 
