@@ -4,6 +4,5 @@ r"""One picture, one file: tensors, layers or results in, a matplotlib Figure ou
 - :mod:`~nnmath.figures.article`: the article's own figures;
 - :mod:`~nnmath.figures.decision_boundary`, :mod:`~nnmath.figures.network_diagram`,
   :mod:`~nnmath.figures.loss_surface`, :mod:`~nnmath.figures.saturation`: a network in training;
-- :mod:`~nnmath.figures.sweep`: costs of a grid of trained networks;
-- :mod:`~nnmath.figures.experiments`: the results of :mod:`nnmath.experiments`.
+- :mod:`~nnmath.figures.sweep`: costs of a grid of trained networks.
 """

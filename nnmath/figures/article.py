@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 
 from nnmath.equations import ACTIVATIONS, fires, number_of_parameters, weighted_sum
 from nnmath.figures import style
+from nnmath.figures.style import BLACK, BLUE, ORANGE, SKY, SMALL, VERMILION
 
 TEXTS = {
     "sigmoid": ("Fig. 3: ", "1 / (1 + e$^{−z}$)", "σ(z) (1 − σ(z))"),
@@ -27,7 +28,6 @@ LABEL_OFFSETS = {"sigmoid": (10, 5), "tanh": (-10, 7), "relu": (-10, -15), "iden
 OFFSET: dict[str, Any] = {"textcoords": "offset points"}
 THRESHOLD = 40.0  # of the neuron in Fig. 1
 MAX_LAYERS = 12
-MIN_CELL_INCHES = 0.05
 
 
 def activation(name: str) -> Figure:
@@ -57,31 +57,25 @@ def activation(name: str) -> Figure:
     figure = style.fixed_margin_figure(left=0.11)
     axes = figure.add_subplot(xlabel="weighted sum z")
     style.set_title(axes, f"{figure_name}{f.symbol}(z) and its derivative")
-    axes.axhline(0, color=style.BLACK, linewidth=0.8)
-    axes.axvline(0, color=style.BLACK, linewidth=0.8)
+    axes.axhline(0, color=BLACK, linewidth=0.8)
+    axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.grid(alpha=0.3)
-    axes.plot(z, value, color=style.BLUE, linewidth=2, label=f"{f.symbol}(z) = {formula}")
-    dashed: dict[str, Any] = {"color": style.VERMILION, "linewidth": 2, "linestyle": "--"}
+    axes.plot(z, value, color=BLUE, linewidth=2, label=f"{f.symbol}(z) = {formula}")
+    dashed: dict[str, Any] = {"color": VERMILION, "linewidth": 2, "linestyle": "--"}
     label = f"{f.symbol}′(z) = {derivative_formula}"
     if kink:
         for part, part_label in ((z > 0, label), (z <= 0, None)):  # no line across the jump
             axes.plot(z[part], derivative[part], label=part_label, **dashed)
-        axes.plot(0, 1, "o", color=style.VERMILION, markerfacecolor="white", markersize=7)
+        axes.plot(0, 1, "o", color=VERMILION, markerfacecolor="white", markersize=7)
         axes.annotate("kink at 0", (0, 0), (-30, 40), arrowprops={"arrowstyle": "->"}, ha="right", **OFFSET)
     else:
         axes.plot(z, derivative, label=label, **dashed)
-        axes.axline((0, value_at_0), slope=derivative_at_0, color=style.BLUE, linewidth=1, linestyle=":")
-    axes.plot(0, value_at_0, "o", color=style.BLUE, markersize=9 if kink else 7)
-    axes.plot(0, derivative_at_0, "o", color=style.VERMILION, markersize=5 if kink else 7)
-    axes.annotate(f"{f.symbol}(0) = {value_at_0:g}", (0, value_at_0), (10, -15), color=style.BLUE, **OFFSET)
-    axes.annotate(
-        f"{f.symbol}′(0) = {derivative_at_0:g}{greatest}",
-        (0, derivative_at_0),
-        label_offset,
-        ha="left" if label_offset[0] > 0 else "right",
-        color=style.VERMILION,
-        **OFFSET,
-    )
+        axes.axline((0, value_at_0), slope=derivative_at_0, color=BLUE, linewidth=1, linestyle=":")
+    axes.plot(0, value_at_0, "o", color=BLUE, markersize=9 if kink else 7)
+    axes.plot(0, derivative_at_0, "o", color=VERMILION, markersize=5 if kink else 7)
+    axes.annotate(f"{f.symbol}(0) = {value_at_0:g}", (0, value_at_0), (10, -15), color=BLUE, **OFFSET)
+    label, side = f"{f.symbol}′(0) = {derivative_at_0:g}{greatest}", "left" if label_offset[0] > 0 else "right"
+    axes.annotate(label, (0, derivative_at_0), label_offset, ha=side, color=VERMILION, **OFFSET)
     low, high = float(value.min()), float(torch.cat([value, derivative]).max())
     axes.set(xlim=(-max_z, max_z), ylim=(low - 0.12 * (high - low), high + 0.4 * (high - low)))
     axes.legend(loc="upper left")
@@ -99,20 +93,17 @@ def firing() -> Figure:
     side = torch.linspace(0, 60, 61)
     plane = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)  # (2, 3721)
     total = weighted_sum(plane, torch.ones(1, 2), torch.zeros(1)).reshape(61, 61)
-    axes.contourf(side, side, total, levels=(-1, THRESHOLD, 200), colors=("white", style.SKY), alpha=0.5)
-    axes.contour(side, side, total, levels=(THRESHOLD,), colors=style.BLACK)
+    axes.contourf(side, side, total, levels=(-1, THRESHOLD, 200), colors=("white", SKY), alpha=0.5)
+    axes.contour(side, side, total, levels=(THRESHOLD,), colors=BLACK)
     axes.text(3, 55, "fires", size=12)
     axes.text(3, 3, "does not fire", size=12)
     x = torch.tensor([[10.0, 20.0, 20.0], [20.0, 20.0, 30.0]])
     for (x1, x2), neuron_fires in zip(x.T.tolist(), fires(x, THRESHOLD).tolist(), strict=True):
-        if neuron_fires:
-            look: dict[str, Any] = {"marker": "^", "color": style.BLUE}
-        else:
-            look = {"marker": "o", "color": style.VERMILION, "markerfacecolor": "white"}
-        axes.plot(x1, x2, markersize=10, **look)
+        marker, colour, face = ("^", BLUE, BLUE) if neuron_fires else ("o", VERMILION, "white")
+        axes.plot(x1, x2, marker, color=colour, markersize=10, markerfacecolor=face)
         text = f"{x1:g} + {x2:g} = {x1 + x2:g} {'fires' if neuron_fires else 'does not'}"
         offset = (11, -4) if x1 + x2 >= THRESHOLD else (-48, -20)
-        axes.annotate(text, (x1, x2), offset, color=look["color"], **OFFSET)
+        axes.annotate(text, (x1, x2), offset, color=colour, **OFFSET)
     return figure
 
 
@@ -137,42 +128,36 @@ def parameters(sizes: Sequence[int]) -> Figure:
     rows = -(-slots // 4)
     columns = -(-slots // rows)
     width, height = 4.8 / columns, 3.2 / rows  # of a slot, in inches
-    cell = min(
-        (width - 0.3) / max(n_in + 1.5 for n_in, _ in shown), (height - 0.6) / max(n_out for _, n_out in shown), 0.5
-    )
+    max_in, max_out = (max(sizes) for sizes in zip(*shown, strict=True))
+    cell = min((width - 0.3) / (max_in + 1.5), (height - 0.6) / max_out, 0.5)
 
-    figure, axes = style.blank_canvas(
-        f"Fig. 7: {total:,} parameters of {style.truncate('-'.join(map(str, sizes)), 18)}"
-    )
+    network = style.truncate("-".join(map(str, sizes)), 18)
+    figure, axes = style.blank_canvas(f"Fig. 7: {total:,} parameters of {network}")
     for k in range(slots):
         x, y = 0.1 + (k % columns + 0.5) * width, 3.6 - (k // columns + 1) * height
         if k == len(shown):
-            axes.text(x, y + height / 2, f"… and {len(layers) - k} more", size=style.SMALL, ha="center")
+            axes.text(x, y + height / 2, f"… and {len(layers) - k} more", size=SMALL, ha="center")
             break
         n_in, n_out = shown[k]
         left, bottom = x - (n_in + 1.5) * cell / 2, y + 0.55 + (height - 0.6 - n_out * cell) / 2
-        draw_matrix(axes, left, bottom, n_in, n_out, cell, style.SKY)
-        draw_matrix(axes, left + (n_in + 0.5) * cell, bottom, 1, n_out, cell, style.ORANGE)
+        draw_matrix(axes, left, bottom, n_in, n_out, cell, SKY)
+        draw_matrix(axes, left + (n_in + 0.5) * cell, bottom, 1, n_out, cell, ORANGE)
         formula = f"{n_in}·{n_out} + {n_out}"
         count = f"= {number_of_parameters((n_in, n_out)):,}"
         if columns < 3:
             text = f"layer {k + 1}: {n_in} → {n_out}\n{formula} {count}"
         else:
             text = f"{formula if len(formula) < 15 else f'{n_in} → {n_out}'}\n{count}"
-        axes.text(x, y + 0.28, text, size=11 if columns < 3 else style.SMALL, ha="center", va="center")
-    handles = [
-        Patch(color=style.SKY, label="w: n$_{out}$ × n$_{in}$"),
-        Patch(color=style.ORANGE, label="b: n$_{out}$"),
-    ]
+        axes.text(x, y + 0.28, text, size=11 if columns < 3 else SMALL, ha="center", va="center")
+    handles = [Patch(color=SKY, label="w: n$_{out}$ × n$_{in}$"), Patch(color=ORANGE, label="b: n$_{out}$")]
     axes.legend(handles=handles, loc="lower center", ncols=2, frameon=False)
     return figure
 
 
 def draw_matrix(axes: Axes, left: float, bottom: float, columns: int, rows: int, cell: float, colour: str) -> None:
     r"""Draws the cells of a matrix, or one rectangle where the cells would be too small to be distinguished."""
-    width, height = columns * cell, rows * cell
-    edges = "white"
-    if cell < MIN_CELL_INCHES:
+    width, height, edges = columns * cell, rows * cell, "white"
+    if cell < 0.05:
         columns, rows, width, height, edges = 1, 1, max(width, 0.03), max(height, 0.03), colour
     axes.pcolormesh(
         np.linspace(left, left + width, columns + 1),

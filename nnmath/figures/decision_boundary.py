@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nnmath.equations import Activation, Layer, forward
 from nnmath.figures import style
-from nnmath.figures.style import Array, Samples
+from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, PALE, SIZE, SMALL, VERMILION, Array, Samples
 
 GRID = 60  # points along each axis
 MAX_SAMPLES = 1000
@@ -55,11 +55,11 @@ def decision_boundary(
         features: the names of the two inputs.
         target: the name of y, for a regression.
         classes: the meanings of y = 0 and y = 1; None for a regression.
-        x_mean: the mean that standardisation subtracted from the inputs. With x_mean and x_std, the axes are in the
-            units of the data. ``DataModule.state_dict()`` contains x_mean, x_std, y_mean and y_std.
-        x_std: the standard deviation that divided the inputs.
-        y_mean: the mean that was subtracted from the target of a regression.
-        y_std: the standard deviation that divided the target of a regression.
+        x_mean: means of the inputs before standardisation. With x_mean and x_std, the axes are in the units of the
+            data. ``DataModule.state_dict()`` contains x_mean, x_std, y_mean and y_std.
+        x_std: standard deviations of the inputs.
+        y_mean: mean of a regression's target.
+        y_std: standard deviation of a regression's target.
         epoch: for the title.
 
     Raises:
@@ -73,7 +73,7 @@ def decision_boundary(
         raise ValueError(f"layers must have two inputs and one output, got {inputs} and {outputs}")
     title = style.at_epoch("output over the plane" if classes is None else "decision boundary", epoch)
     if not style.all_finite(layers):
-        return style.message_figure(title, style.NOT_FINITE)
+        return style.message_figure(title, NOT_FINITE)
     has_units = x_mean is not None and x_std is not None
     mean, std = np.array([x_mean, x_std] if has_units else [(0, 0), (1, 1)], dtype=float)[..., None]  # (2, 1) each
     samples = [subsample(part) for part in (train, val) if part is not None]
@@ -86,7 +86,7 @@ def decision_boundary(
     u, v = sides * std + mean
     samples = [(x * std + mean, y * y_std + y_mean) for x, y in samples]
 
-    figure = Figure(figsize=style.SIZE)
+    figure = Figure(figsize=SIZE)
     right = 0.83 if classes else 0.79  # the colour scale of a regression may have longer numbers
     axes = figure.add_axes((0.19, 0.275, right - 0.19, 0.635))
     style.set_title(axes, title)
@@ -102,7 +102,7 @@ def decision_boundary(
     bar.ax.set_xlabel("O")
     style.format_ticks(axes, 6)
     style.format_ticks(bar.ax, 6)
-    figure.legend(handles=handles, loc="lower center", ncols=2 if classes else 1, frameon=False, fontsize=style.SMALL)
+    figure.legend(handles=handles, loc="lower center", ncols=2 if classes else 1, frameon=False, fontsize=SMALL)
     return figure
 
 
@@ -111,20 +111,18 @@ def draw_classes(
 ) -> tuple[ContourSet, list[Line2D]]:
     r"""Draws O in two pale colours, the line O = ½ between them, and the samples in the full colours."""
     *_, output = surface
-    scale = axes.contourf(*surface, np.linspace(0, 1, 11), cmap=style.PALE, extend="both")
+    scale = axes.contourf(*surface, np.linspace(0, 1, 11), cmap=PALE, extend="both")
     if bool((output < 0.5).any() and (output > 0.5).any()):
-        axes.contour(*surface, (0.5,), colors=style.BLACK, linewidths=2)
-    looks = (style.VERMILION, "o"), (style.BLUE, "^")
+        axes.contour(*surface, (0.5,), colors=BLACK, linewidths=2)
+    looks = (VERMILION, "o"), (BLUE, "^")
     for (x, y), marker_style in zip(samples, (filled_marker, open_marker), strict=False):
         for k, look in enumerate(looks):
             axes.plot(*x[:, (y > 0.5) == k], **marker_style(*look))
-    handles = [
-        Line2D([], [], label=style.truncate(name, 18), **filled_marker(*look))
-        for name, look in zip(classes, looks, strict=True)
-    ]
-    handles.append(Line2D([], [], color=style.BLACK, linewidth=2, label="O = ½"))
+    named_looks = zip(classes, looks, strict=True)
+    handles = [Line2D([], [], label=style.truncate(name, 18), **filled_marker(*look)) for name, look in named_looks]
+    handles.append(Line2D([], [], color=BLACK, linewidth=2, label="O = ½"))
     if len(samples) > 1:
-        handles.append(Line2D([], [], label="open: validation", **open_marker(style.BLACK, "o")))
+        handles.append(Line2D([], [], label="open: validation", **open_marker(BLACK, "o")))
     return scale, handles
 
 
@@ -139,9 +137,9 @@ def draw_regression(
     scale = axes.contourf(*surface, levels, **colours)
     handles = []
     for (x, y), part, marker in zip(samples, ("training", "validation"), "oD", strict=False):
-        axes.scatter(x[0], x[1], 24, y, marker=marker, edgecolors=style.BLACK, linewidths=0.7, **colours)
+        axes.scatter(x[0], x[1], 24, y, marker=marker, edgecolors=BLACK, linewidths=0.7, **colours)
         label = f"{style.truncate(target, 34)}, {part}"
-        handles.append(Line2D([], [], label=label, **filled_marker(style.BLACK, marker)))
+        handles.append(Line2D([], [], label=label, **filled_marker(BLACK, marker)))
     return scale, handles
 
 

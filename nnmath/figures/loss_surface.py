@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nnmath.ensemble.loss_surface import LossSurface
 from nnmath.figures import style
+from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, ORANGE, SMALL, VERMILION
 
 GRID = 31  # points along each side of the plane
 VALLEY = LinearSegmentedColormap.from_list("valley", ["#FFFFFF", "#7DB8E0"])
@@ -21,11 +22,10 @@ VALLEY = LinearSegmentedColormap.from_list("valley", ["#FFFFFF", "#7DB8E0"])
 def descent(path: Tensor, surface: LossSurface, *, epoch: int | None = None) -> Figure:
     r"""The trajectory on the plane that contains most of its motion, and the cost along the first direction.
 
-    The plane is spanned by the two principal directions v of the trajectory: the right singular vectors of θ_k − θ̄
-    with the largest singular values s. A direction's share of the motion is s² / Σ s². The plane goes through the end
-    of the trajectory. C at its grid points is the cost of one stack of networks. The lower picture is C along the first
-    direction. At P1, left of the minimum, the slope ∂C/∂s = v · ∂C/∂θ is negative and θ grows; at P2, right of it, the
-    slope is positive and θ shrinks.
+    The principal directions v are the right singular vectors of θ_k − θ̄ with the largest singular values s; a
+    direction's share of the motion is s² / Σ s². The plane goes through the end of the trajectory, and the networks at
+    its grid points are one stack. Below it, C along the first direction: at P1, left of the minimum, the slope
+    ∂C/∂s = v · ∂C/∂θ is negative and θ grows; at P2, right of the minimum, it is positive and θ shrinks.
 
     Args:
         path: θ of each recorded epoch, (K, P), in the layout of :func:`nnmath.ensemble.loss_surface.flatten`.
@@ -33,15 +33,14 @@ def descent(path: Tensor, surface: LossSurface, *, epoch: int | None = None) -> 
         epoch: for the title.
 
     Returns:
-        The figure, with P1, the minimum and P2 from :func:`locate_minimum`. Without any motion or with a non-finite
-        cost, a figure that says so.
+        The figure, with P1, P2 and the minimum of :func:`locate_minimum`; or a message if there is nothing to draw.
 
     Source: article, Fig. 8 (G2).
     """
     title = style.at_epoch("descent in weight space", epoch)
     path = style.to_cpu(path).double()
     if not bool(path.isfinite().all()):
-        return style.message_figure(title, style.NOT_FINITE)
+        return style.message_figure(title, NOT_FINITE)
     if float((path - path[0]).abs().max()) <= 1e-9 * float(path.abs().max()):
         return style.message_figure(title, "the parameters have not moved yet")
     directions, share = principal_directions(path)
@@ -70,24 +69,24 @@ def descent(path: Tensor, surface: LossSurface, *, epoch: int | None = None) -> 
     levels = low + (high - low) * np.linspace(0, 1, 13) ** 2  # at equal distances in a quadratic bowl
     if high > low:
         upper.contourf(x, y, plane_cost, levels, cmap=VALLEY)
-        upper.contour(x, y, plane_cost, levels, colors=style.BLACK, linewidths=0.5, alpha=0.5)
-    upper.axhline(0, color=style.BLACK, linestyle="--", linewidth=0.8)
-    upper.plot(*xy.mT, color=style.BLACK, linewidth=1.5)
-    upper.plot(*xy[0], "o", color=style.BLUE, markersize=8, label="start", markeredgecolor="white")
-    upper.plot(*xy[-1], "*", color=style.ORANGE, markersize=14, label="now", markeredgecolor=style.BLACK)
-    upper.legend(loc="upper right", ncols=2, fontsize=style.SMALL)
-    lower.plot(s, line_cost, color=style.BLACK)
+        upper.contour(x, y, plane_cost, levels, colors=BLACK, linewidths=0.5, alpha=0.5)
+    upper.axhline(0, color=BLACK, linestyle="--", linewidth=0.8)
+    upper.plot(*xy.mT, color=BLACK, linewidth=1.5)
+    upper.plot(*xy[0], "o", color=BLUE, markersize=8, label="start", markeredgecolor="white")
+    upper.plot(*xy[-1], "*", color=ORANGE, markersize=14, label="now", markeredgecolor=BLACK)
+    upper.legend(loc="upper right", ncols=2, fontsize=SMALL)
+    lower.plot(s, line_cost, color=BLACK)
     lower.grid(alpha=0.3)
     lower.set(xlim=(float(s[0]), float(s[-1])), ylim=lower.get_ylim())  # not extended by the tangents
-    label_style: dict[str, Any] = {"size": style.SMALL, "pad": 3, "y": 1}
+    label_style: dict[str, Any] = {"size": SMALL, "pad": 3, "y": 1}
     points = torch.tensor([p1] if p2 is None else [p1, p2], dtype=torch.float64)
     if minimum is None:
-        lower.set_title("no minimum to the right", loc="right", color=style.VERMILION, **label_style)
+        lower.set_title("no minimum to the right", loc="right", color=VERMILION, **label_style)
     else:
-        lower.axvline(minimum, color=style.BLACK, linestyle="--", linewidth=0.8)
+        lower.axvline(minimum, color=BLACK, linestyle="--", linewidth=0.8)
     costs, slopes = surface.cost(on_line(points)), surface.gradient(on_line(points)) @ directions[0]  # v · ∂C/∂θ
     values = zip(points.tolist(), costs.tolist(), slopes.tolist(), strict=True)
-    looks = ("P1", style.BLUE, "o", "left"), ("P2", style.VERMILION, "s", "right")
+    looks = ("P1", BLUE, "o", "left"), ("P2", VERMILION, "s", "right")
     half = 0.1 * float(s[-1] - s[0])
     for (point, cost, slope), (name, colour, marker, loc) in zip(values, looks, strict=False):
         lower.plot(point, cost, marker, color=colour, markersize=7)

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from nnmath.equations import Layer
 from nnmath.figures import style
-from nnmath.figures.style import Array
+from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, SMALL, VERMILION, Array
 
 MAX_NEURONS, MAX_COLUMNS = 8, 8
 MIDDLE = 2.12  # height of the middle of the network, in inches
@@ -44,7 +43,7 @@ def network_diagram(
     sizes = [layers[0].weight.shape[-1], *(len(layer.bias) for layer in layers)]
     title = style.at_epoch("-".join(map(str, sizes)) if len(sizes) <= 6 else f"{len(layers)} layers", epoch)
     if not style.all_finite(layers):
-        return style.message_figure(title, style.NOT_FINITE)
+        return style.message_figure(title, NOT_FINITE)
     last = len(layers)
     names = [style.truncate(name, 18) for name in features] if features else []
     target = style.truncate(target, 12) if target != "O" and sizes[-1] == 1 else ""
@@ -61,26 +60,21 @@ def network_diagram(
     largest = max(float(parameter.abs().max()) for layer in layers for parameter in layer) or 1.0
 
     figure, axes = style.blank_canvas(title)
-    small: dict[str, Any] = {"size": style.SMALL, "va": "center"}
+    small: dict[str, Any] = {"size": SMALL, "va": "center"}
     for i, j in pairwise(x):
         if j == i + 1:
             draw_weights(axes, layers[i].weight, (x[i], x[j]), (y[i], y[j]), largest)
     for i, heights in y.items():
-        bias = layers[i - 1].bias[: len(heights)] if i else torch.zeros(len(heights))
-        axes.scatter(
-            [x[i]] * len(heights),
-            heights,
-            size**2,
-            color="white",
-            edgecolors=[sign_colour(b) for b in bias.tolist()] if i else style.BLACK,
-            linewidths=[line_width(b, largest) for b in bias.tolist()] if i else 1.0,
-            zorder=3,
-        )
+        rings: dict[str, Any] = {"edgecolors": BLACK, "linewidths": 1.0}
+        if i > 0:
+            bias = layers[i - 1].bias[: len(heights)]
+            rings = {"edgecolors": sign_colours(bias), "linewidths": line_widths(bias, largest)}
+        axes.scatter([x[i]] * len(heights), heights, size**2, "white", zorder=3, **rings)
         symbol = "x" if i == 0 else "h" if i < last else "O"
         for k, height in enumerate(heights.tolist()):
             label = symbol + (style.subscript(k + 1) if i < last or sizes[-1] > 1 else "")
             if size > 15:
-                axes.text(x[i], height, label, size=style.SMALL, ha="center", va="center_baseline", zorder=4)
+                axes.text(x[i], height, label, size=SMALL, ha="center", va="center_baseline", zorder=4)
             if i == 0 and k < len(names):
                 axes.text(x[i] - size / 144 - 0.06, height, names[k], ha="right", **small)
         if sizes[i] > len(heights):
@@ -91,12 +85,12 @@ def network_diagram(
         axes.text((x[3] + x[last - 2]) / 2, MIDDLE, f"… {len(sizes) - len(x)} more …", ha="center", **small)
     ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markeredgewidth": 2.5}
     handles = [
-        Line2D([], [], color=style.BLUE, linewidth=3, label="w > 0"),
-        Line2D([], [], color=style.VERMILION, linewidth=3, linestyle=DASHED, label="w < 0"),
-        Line2D([], [], color=style.BLUE, linestyle="", label="b", **ring),
+        Line2D([], [], color=BLUE, linewidth=3, label="w > 0"),
+        Line2D([], [], color=VERMILION, linewidth=3, linestyle=DASHED, label="w < 0"),
+        Line2D([], [], color=BLUE, linestyle="", label="b", **ring),
         Line2D([], [], linestyle="", label=f"widest: {largest:.3g}"),
     ]
-    axes.legend(handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=style.SMALL, handlelength=2.2)
+    axes.legend(handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=SMALL, handlelength=2.2)
     return figure
 
 
@@ -110,21 +104,20 @@ def node_positions(neurons: int) -> Array:
 
 def draw_weights(axes: Axes, weight: Tensor, x: tuple[float, float], y: tuple[Array, Array], largest: float) -> None:
     r"""Draws a line for each weight between the neurons shown, row by row of w."""
-    values = weight[: len(y[1]), : len(y[0])].flatten().tolist()
-    lines = LineCollection(
-        [[(x[0], y_in), (x[1], y_out)] for y_out in y[1] for y_in in y[0]],
-        colors=[sign_colour(w) for w in values],
-        linewidths=[line_width(w, largest) for w in values],
-        linestyles=["-" if w >= 0 else DASHED for w in values],
+    lines = [[(x[0], y_in), (x[1], y_out)] for y_out in y[1] for y_in in y[0]]
+    w = weight[: len(y[1]), : len(y[0])].flatten()
+    styles = ["-" if value >= 0 else DASHED for value in w.tolist()]
+    axes.add_collection(
+        LineCollection(lines, linewidths=line_widths(w, largest), colors=sign_colours(w), linestyles=styles),
+        autolim=False,
     )
-    axes.add_collection(lines, autolim=False)
 
 
-def sign_colour(parameter: float) -> str:
+def sign_colours(parameters: Tensor) -> list[str]:
     r"""Blue for parameters ≥ 0, vermilion for negative ones."""
-    return style.BLUE if parameter >= 0 else style.VERMILION
+    return [BLUE if value >= 0 else VERMILION for value in parameters.tolist()]
 
 
-def line_width(parameter: float, largest: float) -> float:
-    r"""Width in points, from 0.3 (visible also for 0) to 5."""
-    return 0.3 + 4.7 * abs(parameter) / largest
+def line_widths(parameters: Tensor, largest: float) -> list[float]:
+    r"""Widths in points, from 0.3 (visible also for 0) to 5."""
+    return [0.3 + 4.7 * abs(value) / largest for value in parameters.tolist()]

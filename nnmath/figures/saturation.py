@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Activation, Layer, forward
 from nnmath.figures import style
+from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, ORANGE, SMALL, VERMILION
 
 DERIVATIVES = {SIGMOID: "h (1 − h)", TANH: "1 − h²", RELU: "1 where h > 0", IDENTITY: "1"}
 RANGES = {SIGMOID: (0.0, 1.0), TANH: (-1.0, 1.0)}  # of h, where it is bounded
@@ -47,7 +48,7 @@ def saturation(
     layers, f = style.layers_to_cpu(layers), activations[0]
     title = style.at_epoch("hidden activations", epoch)
     if not style.all_finite(layers):
-        return style.message_figure(title, style.NOT_FINITE)
+        return style.message_figure(title, NOT_FINITE)
     hidden = forward(style.to_cpu(x).to(layers[0].weight), layers[:-1], activations[:-1])[1:]  # (out, n) of each layer
     per_layer = max(1, MAX_NEURONS // len(hidden))
     neurons = [
@@ -68,19 +69,19 @@ def saturation(
     figure = style.fixed_margin_figure(left=0.13, right=0.84, hspace=0.08)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
     for axes in (upper, lower):
-        shading = {"transform": axes.get_xaxis_transform(), "color": style.ORANGE, "alpha": 0.35, "linewidth": 0}
+        shading = {"transform": axes.get_xaxis_transform(), "color": ORANGE, "alpha": 0.35, "linewidth": 0}
         axes.fill_between(h, 0, 1, where=derivative < limit, **shading)
-    upper.plot(h, derivative, color=style.BLACK)
+    upper.plot(h, derivative, color=BLACK)
     style.set_title(upper, title)
     top = float(derivative.max())
     upper.set(ylabel=f"{f.symbol}′(z)", ylim=(0, 1.25 * top), yticks=(0, top))
     upper.text(0.5, 0.3, f"{f.symbol}′(z) = {DERIVATIVES[f]}", ha="center", transform=upper.transAxes)
-    upper.text(1.02, 0.1, "h = 0" if f is RELU else "saturated", transform=upper.transAxes, size=style.SMALL)
+    upper.text(1.02, 0.1, "h = 0" if f is RELU else "saturated", transform=upper.transAxes, size=SMALL)
     xlabel = f"activation h (neurons not drawn: {not_drawn})" if not_drawn else "activation h"
     lower.set(xlabel=xlabel, xlim=(low - margin, high + margin), ylim=(-0.15, len(neurons)), yticks=())
     for base, (label, row), share in zip(reversed(range(len(neurons))), neurons, shares.tolist(), strict=True):
         counts = torch.histc(row, 40, low, high)
-        colour = style.VERMILION if share > 0.5 else style.BLUE
+        colour = VERMILION if share > 0.5 else BLUE
         heights = base + 0.85 * counts / counts.max()
         lower.stairs(heights, np.linspace(low, high, 41), baseline=base, fill=True, color=colour)
         text = "dead" if f is RELU and share == 1 else f"{share:.0%}"

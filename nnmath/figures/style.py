@@ -26,7 +26,7 @@ Samples = tuple[Tensor, Tensor]  # x (in, n) and y (1, n)
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-LINE_STYLES = cycler(  # for axes.set_prop_cycle: a colour and a line style per curve
+CYCLE = cycler(  # for axes.set_prop_cycle: a colour and a line style per curve
     color=[BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK], linestyle=["-", "--", "-.", ":", "-", "--", "-."]
 )
 PALE = LinearSegmentedColormap.from_list("pale", ["#F0A878", "#FFFFFF", "#7DB8E0"])  # light vermilion to light blue
@@ -45,7 +45,7 @@ def new_axes(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
 
 def styles() -> Iterator[dict[str, Any]]:
     r"""A colour and a line style per curve."""
-    yield from LINE_STYLES
+    yield from CYCLE
 
 
 def fixed_margin_figure(

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnmath.figures.style import LINE_STYLES, SIZE, VERMILION, new_axes
+from nnmath.figures.style import CYCLE, SIZE, VERMILION, new_axes
 
 
 def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], label: str) -> Figure:
@@ -39,7 +39,7 @@ def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], lab
 def curve_over_rates(rates: NDArray[Any], curves: Mapping[str, NDArray[Any]], label: str) -> Figure:
     r"""Costs over the learning rate, a curve per name; ``label`` is the label of the costs."""
     figure, axes = new_axes("learning rate η", label)
-    axes.set_prop_cycle(LINE_STYLES)
+    axes.set_prop_cycle(CYCLE)
     for name, costs in curves.items():
         axes.plot(rates, costs, label=name, marker="." if len(rates) < 30 else None)
     if len(rates) > 2 and rates[0] > 0 and rates[-1] / rates[0] > 20:

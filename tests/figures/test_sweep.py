@@ -3,7 +3,7 @@
 import numpy as np
 from helpers.figures import words
 
-from nnmath.figures.style import LINE_STYLES
+from nnmath.figures.style import CYCLE
 from nnmath.figures.sweep import curve_over_rates, heat_map
 
 RATES, EPOCHS = np.array([0.01, 0.1, 1.0]), np.array([10, 100])
@@ -33,4 +33,4 @@ def test_curves_are_the_costs_on_a_logarithmic_axis():
 def test_curves_beyond_the_line_styles_start_again():
     (axes,) = curve_over_rates(RATES, {str(k): COSTS[0] for k in range(8)}, "cost C").axes
     looks = [{"color": line.get_color(), "linestyle": line.get_linestyle()} for line in axes.lines]
-    assert looks == [*LINE_STYLES, *LINE_STYLES[:1]]
+    assert looks == [*CYCLE, *CYCLE[:1]]

@@ -8,7 +8,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.tensorboard import SummaryWriter
 
 
 class TensorBoardCallback(Callback):
@@ -20,7 +19,7 @@ class TensorBoardCallback(Callback):
         every_n_epochs: k ≥ 1.
     """
 
-    def __init__(self, every_n_epochs: int = 1) -> None:
+    def __init__(self, every_n_epochs: int) -> None:
         self.every_n_epochs = every_n_epochs
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -40,8 +39,8 @@ class TensorBoardCallback(Callback):
         r"""Logs the module after ``epoch`` epochs."""
 
     @staticmethod
-    def writers(trainer: L.Trainer) -> Iterator[SummaryWriter]:
-        r"""TensorBoard writers, on rank 0 only."""
+    def writers(trainer: L.Trainer) -> Iterator[Any]:
+        r"""The ``SummaryWriter`` of each TensorBoard logger, on rank 0 only."""
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):

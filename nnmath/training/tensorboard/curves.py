@@ -23,25 +23,17 @@ class GradientNorm(Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         if trainer.is_last_batch:
             norms = {
-                f"training/gradient_norm/layer{i}": float(
-                    get_total_norm([p.grad for p in linear.parameters() if p.grad is not None])
-                )
+                f"training/gradient_norm/layer{i}": float(get_total_norm([linear.weight.grad, linear.bias.grad]))
                 for i, linear in enumerate(pl_module.network.linears, start=1)
             }
             log_scalars(trainer, norms, trainer.current_epoch + 1)
 
 
-class GradientDiscrepancy(Callback):
+class GradientDiscrepancy(TensorBoardCallback):
     r"""Logs how much the hand-written gradients differ from autograd's, as ``training/gradient_discrepancy``.
 
-    0 is perfect agreement. It is :func:`gradient_discrepancy` of the first batch of every k-th epoch.
-
-    Args:
-        every_n_epochs: k ≥ 1.
+    It is :func:`gradient_discrepancy` of the first batch of every k-th epoch; 0 is perfect agreement.
     """
-
-    def __init__(self, every_n_epochs: int = 10) -> None:
-        self.every_n_epochs = every_n_epochs
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
@@ -60,7 +52,7 @@ def gradient_discrepancy(network: Network, batch: Batch) -> float:
         batch: x (n, in) and y (n, out).
 
     Returns:
-        The largest over the parameter tensors; 0 where both gradients are 0.
+        The largest over the parameter tensors, where 0 / 0 counts as 0.
 
     >>> gradient_discrepancy(Network(), (torch.randn(8, 2), torch.rand(8, 1))) < 1e-9
     True
@@ -78,11 +70,11 @@ def gradient_discrepancy(network: Network, batch: Batch) -> float:
 class Trajectory(TensorBoardCallback):
     r"""Records the parameters every k epochs; saved in the checkpoint.
 
-    When :attr:`MAX_NUMBERS` would be exceeded, every second point is dropped and k doubles. Nothing is recorded of a
-    network so large that not even two points would fit.
+    At most MAX_NUMBERS are kept: beyond that, every second point is dropped and k doubles. If not even two points fit,
+    nothing is recorded.
 
-    With the trajectory of another run as reference, it logs the distance between the two runs:
-    ``training/difference`` is max |θ − θ'| / max |θ'| over all parameters, at each epoch that both have recorded.
+    With the trajectory of another run as reference, ``training/difference`` is the distance between the two runs at
+    each epoch that both have recorded: max |θ − θ'| / max |θ'| over all parameters.
 
     Args:
         every_n_epochs: k ≥ 1.

@@ -25,7 +25,7 @@ class Histograms(TensorBoardCallback):
         if trainer.is_last_batch and self.is_due(trainer):
             for writer in self.writers(trainer):
                 for i, linear in enumerate(pl_module.network.linears, start=1):
-                    gradient = torch.cat([p.grad.flatten() for p in linear.parameters() if p.grad is not None])
+                    gradient = torch.cat([linear.weight.grad.flatten(), linear.bias.grad])
                     add_histogram(writer, f"parameters/gradient/layer{i}", gradient, trainer.current_epoch + 1)
 
     def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:

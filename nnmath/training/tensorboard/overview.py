@@ -2,6 +2,7 @@ r"""Description of a run: hyperparameters, charts, graph, text tables."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -19,21 +20,17 @@ from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.graph import computational_graph, layer_symbols
 from nnmath.verification.catalogue import CATALOGUE
 
-CHARTS = {
+CHARTS = {  # Custom Scalars tab: title and curves of each chart
     "error": ["loss/train", "loss/val"],
     "metrics of the validation rows": ["metrics/.*"],
     "norm of the gradient, each layer": ["training/gradient_norm/.*"],
 }
-r"""Custom Scalars tab: the title of each chart, and the curves in it."""
-HPARAMS = (
+HPARAMS = (  # the options in the HParams tab
     *("backward", "batch_size", "dataset", "epochs", "eta_min", "hidden"),
     *("learning_rate", "momentum", "neurons", "output", "precision", "seed"),
 )
-r"""The options shown in the HParams tab."""
-METRICS = {"binary": ("accuracy", "auroc"), "regression": ("r2", "mean_absolute_error")}
-r"""The validation metrics shown beside them, for each task."""
-MAX_CHECKED_PARAMETERS = 10_000
-r"""Larger networks get neither a gradient table nor a picture of the descent."""
+METRICS = {"binary": ("accuracy", "auroc"), "regression": ("r2", "mean_absolute_error")}  # in the HParams tab
+MAX_CHECKED_PARAMETERS = 10_000  # larger networks get neither a gradient table nor a picture of the descent
 
 
 class Overview(TensorBoardCallback):
@@ -45,21 +42,20 @@ class Overview(TensorBoardCallback):
     """
 
     def __init__(self, options: Mapping[str, Any], command: str) -> None:
-        super().__init__()
+        super().__init__(every_n_epochs=1)
         self.options, self.command = options, command
 
     def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
         network = module.network
         for writer in self.writers(trainer):
             if epoch == 0:
-                file_writer: Any = writer.file_writer
                 experiment, start, _ = self.hparams(module)
-                file_writer.add_summary(experiment)
-                file_writer.add_summary(start)
+                writer.file_writer.add_summary(experiment)
+                writer.file_writer.add_summary(start)
                 writer.add_custom_scalars({"training": {name: ["Multiline", tags] for name, tags in CHARTS.items()}})
                 activations = module.hparams["hidden"], module.hparams["output"]
                 graph = computational_graph(network.sizes, *activations)
-                file_writer.add_event(Event(graph_def=graph.SerializeToString()))
+                writer.file_writer.add_event(Event(graph_def=graph.SerializeToString()))
                 options = markdown_table(("option", "value"), self.options.items())
                 writer.add_text("run", f"```\n{self.command}\n```\n\n{options}")
                 writer.add_text("parameters", parameter_table(network, *activations))
@@ -68,9 +64,8 @@ class Overview(TensorBoardCallback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for writer in self.writers(trainer):
-            file_writer: Any = writer.file_writer
             *_, end = self.hparams(pl_module)
-            file_writer.add_summary(end)
+            writer.file_writer.add_summary(end)
 
     def hparams(self, module: Any) -> tuple[Any, Any, Any]:
         r"""The HParams plugin's summaries: the experiment, the start of a run, its end."""
@@ -135,9 +130,5 @@ def check_network(network: Network, x: Tensor, y: Tensor) -> Report:
         output = functional_call(plain, {keys[name]: value for name, value in values.items()}, (x,))
         return HalfMSELoss(backward="autograd")(output, y)
 
-    backward = network.backward
-    try:
-        manual = gradients(network, (x, y), "manual")
-    finally:
-        network.backward = backward
+    manual = gradients(copy.deepcopy(network), (x, y), "manual")
     return check_gradients(error, inputs, dict(zip(names, manual, strict=True)), n=len(x))
