@@ -29,7 +29,7 @@ def test_curves_are_the_activation_and_its_derivative(name):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_value_and_derivative_at_zero_are_marked(name):
+def test_value_derivative_and_tangent_at_zero(name):
     figure = article.activation(name)
     f, zero = ACTIVATIONS[name], torch.zeros(1, dtype=torch.float64)
     value, derivative = float(f.function(zero)), float(f.derivative(zero))
@@ -39,24 +39,19 @@ def test_value_and_derivative_at_zero_are_marked(name):
         if line.get_marker() == "o" and line.get_markerfacecolor() == line.get_color()
     }
     assert marked == {(BLUE, 0.0, value), (VERMILION, 0.0, derivative)}
+    tangents = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    expected = [] if name == "relu" else [(derivative, (0, value))]
+    assert [(line.get_slope(), line.get_xy1()) for line in tangents] == expected
     greatest = ", the greatest" if name in ("sigmoid", "tanh") else ""
     assert {f"{f.symbol}(0) = {value:g}", f"{f.symbol}′(0) = {derivative:g}{greatest}"} <= words(figure)
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "identity"])
-def test_tangent_at_zero_has_the_derivative_as_slope(name):
-    (tangent,) = [line for line in article.activation(name).axes[0].lines if line.get_linestyle() == ":"]
-    zero = torch.zeros((), dtype=torch.float64)
-    assert tangent.get_slope() == float(ACTIVATIONS[name].derivative(zero))
-    assert tangent.get_xy1() == (0, float(ACTIVATIONS[name].function(zero)))
-
-
 def test_relu_derivative_jumps_to_an_open_end():
     figure = article.activation("relu")
-    for line in figure.axes[0].lines:
-        if line.get_color() == VERMILION and len(line.get_xdata()) > 50:
-            assert len(set(np.asarray(line.get_ydata()).tolist())) == 1
-    (end,) = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    lines = figure.axes[0].lines
+    pieces = [line for line in lines if line.get_color() == VERMILION and len(line.get_xdata()) > 50]
+    assert [set(line.get_ydata().tolist()) for line in pieces] == [{1}, {0}]
+    (end,) = [line for line in lines if line.get_markerfacecolor() == "white"]
     assert (float(end.get_xdata()[0]), float(end.get_ydata()[0])) == (0, 1)
     assert "kink at 0" in words(figure)
 

@@ -8,7 +8,7 @@ from helpers.figures import assert_readable, parts, trained_network, words
 
 from nnmath.ensemble.loss_surface import LossSurface
 from nnmath.equations import IDENTITY, RELU, SIGMOID
-from nnmath.figures.loss_surface import descent
+from nnmath.figures.loss_surface import descent, principal_directions
 from nnmath.figures.style import BLUE, NOT_FINITE, VERMILION
 
 
@@ -21,13 +21,10 @@ def test_trajectory_is_drawn_along_its_principal_directions(run):
     figure = descent(run.path, run.surface, epoch=300)
     upper, _ = figure.axes
     path = next(np.stack(line.get_data()) for line in upper.lines if len(line.get_xdata()) == len(run.path))
-    centred = (run.path - run.path.mean(0)).numpy()
-    values, vectors = np.linalg.eigh(centred.T @ centred)  # the same directions by another method
-    for k, coordinate in enumerate(path, start=1):
-        expected = (run.path - run.path[-1]).numpy() @ vectors[:, -k]
-        assert min(np.abs(coordinate - expected).max(), np.abs(coordinate + expected).max()) < 1e-9
-    shares = [f"{share:.1%} of the motion" for share in values[::-1][:2] / values.sum()]
-    labels = {f"direction 1, {shares[0]}", f"direction 2\n{shares[1]}", "start", "now", "cost C"}
+    directions, shares = principal_directions(run.path)
+    assert np.allclose(path, directions @ (run.path - run.path[-1]).mT, rtol=0, atol=1e-9)
+    first, second = (f"{share:.1%} of the motion" for share in shares.tolist())
+    labels = {f"direction 1, {first}", f"direction 2\n{second}", "start", "now", "cost C"}
     assert labels | {"descent in weight space, epoch 300"} <= words(figure)
     marked = {line.get_label(): np.ravel(line.get_data()) for line in upper.lines}
     assert np.allclose(marked["start"], path[:, 0])
@@ -38,8 +35,7 @@ def test_trajectory_is_drawn_along_its_principal_directions(run):
 def test_contours_are_the_cost_on_the_plane(run):
     upper, _ = descent(run.path, run.surface).axes
     filled, lines = parts(upper, mpl.contour.ContourSet)
-    directions = torch.linalg.svd(run.path - run.path.mean(0)).Vh[:2]
-    directions = directions * ((run.path[-1] - run.path[0]) @ directions.mT).sign()[:, None]
+    directions, _ = principal_directions(run.path)
     span = filled.levels[-1] - filled.levels[0]
     for level, contour in zip(lines.levels, lines.get_paths(), strict=True):
         if len(contour.vertices):
