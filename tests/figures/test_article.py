@@ -90,12 +90,9 @@ def test_each_parameter_is_a_cell(sizes):
     assert sum(rows * columns for rows, columns in w + b) == number_of_parameters(sizes)
 
 
-def test_network_of_the_article_has_17_parameters():
+def test_parameters_and_layers_are_counted():
     labels = {"Fig. 7: 17 parameters of 2-4-1", "layer 1: 2 → 4\n2·4 + 4 = 12", "layer 2: 4 → 1\n4·1 + 1 = 5"}
     assert labels <= words(article.parameters((2, 4, 1)))
-
-
-def test_layers_not_drawn_are_counted():
     labels = {"Fig. 7: 39,039,000 parameters of 1000-1000-1000-10…", "… and 28 more"}
     assert labels <= words(article.parameters([1000] * 40))
     assert not any("more" in text for text in words(article.parameters([3] * 13)))

@@ -24,11 +24,8 @@ REGRESSION = {
     "y_mean": -1.2345e6,
     "y_std": 4321.0,
 }
+SIZES = ((2, 4, 1), (1, 1), (30, 1), (784, 1000, 10), (2, *[8] * 10, 1), (1000,) * 40)
 RATES, EPOCHS, COSTS = np.array([0.01, 0.1, 1.0]), np.array([10, 100]), np.array([[0.3, 0.2, 0.1], [0.2, 0.05, np.inf]])
-
-
-def parameters(*sizes):
-    return article.parameters(sizes)
 
 
 def boundary(layers, activations=(TANH, SIGMOID), train=TRAIN, val=VAL, **options):
@@ -40,40 +37,30 @@ def regression(**options):
     return boundary(random_layers(2, 3, 1), (TANH, IDENTITY), train, val, **REGRESSION, **options)
 
 
-def of_layers(layers, **options):
-    """A figure of each kind that draws a network."""
-    yield boundary(layers, **options)
-    yield network_diagram(layers, **options)
-    yield saturation(layers, (TANH, SIGMOID), TRAIN[0], **options)
-
-
-def deep_saturation():
-    return saturation(random_layers(2, *[30] * 9, 1), (*[RELU] * 9, SIGMOID), TRAIN[0] * 1e7, epoch=123456)
+def network(*sizes, **options):
+    return network_diagram(random_layers(*sizes), **options)
 
 
 FIGURES = {
     **{name: lambda name=name: article.activation(name) for name in ACTIVATIONS},
     "firing": article.firing,
-    "parameters": lambda: parameters(2, 4, 1),
-    "parameters, one": lambda: parameters(1, 1),
-    "parameters, no hidden layer": lambda: parameters(30, 1),
-    "parameters, wide": lambda: parameters(784, 1000, 10),
-    "parameters, deep": lambda: parameters(2, *[8] * 10, 1),
-    "parameters, deep and wide": lambda: parameters(*[1000] * 40),
+    **{f"parameters {k}": lambda sizes=sizes: article.parameters(sizes) for k, sizes in enumerate(SIZES)},
     "boundary": lambda: boundary(run().layers, epoch=300),
     "boundary, untrained": lambda: boundary(random_layers(2, 4, 1), epoch=0),
     "boundary, large numbers": lambda: boundary(run().layers, features=LONG, **LARGE_UNITS, epoch=123456),
     "regression, large numbers": lambda: regression(features=LONG, epoch=123456),
     "network": lambda: network_diagram(run().layers, epoch=300),
-    "network, long": lambda: network_diagram(random_layers(2, 64, 64, 1), features=LONG, target=LONG[0], epoch=123456),
-    "network, large": lambda: network_diagram(random_layers(*[8] * 8)),
-    "network, deep": lambda: network_diagram(random_layers(*[100] * 50), epoch=123456),
+    "network, long names": lambda: network(2, 64, 64, 1, features=LONG, target=LONG[0], epoch=123456),
+    "network, large": lambda: network(*[8] * 8),
+    "network, deep": lambda: network(*[100] * 50, epoch=123456),
     "descent": lambda: descent(run().path, run().surface, epoch=300),
     "descent, two points": lambda: descent(run().path[:2], run().surface, epoch=123456),
     "descent, small steps": lambda: descent(run().path[0] + 1e-5 * run().path, run().surface, epoch=123456),
     "descent, large steps": lambda: descent(-1e4 * run().path, run().surface, epoch=123456),
     "saturation": lambda: saturation(run().layers, (TANH, SIGMOID), TRAIN[0], epoch=300),
-    "saturation, large numbers": deep_saturation,
+    "saturation, large numbers": lambda: saturation(
+        random_layers(2, *[30] * 9, 1), (*[RELU] * 9, SIGMOID), TRAIN[0] * 1e7, epoch=123456
+    ),
     "heat map": lambda: heat_map(RATES, EPOCHS, COSTS, "cost C"),
     "curves": lambda: curve_over_rates(RATES, dict(enumerate(COSTS)), "cost C"),
 }
@@ -86,11 +73,17 @@ def test_drawn_in_colours_and_readable(name):
     assert_readable(figure)
 
 
+def of_layers(layers, **options):
+    """A figure of each kind that draws a network."""
+    yield boundary(layers, **options)
+    yield network_diagram(layers, **options)
+    yield saturation(layers, (TANH, SIGMOID), TRAIN[0], **options)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_diverged_network_is_reported(value):
     first, last = random_layers(2, 4, 1)
-    layers = [first, Layer(last.weight, last.bias * value)]
-    for figure in of_layers(layers, epoch=5):
+    for figure in of_layers([first, Layer(last.weight, last.bias * value)], epoch=5):
         assert NOT_FINITE in words(figure)
         assert any("epoch 5" in text for text in words(figure))
         assert_readable(figure)
@@ -106,6 +99,5 @@ def test_parameters_that_require_gradients_are_not_modified():
 def test_pyplot_keeps_no_figure():
     import matplotlib.pyplot as plt
 
-    assert len(list(of_layers(run().layers))) == 3
-    descent(run().path, run().surface)
+    assert len([*of_layers(run().layers), descent(run().path, run().surface)]) == 4
     assert plt.get_fignums() == []
