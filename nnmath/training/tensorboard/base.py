@@ -35,7 +35,7 @@ class TensorBoardCallback(Callback):
         epoch = trainer.current_epoch + 1
         return epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
 
-    def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
+    def record(self, trainer: Any, module: Any, epoch: int) -> None:  # Any: L.Trainer does not declare its datamodule
         r"""Logs the module after ``epoch`` epochs."""
 
     @staticmethod
@@ -45,11 +45,6 @@ class TensorBoardCallback(Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     yield logger.experiment
-
-    @staticmethod
-    def data(trainer: Any) -> Any:
-        r"""The trainer's :class:`nnmath.data.datamodule.DataModule`, an attribute that Lightning does not declare."""
-        return trainer.datamodule
 
 
 def log_scalars(trainer: L.Trainer, values: Mapping[str, float], epoch: int) -> None:

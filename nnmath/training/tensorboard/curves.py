@@ -89,7 +89,7 @@ class Trajectory(TensorBoardCallback):
         self.epochs: list[int] = []
         self.points: list[Tensor] = []
 
-    def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
+    def record(self, trainer: Any, module: Any, epoch: int) -> None:
         theta = parameters_to_vector(module.network.parameters()).detach().cpu()
         if 2 * len(theta) > self.MAX_NUMBERS:
             return

@@ -28,10 +28,10 @@ class Histograms(TensorBoardCallback):
                     gradient = torch.cat([linear.weight.grad.flatten(), linear.bias.grad])
                     add_histogram(writer, f"parameters/gradient/layer{i}", gradient, trainer.current_epoch + 1)
 
-    def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
+    def record(self, trainer: Any, module: Any, epoch: int) -> None:
         layers, activations = as_layers(module.network)
         for writer in self.writers(trainer):
-            x = self.data(trainer).train.tensors[0].mT.to(layers[0].weight)
+            x = trainer.datamodule.train.tensors[0].mT.to(layers[0].weight)
             hidden = forward(x, layers, activations)[1:-1]
             for i, (weight, bias) in enumerate(layers, start=1):
                 add_histogram(writer, f"parameters/value/layer{i}", torch.cat([weight.flatten(), bias]), epoch)
@@ -48,12 +48,12 @@ def add_histogram(writer: SummaryWriter, tag: str, values: Tensor, epoch: int) -
 class PrecisionRecall(TensorBoardCallback):
     r"""Precision-recall curve of the validation rows, ``precision_recall/val``, every k epochs; classification only."""
 
-    def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
+    def record(self, trainer: Any, module: Any, epoch: int) -> None:
         if epoch == 0 or module.hparams["task"] != "binary":
             return
         layers, activations = as_layers(module.network)
         for writer in self.writers(trainer):
-            x, y = self.data(trainer).val.tensors
+            x, y = trainer.datamodule.val.tensors
             output = forward(x.mT.to(layers[0].weight), layers, activations)[-1].flatten()
             if output.isfinite().all():
                 writer.add_pr_curve("precision_recall/val", y.flatten(), output.clamp(0, 1), epoch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
@@ -25,11 +24,9 @@ class Images(TensorBoardCallback):
     r"""The figures of the network as it learns.
 
     Every k epochs: ``network/decision_boundary`` (two inputs, one output), ``network/weights`` (Fig. 6), and
-    ``network/saturation`` of the hidden neurons. Once: ``network/parameters`` (Fig. 7) before training, and
-    ``network/descent`` (Fig. 8), the trajectory of the parameters, before the test.
-
-    The article's Figs. 1 and 3 to 5 and its equations do not depend on the run. They are written once, as a run of
-    their own.
+    ``network/saturation`` of the hidden neurons. Before training: ``network/parameters`` (Fig. 7). Before the test:
+    ``network/descent`` (Fig. 8), the trajectory. What does not depend on the run, the article's Figs. 1 and 3 to 5 and
+    its equations, is written once, as a separate run.
 
     Args:
         every_n_epochs: k ≥ 1.
@@ -41,20 +38,16 @@ class Images(TensorBoardCallback):
         super().__init__(every_n_epochs)
         self.trajectory, self.article = trajectory, article
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if trainer.current_epoch == 0:
-            for writer in self.writers(trainer):
+    def record(self, trainer: Any, module: Any, epoch: int) -> None:
+        sizes, (layers, activations) = module.network.sizes, as_layers(module.network)
+        data = trainer.datamodule
+        train, val = (tuple(t.mT for t in part.tensors) for part in (data.train, data.val))
+        for writer in self.writers(trainer):
+            if epoch == 0:
                 if self.article:
                     write_article(self.article)
-                writer.add_figure("network/parameters", article.parameters(pl_module.network.sizes))
-        super().on_train_start(trainer, pl_module)
-
-    def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
-        layers, activations = as_layers(module.network)
-        for writer in self.writers(trainer):
-            data = self.data(trainer)
-            train, val = (tuple(t.mT for t in part.tensors) for part in (data.train, data.val))
-            if module.network.sizes[0] == 2 and module.network.sizes[-1] == 1:
+                writer.add_figure("network/parameters", article.parameters(sizes))
+            if sizes[0] == 2 and sizes[-1] == 1:
                 units = {**data.state_dict(), "features": data.features, "target": data.target, "classes": data.classes}
                 figure = decision_boundary(layers, activations, train, val, **units, epoch=epoch)
                 writer.add_figure("network/decision_boundary", figure, epoch)
@@ -64,12 +57,12 @@ class Images(TensorBoardCallback):
                 figure = saturation(layers, activations, train[0], epoch=epoch)
                 writer.add_figure("network/saturation", figure, epoch)
 
-    def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
         network, path = pl_module.network, self.trajectory
         if path is None or len(path.points) < 2 or network.number_of_parameters > MAX_CHECKED_PARAMETERS:
             return
         for writer in self.writers(trainer):
-            x, y = (rows.mT for rows in self.data(trainer).train.tensors)
+            x, y = (rows.mT for rows in trainer.datamodule.train.tensors)
             surface = LossSurface(network.sizes, as_layers(network)[1], x, y)
             epoch = path.epochs[-1]
             writer.add_figure("network/descent", descent(torch.stack(path.points), surface, epoch=epoch), epoch)

@@ -45,7 +45,7 @@ class Overview(TensorBoardCallback):
         super().__init__(every_n_epochs=1)
         self.options, self.command = options, command
 
-    def record(self, trainer: L.Trainer, module: Any, epoch: int) -> None:
+    def record(self, trainer: Any, module: Any, epoch: int) -> None:
         network = module.network
         for writer in self.writers(trainer):
             if epoch == 0:
@@ -60,7 +60,7 @@ class Overview(TensorBoardCallback):
                 writer.add_text("run", f"```\n{self.command}\n```\n\n{options}")
                 writer.add_text("parameters", parameter_table(network, *activations))
             elif epoch in (1, trainer.max_epochs) and network.number_of_parameters <= MAX_CHECKED_PARAMETERS:
-                writer.add_text("gradients", gradient_table(network, *self.data(trainer).train.tensors), epoch)
+                writer.add_text("gradients", gradient_table(network, *trainer.datamodule.train.tensors), epoch)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for writer in self.writers(trainer):
