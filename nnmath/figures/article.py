@@ -110,8 +110,8 @@ def firing() -> Figure:
 def parameters(sizes: Sequence[int]) -> Figure:
     r"""The parameters of each layer as matrices: w (n_out × n_in) and b as a column beside it; n_in n_out + n_out.
 
-    All layers have the same scale. The cells of w and b are drawn if they are large enough to be counted. Of more than
-    twelve layers the first eleven are drawn.
+    All layers have the same scale. The cells of w and b are drawn if they are large enough to be counted. If there are
+    more than twelve layers, the first eleven are drawn.
 
     Args:
         sizes: the neurons of each layer, the inputs first.

@@ -28,8 +28,8 @@ def network_diagram(
     r"""The neurons of a network; each weight as a line between two neurons, each bias as the ring around its neuron.
 
     The width of a line is the size |w| or |b| of the parameter, its colour the sign. Negative weights are also dashed.
-    Of more than eight neurons in a layer the first six are drawn, of more than eight layers of neurons the first four
-    and the last three.
+    A layer with more than eight neurons shows its first six, a network with more than eight layers of neurons its first
+    four and its last three.
 
     Args:
         layers: w and b of each layer.

@@ -70,8 +70,8 @@ def gradient_discrepancy(network: Network, batch: Batch) -> float:
 class Trajectory(TensorBoardCallback):
     r"""Records the parameters every k epochs; saved in the checkpoint.
 
-    At most MAX_NUMBERS are kept: beyond that, every second point is dropped and k doubles. If not even two points fit,
-    nothing is recorded.
+    When there would be more than MAX_NUMBERS numbers, every second point is dropped and k doubles. If not even two
+    points fit, nothing is recorded.
 
     With the trajectory of another run as reference, ``training/difference`` is the distance between the two runs at
     each epoch that both have recorded: max |θ − θ'| / max |θ'| over all parameters.
