@@ -113,8 +113,8 @@ def truncate(name: str, max_characters: int) -> str:
 def subscript(number: int) -> str:
     r"""A number as a subscript.
 
-    >>> f"h{subscript(12)}"
-    'h₁₂'
+    >>> subscript(1234567890)
+    '₁₂₃₄₅₆₇₈₉₀'
     """
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
@@ -122,8 +122,8 @@ def subscript(number: int) -> str:
 def superscript(number: int) -> str:
     r"""A number as a superscript in parentheses.
 
-    >>> f"h{superscript(12)}"
-    'h⁽¹²⁾'
+    >>> superscript(1234567890)
+    '⁽¹²³⁴⁵⁶⁷⁸⁹⁰⁾'
     """
     return f"({number})".translate(str.maketrans("()0123456789", "⁽⁾⁰¹²³⁴⁵⁶⁷⁸⁹"))
 

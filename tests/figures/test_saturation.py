@@ -67,7 +67,8 @@ def test_relu_without_any_gradient_is_dead():
     figure = saturation(layers, (RELU, SIGMOID), torch.linspace(-1, 1, 100)[None])
     assert labels(figure)[1] == ["50%", "dead", "0%"]
     assert "h = 0" in words(figure)
-    assert histograms(figure)[0][0][0] == 0
+    positive = saturation([Layer(weights, torch.full((3,), 2.0)), layers[1]], (RELU, SIGMOID), torch.ones(1, 9))
+    assert histograms(figure)[0][0][0] == histograms(positive)[0][0][0] == 0
 
 
 def test_identity_is_never_saturated():
