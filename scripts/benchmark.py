@@ -281,7 +281,8 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
                 "training/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True
             )
             if self.current_epoch % 10 == 0:
-                self.log("training/agreement", gradient_discrepancy(self.network, batch), on_step=False, on_epoch=True)
+                discrepancy = gradient_discrepancy(self.network, batch)
+                self.log("training/gradient_discrepancy", discrepancy, on_step=False, on_epoch=True)
             return loss
 
         def on_before_optimizer_step(self, optimizer: Any) -> None:
@@ -322,7 +323,7 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
     return {
         "textbook: DataLoader over rows, a self.log per curve": lambda: fit(Textbook(), *loaders),
         "train.py's: whole batches, one call per epoch": lambda: fit(
-            TrainingModule(), data, callbacks=[GradientNorm(), GradientDiscrepancy()]
+            TrainingModule(), data, callbacks=[GradientNorm(), GradientDiscrepancy(10)]
         ),
     }
 

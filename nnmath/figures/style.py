@@ -1,7 +1,8 @@
-r"""What the figures have in common: colours, size, a pair of axes.
+r"""Colours, sizes, axes and text formatting of the figures.
 
-They are made without pyplot, so that none stays behind, and stay readable at a width of 400 pixels. The colours are
-those of M. Okabe and K. Ito, which the colour-blind tell apart; line styles and markers say the same once more.
+The figures are created without pyplot, which would keep them in memory, and are readable at a width of 400 pixels. The
+colours are those of M. Okabe and K. Ito, which colour-blind readers can distinguish; line styles and markers repeat the
+distinction.
 """
 
 from __future__ import annotations
@@ -20,19 +21,18 @@ from torch import Tensor
 
 from nnmath.equations import Layer
 
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    *("#000000", "#E69F00", "#56B4E9", "#009E73"),
-    *("#0072B2", "#D55E00", "#CC79A7"),
-)
+Array = NDArray[np.floating[Any]]
+Samples = tuple[Tensor, Tensor]  # x (in, n) and y (1, n)
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 LINE_STYLES = cycler(  # for axes.set_prop_cycle: a colour and a line style per curve
     color=[BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK], linestyle=["-", "--", "-.", ":", "-", "--", "-."]
 )
-PALE = LinearSegmentedColormap.from_list("pale", ["#F0A878", "#FFFFFF", "#7DB8E0"])
-r"""From a light vermilion through white to a light blue, for markers of the full colours to stand out on."""
-SMALL = 9
-r"""Points; the smallest that can be read once the figure is 400 pixels wide."""
-SIZE = 5.0, 4.0
-r"""Inches, at 100 dots each."""
+PALE = LinearSegmentedColormap.from_list("pale", ["#F0A878", "#FFFFFF", "#7DB8E0"])  # light vermilion to light blue
+SMALL = 9  # font size in points; the smallest that is readable when the figure is 400 pixels wide
+SIZE = 5.0, 4.0  # inches, at 100 dots per inch
+NOT_FINITE = "a parameter is not finite"
 
 
 def new_axes(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
@@ -46,29 +46,29 @@ def new_axes(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
 def fixed_margin_figure(
     left: float = 0.14, bottom: float = 0.14, right: float = 0.97, top: float = 0.91, **options: Any
 ) -> Figure:
-    r"""A figure whose axes keep these margins: what is drawn every few epochs cannot wait for matplotlib's layout."""
+    r"""A figure with fixed margins: matplotlib's layout engine is too slow for figures drawn every few epochs."""
     figure = Figure(figsize=SIZE)
     figure.subplots_adjust(left, bottom, right, top, **options)
     return figure
 
 
 def set_title(axes: Axes, title: str) -> None:
-    r"""A title whose height is given: to look for one, matplotlib would lay out all labels once more."""
+    r"""Sets a title at a fixed height; to find a free height, matplotlib would lay out all labels once more."""
     axes.set_title(title, y=1)
 
 
-def format_ticks(axes: Axes, most: int) -> None:
-    r"""Few numbers of few digits on both axes, as small as may be; and none of matplotlib's factors in a corner."""
-    axes.locator_params(nbins=most)
+def format_ticks(axes: Axes, max_ticks: int) -> None:
+    r"""Few and short tick labels on both axes, without an offset or a power of ten in the corner."""
+    axes.locator_params(nbins=max_ticks)
     axes.tick_params(labelsize=SMALL)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda number, _: compact(number))
+        axis.set_major_formatter(lambda number, _: format_number(number))
 
 
-def compact(number: float) -> str:
-    r"""A number in four digits and few characters.
+def format_number(number: float) -> str:
+    r"""A number with four significant digits and few characters.
 
-    >>> compact(0.25), compact(-1.2345e6), compact(2e-7)
+    >>> format_number(0.25), format_number(-1.2345e6), format_number(2e-7)
     ('0.25', '−1.234e6', '2e−7')
     """
     digits, _, exponent = f"{number:.4g}".partition("e")
@@ -76,7 +76,7 @@ def compact(number: float) -> str:
 
 
 def blank_canvas(title: str) -> tuple[Figure, Axes]:
-    r"""An empty sheet to draw on in inches, from (0, 0) on the lower left."""
+    r"""A figure with invisible axes in inches, (0, 0) on the lower left."""
     figure = Figure(figsize=SIZE)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
     axes.set_axis_off()
@@ -92,52 +92,47 @@ def message_figure(title: str, text: str) -> Figure:
 
 
 def at_epoch(title: str, epoch: int | None) -> str:
-    r"""The title with the epoch behind it, if there is one."""
+    r"""The title, followed by the epoch if there is one."""
     return title if epoch is None else f"{title}, epoch {epoch:,}"
 
 
-def truncate(name: str, most: int) -> str:
-    r"""A name of at most that many characters.
+def truncate(name: str, max_characters: int) -> str:
+    r"""Shortens a name.
 
     >>> truncate("mean fractal dimension", 12)
     'mean fracta…'
     """
-    return name if len(name) <= most else name[: most - 1] + "…"
+    return name if len(name) <= max_characters else name[: max_characters - 1] + "…"
 
 
 def subscript(number: int) -> str:
     r"""A number as a subscript.
 
-    >>> f"h{subscript(12)}"
-    'h₁₂'
+    >>> subscript(1234567890)
+    '₁₂₃₄₅₆₇₈₉₀'
     """
-    return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(number))
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def superscript(number: int) -> str:
+    r"""A number as a superscript in parentheses.
+
+    >>> superscript(1234567890)
+    '⁽¹²³⁴⁵⁶⁷⁸⁹⁰⁾'
+    """
+    return f"({number})".translate(str.maketrans("()0123456789", "⁽⁾⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def to_cpu(tensor: Tensor) -> Tensor:
-    r"""The numbers of a tensor, apart from autograd, on the CPU and in a type that NumPy knows."""
+    r"""The tensor detached, on the CPU, in float32 or float64, which NumPy supports."""
     return tensor.detach().to("cpu", torch.float64 if tensor.dtype == torch.float64 else torch.float32)
 
 
-def plain_layers(layers: Sequence[Layer]) -> list[Layer]:
-    r"""The same of layers."""
+def layers_to_cpu(layers: Sequence[Layer]) -> list[Layer]:
+    r"""The layers with :func:`to_cpu` applied to each parameter."""
     return [Layer(to_cpu(weight), to_cpu(bias)) for weight, bias in layers]
 
 
-Samples = tuple[Tensor, Tensor]
-r"""x (in, n) and y (1, n)"""
-
-
-Array = NDArray[np.floating[Any]]
-
-
-Surface = tuple[Array, Array, Tensor]
-r"""places (K,) and (L,) on two axes, and a value for each pair of them, (L, K)"""
-
-
-NOT_FINITE = "a parameter is no finite number any more"
-
-
-def finite(layers: Sequence[Layer]) -> bool:
-    r"""Whether all parameters are finite numbers."""
+def all_finite(layers: Sequence[Layer]) -> bool:
+    r"""Whether all parameters are finite."""
     return all(bool(parameter.isfinite().all()) for layer in layers for parameter in layer)

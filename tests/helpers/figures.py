@@ -1,10 +1,51 @@
-"""A figure read back: its pixels, what is written on it, and whether all of that can be seen."""
+"""Networks and samples to draw, and what a drawn figure shows: its pixels and texts, and whether they are readable."""
+
+from functools import cache
+from itertools import pairwise
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from nnmath.ensemble.loss_surface import LossSurface, flatten
+from nnmath.equations import SIGMOID, TANH, Layer, training_step, zero_velocities
+
 WIDTH, HEIGHT = 500, 400
+
+
+def random_layers(*sizes, dtype=torch.float64):
+    torch.manual_seed(0)
+    return [Layer(torch.randn(o, i, dtype=dtype), torch.randn(o, dtype=dtype)) for i, o in pairwise(sizes)]
+
+
+def two_classes(n, seed):
+    """x (2, n) and y (1, n); a parabola separates the classes."""
+    x = torch.randn(2, n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return x, (x[1:] > x[:1] ** 2 - 1).double()
+
+
+TRAIN, VAL = two_classes(80, 1), two_classes(30, 2)
+
+
+@cache
+def trained_network():
+    """A network 2-4-1 after 300 epochs, and the trajectory of its parameters, every tenth epoch."""
+    torch.set_num_threads(1)
+    layers, activations = random_layers(2, 4, 1), (TANH, SIGMOID)
+    velocities, path = zero_velocities(layers), [flatten(layers)]
+    for epoch in range(1, 301):
+        layers, velocities = training_step(*TRAIN, layers, velocities, activations, 0.5, 0.9)
+        if epoch % 10 == 0:
+            path.append(flatten(layers))
+    surface = LossSurface((2, 4, 1), activations, *TRAIN)
+    return SimpleNamespace(layers=layers, path=torch.stack(path), surface=surface)
+
+
+def parts(axes, kind):
+    """The collections of one class, for example the contours."""
+    return [part for part in axes.collections if isinstance(part, kind)]
 
 
 def pixels(figure):
@@ -15,7 +56,7 @@ def pixels(figure):
 
 
 def texts(figure):
-    """All that is written on the figure and visible."""
+    """All visible texts of the figure."""
     return [text for text in figure.findobj(mpl.text.Text) if text.get_text() and text.get_visible()]
 
 
@@ -25,7 +66,7 @@ def words(figure):
 
 
 def assert_drawn_in_colours(figure, most=1.0):
-    """There is ink of many colours, on no more than ``most`` of the figure, and some in each pair of axes."""
+    """Many colours, on at most the fraction ``most`` of the figure, and something drawn in each pair of axes."""
     image = pixels(figure)
     assert image.shape == (HEIGHT, WIDTH, 4)
     assert (image[..., 3] == 255).all()
@@ -38,21 +79,18 @@ def assert_drawn_in_colours(figure, most=1.0):
 
 
 def assert_readable(figure):
-    """Nothing written is cut off; 9 points at 80 dots an inch, for a figure 400 pixels wide, are 10 pixels."""
+    """No text is cut off; 9 points at 80 dots per inch, for a figure 400 pixels wide, are 10 pixels."""
     pixels(figure)
-    inner = {
+    undrawn = {
         id(label)
         for axes in figure.axes
         for axis, view in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim()))
         for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
         for label in (tick.label1, tick.label2)
         if not min(view) <= tick.get_loc() <= max(view)
-    }  # numbers of ticks beyond the axes' ends, which are not drawn
+    }  # labels of ticks outside the axes
     for text in texts(figure):
-        if id(text) not in inner:
-            assert text.get_fontsize() >= 9, text
+        if id(text) not in undrawn:
             box = text.get_window_extent()
-            assert box.x0 >= 0, text
-            assert box.y0 >= 0, text
-            assert box.x1 <= WIDTH, text
-            assert box.y1 <= HEIGHT, text
+            assert text.get_fontsize() >= 9, text
+            assert min(box.x0, box.y0, WIDTH - box.x1, HEIGHT - box.y1) >= 0, text

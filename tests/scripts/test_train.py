@@ -53,7 +53,7 @@ class TestWithoutArguments:
                 "training/gradient_norm/layer1",
                 "training/gradient_norm/layer2",
             ),
-            *("metrics/accuracy", "metrics/auroc", "metrics/f1", "training/agreement"),
+            *("metrics/accuracy", "metrics/auroc", "metrics/f1", "training/gradient_discrepancy"),
             *("test/loss", "test/accuracy", "test/auroc", "test/f1"),
         }
         for name in ("loss/train", "loss/val"):
@@ -63,7 +63,7 @@ class TestWithoutArguments:
             tenths = values[:: len(values) // 10]
             assert all(later < 1.02 * earlier for earlier, later in pairwise(tenths))
         assert curves["metrics/accuracy"][-1][1] >= 0.93
-        assert max(value for _, value in curves["training/agreement"]) < 1e-9
+        assert max(value for _, value in curves["training/gradient_discrepancy"]) < 1e-9
 
     def test_prints_the_test_metrics_of_the_best_checkpoint(self, default):
         folder, process = default
@@ -160,7 +160,7 @@ def test_every_option_arrives(tmp_path):
     curves = scalars(run)
     rates = [value for _, value in curves["training/learning_rate"]]
     assert rates == pytest.approx([cosine_annealing(t, 25, 0.05, 0.01) for t in range(25)], rel=1e-6)
-    assert [step for step, _ in curves["training/agreement"]] == list(range(1, 26, 4))
+    assert [step for step, _ in curves["training/gradient_discrepancy"]] == list(range(1, 26, 4))
 
     data = DataModule(circles(100, 0.2, seed=7), split=(5, 3, 2), seed=7, dtype=torch.float64)
     network = Network((2, 3, 1), "relu", "tanh").double()

@@ -38,7 +38,7 @@ class TestAgreement:
     def test_is_logged_every_k_epochs_and_is_rounding(self, tmp_path, backward):
         data = DataModule(moons(), batch_size=50)
         fit(TrainingModule(backward=backward), data, tmp_path, max_epochs=7, callbacks=[GradientDiscrepancy(3)])
-        curve = scalars(tmp_path)["training/agreement"]
+        curve = scalars(tmp_path)["training/gradient_discrepancy"]
         assert [step for step, _ in curve] == [1, 4, 7]
         assert all(0 <= value < 1e-9 for _, value in curve)
 
@@ -92,10 +92,10 @@ class TestTrajectory:
 
     def test_remembers_no_more_than_there_is_room_for_and_the_last(self, tmp_path):
         path = Trajectory()
-        path.ROOM = 17 * 4
+        path.MAX_NUMBERS = 17 * 4
         fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=9, callbacks=[path])
         assert path.epochs == [0, 4, 8, 9]
-        path.ROOM = 17
+        path.MAX_NUMBERS = 17
         path.epochs, path.points = [], []
         fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=3, callbacks=[path])
         assert path.points == []

@@ -1,39 +1,53 @@
-r"""What TensorBoard shows of a run besides its curves: pictures, histograms, the graph, hyperparameters, tables.
-
-Each is a Lightning callback. The step is the number of finished epochs; 0 is the network before training.
-"""
+r"""Base class of the callbacks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.tensorboard import SummaryWriter
-
-if TYPE_CHECKING:
-    pass
 
 
-def writers(trainer: L.Trainer) -> Iterator[SummaryWriter]:
-    r"""TensorBoard's writers; none in all processes but the first."""
-    if trainer.is_global_zero:
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                yield logger.experiment
+class TensorBoardCallback(Callback):
+    r"""Calls :meth:`record` before the first epoch, after every k-th epoch and after the last one.
+
+    The step of everything logged is the number of finished epochs; 0 is the network before training.
+
+    Args:
+        every_n_epochs: k ≥ 1.
+    """
+
+    def __init__(self, every_n_epochs: int) -> None:
+        self.every_n_epochs = every_n_epochs
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch == 0:  # otherwise already logged before resuming
+            self.record(trainer, pl_module, epoch=0)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if self.is_due(trainer):
+            self.record(trainer, pl_module, trainer.current_epoch + 1)
+
+    def is_due(self, trainer: L.Trainer) -> bool:
+        r"""Whether the current epoch is a k-th one or the last."""
+        epoch = trainer.current_epoch + 1
+        return epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
+
+    def record(self, trainer: Any, module: Any, epoch: int) -> None:  # Any: L.Trainer does not declare its datamodule
+        r"""Logs the module after ``epoch`` epochs."""
+
+    @staticmethod
+    def writers(trainer: L.Trainer) -> Iterator[Any]:
+        r"""The ``SummaryWriter`` of each TensorBoard logger, on rank 0 only."""
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    yield logger.experiment
 
 
-def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
-    r"""Whether the epoch that ends is one in k, or the last."""
-    done = trainer.current_epoch + 1
-    return done % every_n_epochs == 0 or done == trainer.max_epochs
-
-
-def data_of(trainer: L.Trainer) -> Any:
-    r"""The trainer's :class:`nnmath.data.datamodule.DataModule`."""
-    at_run_time: Any = trainer  # when Lightning gives it the attribute, which it does not declare
-    return at_run_time.datamodule
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
+def log_scalars(trainer: L.Trainer, values: Mapping[str, float], epoch: int) -> None:
+    r"""Logs scalars to all loggers, with the epoch as the step."""
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(values), step=epoch)

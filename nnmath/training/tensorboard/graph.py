@@ -1,27 +1,27 @@
-r"""The article's Fig. 9 for TensorBoard's graph tab: a node for each symbol, named as the article names it.
+r"""The article's Fig. 9 for TensorBoard's Graphs tab: a node per symbol of the article.
 
-A tracer would show what torch calls; these are the nodes that the equations speak of.
+A tracer would show torch's operations instead; these nodes are the symbols that the equations use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 
-from nnmath.equations import number_of_parameters
-
-SYMBOLS = {"sigmoid": "σ", "tanh": "tanh", "relu": "ReLU", "identity": "id"}
+from nnmath.equations import ACTIVATIONS, number_of_parameters
+from nnmath.figures.style import subscript
 
 
 def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: str = "sigmoid") -> GraphDef:
-    r"""X → μ₁ = wᵢ x + bᵢ → h = σ(μ₁) → μ₂ = wₒ h + bₒ → O = σ(μ₂) → E = ½ (y − O)², and so on where it is deeper.
+    r"""X → μ₁ = wᵢ x + bᵢ → h = σ(μ₁) → μ₂ = wₒ h + bₒ → O = σ(μ₂) → E = ½ (y − O)², with more layers if it is deeper.
 
-    A click on a node shows its formula and its gradient; an edge has the shape of what goes along it.
+    Clicking a node shows its formula and its gradient. An edge is labelled with the shape of the tensor.
 
     Args:
         sizes: the neurons of each layer, the inputs first.
@@ -29,51 +29,58 @@ def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: s
         output: the activation of the last layer.
 
     Raises:
-        ValueError: the sizes are none.
+        ValueError: the sizes are not two or more positive integers.
 
     Source: article, Fig. 9 (B0), Figs. 10 and 11 (B1, B4).
 
     >>> [node.name for node in computational_graph((2, 4, 1)).node]
     ['x', 'wᵢ', 'bᵢ', 'μ₁', 'h', 'wₒ', 'bₒ', 'μ₂', 'O', 'y', 'E']
     """
-    number_of_parameters(sizes)  # refuses sizes that are none
-    last = len(sizes) - 1
-    below, nodes = "x", [node("x", "input", [], [sizes[0], -1], formula="the samples, in columns")]
-    for i, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
-        weight, bias, sum_, value = names(i, last)
-        f = SYMBOLS[output if i == last else hidden]
-        delta, (above, _, mu_above, _) = f"∂E/∂{sum_}", names(min(i + 1, last), last)
-        to_value = "O − y" if i == last else f"{above}ᵀ ∂E/∂{mu_above}"
+    number_of_parameters(sizes)  # validates sizes
+    nodes = [make_node("x", "input", [], [sizes[0], -1], formula="the samples, in columns")]
+    for (n_in, n_out), (w, b, mu, x, h, dh) in zip(pairwise(sizes), layer_symbols(len(sizes) - 1), strict=True):
+        f = ACTIVATIONS[output if h == "O" else hidden].symbol
+        dmu = f"∂E/∂{mu} = ∂E/∂{h} · {f}′({mu})"
         nodes += [
-            node(weight, "parameter", [], [n_out, n_in], gradient=f"∂E/∂{weight} = {delta} {below}ᵀ"),
-            node(bias, "parameter", [], [n_out], gradient=f"∂E/∂{bias} = Σ {delta}"),
-            node(
-                *(sum_, "weighted sum", [weight, below, bias], [n_out, -1]),
-                formula=f"{sum_} = {weight} {below} + {bias}",
-                gradient=f"{delta} = ∂E/∂{value} · {f}′({sum_})",
-            ),
-            node(
-                *(value, f, [sum_], [n_out, -1]), formula=f"{value} = {f}({sum_})", gradient=f"∂E/∂{value} = {to_value}"
-            ),
+            make_node(w, "parameter", [], [n_out, n_in], gradient=f"∂E/∂{w} = ∂E/∂{mu} {x}ᵀ"),
+            make_node(b, "parameter", [], [n_out], gradient=f"∂E/∂{b} = Σ ∂E/∂{mu}"),
+            make_node(mu, "weighted sum", [w, x, b], [n_out, -1], formula=f"{mu} = {w} {x} + {b}", gradient=dmu),
+            make_node(h, f, [mu], [n_out, -1], formula=f"{h} = {f}({mu})", gradient=f"∂E/∂{h} = {dh}"),
         ]
-        below = value
-    nodes.append(node("y", "target", [], [sizes[-1], -1], formula="the actual value"))
-    nodes.append(node("E", "error", ["O", "y"], [], formula="E = ½ (y − O)², averaged over the samples"))
+    nodes.append(make_node("y", "target", [], [sizes[-1], -1], formula="the actual value"))
+    nodes.append(make_node("E", "error", ["O", "y"], [], formula="E = ½ (y − O)², averaged over the samples"))
     return GraphDef(node=nodes)
 
 
-def names(layer: int, last: int) -> tuple[str, str, str, str]:
-    r"""What the article calls the weight, the bias, the weighted sum and the value of a layer, the first being 1."""
-    mu = "μ" + "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(layer))
-    number = mu[1:] if last > 2 else ""
-    if layer == last:
-        return "wₒ", "bₒ", mu, "O"
-    return f"wᵢ{number}", f"bᵢ{number}", mu, f"h{number}"
+class LayerSymbols(NamedTuple):
+    r"""The article's symbols for a layer."""
+
+    w: str
+    b: str
+    mu: str  # weighted sum
+    x: str  # input
+    h: str  # output
+    dh: str  # the formula of ∂E/∂h
 
 
-def node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int], **told: str) -> NodeDef:
-    r"""A node, where it comes from, the shape of its value (−1 for the samples), and what is told about it."""
+def layer_symbols(count: int) -> list[LayerSymbols]:
+    r"""Symbols of the layers of a network, from the first to the last. Several hidden layers are numbered.
+
+    >>> layer_symbols(2)[0]
+    LayerSymbols(w='wᵢ', b='bᵢ', mu='μ₁', x='x', h='h', dh='wₒᵀ ∂E/∂μ₂')
+    """
+    numbers = [subscript(i) if count > 2 else "" for i in range(1, count)]
+    w = [*(f"wᵢ{number}" for number in numbers), "wₒ"]
+    b = [*(f"bᵢ{number}" for number in numbers), "bₒ"]
+    h = [*(f"h{number}" for number in numbers), "O"]
+    mu = [f"μ{subscript(i)}" for i in range(1, count + 1)]
+    dh = [*(f"{weight}ᵀ ∂E/∂{sum_}" for weight, sum_ in zip(w[1:], mu[1:], strict=True)), "O − y"]
+    return [LayerSymbols(*symbols) for symbols in zip(w, b, mu, ["x", *h[:-1]], h, dh, strict=True)]
+
+
+def make_node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int], **attributes: str) -> NodeDef:
+    r"""A node with its inputs, the shape of its output (−1 for the samples), and the attributes to show."""
     output = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
-    attr = {key: AttrValue(s=text.encode()) for key, text in told.items()}
+    attr = {key: AttrValue(s=text.encode()) for key, text in attributes.items()}
     attr["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[output]))
     return NodeDef(name=name, op=op, input=inputs, attr=attr)

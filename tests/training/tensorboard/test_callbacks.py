@@ -1,14 +1,12 @@
-"""What a run leaves for TensorBoard besides its curves, read back from the event files."""
+"""What the callbacks write besides the curves, read back from the event files."""
 
 import io
 import re
 
-import lightning as L
 import numpy as np
 import pytest
 import torch
 from helpers.runs import fit
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -23,61 +21,69 @@ from nnmath.network import Network
 from nnmath.training.module import TrainingModule
 from nnmath.training.tensorboard import images, overview
 from nnmath.training.tensorboard.curves import GradientNorm, Trajectory
+from nnmath.training.tensorboard.graph import computational_graph
 from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
 from nnmath.training.tensorboard.images import Images, write_article
 from nnmath.training.tensorboard.overview import CHARTS, Overview, gradient_table
 
-OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "backward": "manual", "neurons": 4, "features": None, "devices": 1}
+SHOWN_OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "backward": "manual", "neurons": 4}
+OPTIONS = {**SHOWN_OPTIONS, "features": None, "devices": 1}
 
 
 def callbacks(every, article=None):
-    path = Trajectory()
+    trajectory = Trajectory()
     return [
-        *(GradientNorm(), path, Overview(OPTIONS, "python train.py --dataset moons")),
-        *(Histograms(every), PrecisionRecall(every), Images(every, path, article)),
+        *(GradientNorm(), trajectory, Overview(OPTIONS, "python train.py --dataset moons")),
+        *(Histograms(every), PrecisionRecall(every), Images(every, trajectory, article)),
     ]
 
 
 def read(folder):
     sizes = {"scalars": 0, "images": 0, "tensors": 0, "histograms": 0}
-    events = EventAccumulator(str(folder), size_guidance=sizes)
-    return events.Reload()
+    return EventAccumulator(str(folder), size_guidance=sizes).Reload()
 
 
 def steps(events):
-    """tag ↦ its steps, for all that are no scalars."""
+    """tag ↦ its steps, for everything but scalars."""
     tags = events.Tags()
-    parts = (("images", events.Images), ("histograms", events.Histograms), ("tensors", events.Tensors))
-    return {tag: [event.step for event in get(tag)] for kind, get in parts for tag in tags[kind]}
+    kinds = (("images", events.Images), ("histograms", events.Histograms), ("tensors", events.Tensors))
+    return {tag: sorted(event.step for event in get(tag)) for kind, get in kinds for tag in tags[kind]}
 
 
 def text(events, tag):
     return [event.tensor_proto.string_val[0].decode() for event in events.Tensors(f"{tag}/text_summary")]
 
 
+def hparams(events, summary):
+    return HParamsPluginData.FromString(events.SummaryMetadata(f"_hparams_/{summary}").plugin_data.content)
+
+
+def metrics(events):
+    return {info.name.tag for info in hparams(events, "experiment").experiment.metric_infos}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("dashboard")
-    module = TrainingModule(learning_rate=0.5)
-    data = DataModule(moons(100))
-    fit(module, data, folder, max_epochs=5, callbacks=callbacks(2, folder / "article")).test(
-        module, data, verbose=False
-    )
+    folder = tmp_path_factory.mktemp("tensorboard")
+    module, data = TrainingModule(learning_rate=0.5), DataModule(moons(100))
+    trainer = fit(module, data, folder, max_epochs=5, callbacks=callbacks(2, folder / "article"))
+    trainer.test(module, data, verbose=False)
     return folder, read(folder), module
 
 
-class TestARun:
-    def test_has_each_under_one_name_every_k_epochs_and_at_the_end(self, run):
-        learning = {key: [0, 2, 4, 5] for key in ("network/decision_boundary", "network/weights", "network/saturation")}
-        histograms = {key: [0, 2, 4, 5] for key in ("parameters/value/layer1", "parameters/value/layer2")}
+class TestRun:
+    def test_writes_every_k_epochs_and_at_the_end(self, run):
+        expected = {
+            (0, 2, 4, 5): {"decision_boundary", "weights", "saturation"},
+            (0,): {"parameters"},
+            (5,): {"descent"},
+        }
         assert steps(run[1]) == {
-            **learning,
-            "network/parameters": [0],
-            "network/descent": [5],
-            **histograms,
+            **{f"network/{name}": list(epochs) for epochs, names in expected.items() for name in names},
+            **{f"parameters/value/layer{i}": [0, 2, 4, 5] for i in (1, 2)},
+            **{f"parameters/gradient/layer{i}": [2, 4, 5] for i in (1, 2)},
             "neurons/activation/layer1": [0, 2, 4, 5],
-            **{key: [2, 4, 5] for key in ("parameters/gradient/layer1", "parameters/gradient/layer2")},
             "precision_recall/val": [2, 4, 5],
             "run/text_summary": [0],
             "parameters/text_summary": [0],
@@ -86,82 +92,73 @@ class TestARun:
         }
         assert not [tag for tag in run[1].Tags()["scalars"] if "hp_metric" in tag]
 
-    def test_the_pictures_are_pictures(self, run):
+    def test_images_show_the_figures(self, run):
         for tag in run[1].Tags()["images"]:
             for event in run[1].Images(tag):
                 pixels = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
                 assert pixels.shape == (400, 500, 3)
                 assert len(np.unique(pixels[::3, ::3].reshape(-1, 3) @ [1, 256, 65536])) > 20
-        boundaries = [event.encoded_image_string for event in run[1].Images("network/decision_boundary")]
-        assert len(set(boundaries)) == 4  # it moves
+        boundaries = {event.encoded_image_string for event in run[1].Images("network/decision_boundary")}
+        assert len(boundaries) == 4  # the boundary moves
 
-    def test_the_article_is_a_run_of_its_own_that_is_written_once(self, run, tmp_path):
+    def test_article_is_written_once_as_a_separate_run(self, run):
         article = run[0] / "article"
-        assert steps(read(article)) == {
-            **{key: [0] for key in ("the_article/sigmoid", "the_article/tanh", "the_article/relu")},
-            "the_article/firing": [0],
-            "the_article/text_summary": [0],
-        }
+        names = ("sigmoid", "tanh", "relu", "firing", "text_summary")
+        assert steps(read(article)) == {f"the_article/{name}": [0] for name in names}
         assert "| B5 | Case 2 | ∂E/∂wᵢ = (O − y) O (1 − O) wₒ h (1 − h) x" in text(read(article), "the_article")[0]
         before = {path: path.stat() for path in article.iterdir()}
         fit(TrainingModule(), DataModule(moons(100)), run[0], max_epochs=1, callbacks=[Images(1, article=article)])
         assert {path: path.stat() for path in article.iterdir()} == before
 
-    def test_the_histograms_are_of_what_they_say(self, run):
+    def test_histograms_are_of_their_quantities(self, run):
         _, events, module = run
-        last = events.Histograms("parameters/value/layer1")[-1].histogram_value
+        last = {tag: events.Histograms(tag)[-1].histogram_value for tag in events.Tags()["histograms"]}
         values = torch.cat([p.detach().flatten() for p in module.network.linears[0].parameters()]).double()
-        assert last.num == 12
-        assert last.sum == pytest.approx(float(values.sum()), rel=1e-6)
-        hidden = events.Histograms("neurons/activation/layer1")[-1].histogram_value
+        assert last["parameters/value/layer1"].num == 12
+        assert last["parameters/value/layer1"].sum == pytest.approx(float(values.sum()), rel=1e-6)
+        hidden = last["neurons/activation/layer1"]
         assert hidden.num == 60 * 4
         assert 0 < hidden.min < hidden.max < 1
-        norms = [event.value for event in events.Scalars("training/gradient_norm/layer2")]
-        gradient = events.Histograms("parameters/gradient/layer2")[-1].histogram_value
-        assert gradient.sum_squares == pytest.approx(norms[-1] ** 2, rel=1e-5)
+        norm = events.Scalars("training/gradient_norm/layer2")[-1].value
+        assert last["parameters/gradient/layer2"].sum_squares == pytest.approx(norm**2, rel=1e-5)
 
-    def test_the_hparams_tab_has_the_options_and_the_last_loss_and_metrics(self, run):
-        metadata = run[1].SummaryMetadata
-        parse = HParamsPluginData.FromString
-        experiment = parse(metadata("_hparams_/experiment").plugin_data.content).experiment
-        assert {info.name.tag for info in experiment.metric_infos} == {"loss/val", "metrics/accuracy", "metrics/auroc"}
-        assert {info.name.tag for info in experiment.metric_infos} < set(run[1].Tags()["scalars"])
-        start = parse(metadata("_hparams_/session_start_info").plugin_data.content).session_start_info
-        assert {name: value.string_value or value.number_value for name, value in start.hparams.items()} == {
-            "dataset": "moons",
-            "learning_rate": 0.5,
-            "backward": "manual",
-            "neurons": 4,
-        }
+    def test_hparams_are_the_options_and_metrics(self, run):
+        events = run[1]
+        assert metrics(events) == {"loss/val", "metrics/accuracy", "metrics/auroc"} < set(events.Tags()["scalars"])
+        options = hparams(events, "session_start_info").session_start_info.hparams
+        assert {name: value.string_value or value.number_value for name, value in options.items()} == SHOWN_OPTIONS
 
-    def test_the_charts_have_curves_that_there_are(self, run):
+    def test_charts_have_existing_curves(self, run):
         (event,) = run[1].Tensors("custom_scalars__config__")
         layout = Layout.FromString(event.tensor_proto.string_val[0])
-        charts = {chart.title: list(chart.multiline.tag) for chart in layout.category[0].chart}
-        assert charts == CHARTS
+        assert {chart.title: list(chart.multiline.tag) for chart in layout.category[0].chart} == CHARTS
         scalars = run[1].Tags()["scalars"]
-        assert all(any(re.fullmatch(tag, name) for name in scalars) for tags in charts.values() for tag in tags)
+        assert all(any(re.fullmatch(tag, name) for name in scalars) for tags in CHARTS.values() for tag in tags)
 
-    def test_the_graph_is_fig_9(self, run):
-        graph = GraphDef.FromString(run[1].Graph().SerializeToString())
-        assert [node.name for node in graph.node] == ["x", "wᵢ", "bᵢ", "μ₁", "h", "wₒ", "bₒ", "μ₂", "O", "y", "E"]
+    def test_graph_is_fig_9(self, run):
+        assert GraphDef.FromString(run[1].Graph().SerializeToString()) == computational_graph((2, 4, 1))
 
-    def test_the_tables(self, run):
-        (told,) = text(run[1], "run")
-        assert "python train.py --dataset moons" in told
-        assert "| learning_rate | 0.5 |" in told
+    def test_tables(self, run):
+        (options,) = text(run[1], "run")
+        assert "python train.py --dataset moons" in options
+        assert "| learning_rate | 0.5 |" in options
         assert text(run[1], "parameters")[0].splitlines()[2:] == [
             "| 1 | wᵢ | bᵢ | 4 x 2 | 4 | 12 | sigmoid |",
             "| 2 | wₒ | bₒ | 1 x 4 | 1 | 5 | sigmoid |",
             "|  |  |  |  |  | 17 |  |",
         ]
         for table in text(run[1], "gradients"):
-            rows = table.splitlines()[2:]
-            assert [row.split(" | ")[0] for row in rows] == ["| Case 2 (B5)"] * 2 + ["| Case 1 (B2)"] * 2
-            assert all(row.endswith("| right |") for row in rows)
+            rows = [row.split(" | ") for row in table.splitlines()[2:]]
+            assert [row[:2] for row in rows] == [
+                ["| Case 2 (B5)", "∂E/∂wᵢ = (wₒᵀ ∂E/∂μ₂) h′ x"],
+                ["| Case 2 (B5)", "∂E/∂bᵢ = ∂E/∂μ₁ = (wₒᵀ ∂E/∂μ₂) h′"],
+                ["| Case 1 (B2)", "∂E/∂wₒ = (O − y) O′ h"],
+                ["| Case 1 (B2)", "∂E/∂bₒ = ∂E/∂μ₂ = (O − y) O′"],
+            ]
+            assert all(row[-1] == "right |" for row in rows)
 
 
-def test_the_check_of_a_run_sees_a_wrong_derivative(monkeypatch):
+def test_gradient_table_finds_a_wrong_derivative(monkeypatch):
     torch.manual_seed(0)
     network, x, y = Network(backward="autograd"), torch.randn(20, 2), torch.rand(20, 1)
     assert gradient_table(network, x, y).count("| right |") == 4
@@ -172,31 +169,19 @@ def test_the_check_of_a_run_sees_a_wrong_derivative(monkeypatch):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_a_run_that_goes_on_does_not_say_again_what_it_is(tmp_path):
+def test_resumed_run_does_not_repeat_the_overview(tmp_path):
     data, folder = DataModule(moons(100)), tmp_path / "run"
-
-    def trainer(epochs):
-        logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
-        options = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-        options["log_every_n_steps"] = 1
-        return L.Trainer(
-            max_epochs=epochs, logger=logger, callbacks=callbacks(1), enable_checkpointing=False, **options
-        )
-
-    first = trainer(2)
-    first.fit(TrainingModule(), data)
+    first = fit(TrainingModule(), data, folder, max_epochs=2, callbacks=callbacks(1))
     first.save_checkpoint(tmp_path / "two.ckpt")
-    again = trainer(4)
-    again.fit(TrainingModule(), data, ckpt_path=tmp_path / "two.ckpt", weights_only=True)
-    seen = steps(read(folder))
-    assert seen["run/text_summary"] == seen["network/parameters"] == [0]
-    assert seen["network/weights"] == [0, 1, 2, 3, 4]
-    (path,) = [callback for callback in again.callbacks if isinstance(callback, Trajectory)]
-    assert path.epochs == [0, 1, 2, 3, 4]
+    resumed = callbacks(1)
+    fit(TrainingModule(), data, folder, ckpt_path=tmp_path / "two.ckpt", max_epochs=4, callbacks=resumed)
+    epochs = steps(read(folder))
+    assert epochs["run/text_summary"] == epochs["network/parameters"] == [0]
+    assert epochs["network/weights"] == resumed[1].epochs == [0, 1, 2, 3, 4]
 
 
-def test_of_a_large_network_there_is_less(tmp_path, monkeypatch):
-    """For what takes memory and time in proportion to the square of the parameters, or to a thousand of them."""
+def test_large_network_has_no_gradient_table_and_no_descent(tmp_path, monkeypatch):
+    """They take time and memory in proportion to the number of parameters times a thousand, or to its square."""
     monkeypatch.setattr(overview, "MAX_CHECKED_PARAMETERS", 16)
     monkeypatch.setattr(images, "MAX_CHECKED_PARAMETERS", 16)
     module, data = TrainingModule(), DataModule(moons(100))
@@ -206,13 +191,13 @@ def test_of_a_large_network_there_is_less(tmp_path, monkeypatch):
     assert not {"network/descent", "gradients/text_summary"} & tags
 
 
-def test_a_run_of_a_data_set_called_article_lies_beside_the_article(tmp_path):
+def test_article_shares_its_folder_with_a_data_set_of_that_name(tmp_path):
     (tmp_path / "article" / "version_0").mkdir(parents=True)
     write_article(tmp_path / "article")
     assert "the_article/firing" in steps(read(tmp_path / "article"))
 
 
-def test_the_article_is_written_again_if_it_was_not_written_to_its_end(tmp_path, monkeypatch):
+def test_incomplete_article_is_written_again(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "equations", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_article(tmp_path)
@@ -221,9 +206,8 @@ def test_the_article_is_written_again_if_it_was_not_written_to_its_end(tmp_path,
     assert "the_article/text_summary" in steps(read(tmp_path))
 
 
-def test_a_regression_has_no_precision_and_other_networks_have_what_they_can(tmp_path):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 3))
+def test_regression_without_hidden_layers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
     data = DataModule(Dataset(x, x.sum(1), ("a", "b", "c"), "sum", None))
     module = TrainingModule((3, 1), output="identity", task="regression", learning_rate=0.1)
     fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(1)).test(module, data, verbose=False)
@@ -231,15 +215,13 @@ def test_a_regression_has_no_precision_and_other_networks_have_what_they_can(tmp
     tags = {*steps(events)}
     assert {"network/weights", "network/descent", "parameters/value/layer1"} < tags
     assert not {"precision_recall/val", "network/decision_boundary", "network/saturation"} & tags
-    experiment = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/experiment").plugin_data.content)
-    metrics = {info.name.tag for info in experiment.experiment.metric_infos}
-    assert metrics == {"loss/val", "metrics/r2", "metrics/mean_absolute_error"}
+    assert metrics(events) == {"loss/val", "metrics/r2", "metrics/mean_absolute_error"}
 
 
-def test_a_network_that_left_the_finite_numbers_is_drawn_as_one(tmp_path):
+def test_diverged_network(tmp_path):
     module = TrainingModule(output="identity", hidden="identity", learning_rate=1e30)
-    fit(module, DataModule(moons(100)), tmp_path, max_epochs=4, callbacks=callbacks(1)[:-3] + callbacks(1)[3:5])
+    fit(module, DataModule(moons(100)), tmp_path, max_epochs=4, callbacks=callbacks(1)[:-1])
     assert not torch.isfinite(module.network[0].weight).all()
-    seen = read(tmp_path)
-    assert max(steps(seen)["parameters/value/layer1"]) < 4
-    assert text(seen, "gradients")[-1].startswith("not checked: inputs['weight_1'] must be finite, got nan")
+    events = read(tmp_path)
+    assert max(steps(events)["parameters/value/layer1"]) < 4
+    assert text(events, "gradients")[-1].startswith("not checked: inputs['weight_1'] must be finite, got nan")
