@@ -1,0 +1,144 @@
+"""Functions of single numbers and vectors, and likelihoods."""
+
+import torch
+from gradcheck.models.base import PLAIN, Arithmetic, Model
+
+LINKS = {
+    "sqrt": (lambda u: (u + 1).sqrt(), lambda u, v: 1 / (2 * v)),
+    "log": (lambda u: (u + 1).log(), lambda u, v: 1 / (1 + u)),
+    "exp": (lambda u: torch.exp(-u), lambda u, v: -v),
+    "square": (lambda u: u**2, lambda u, v: 2 * u),
+    "ratio": (lambda u: u / (1 + u), lambda u, v: 1 / ((1 + u) * (1 + u))),
+    "sine": (lambda u: 1 + torch.sin(u), lambda u, v: torch.cos(u)),
+    "atan": (torch.atan, lambda u, v: 1 / (1 + u * u)),
+    "log1p": (torch.log1p, lambda u, v: 1 / (1 + u)),
+    "cube": (lambda u: u**3, lambda u, v: 3 * u * u),
+    "root": (lambda u: (u * u + 1e-2).sqrt(), lambda u, v: u / v),
+}
+"""Functions and their derivatives from argument and value."""
+
+
+def chain(names: list[str]) -> Model:
+    """Functions of functions of x."""
+
+    def forward(x):
+        for name in names:
+            x = LINKS[name][0](x)
+        return x
+
+    def manual(mistakes, x):
+        derivatives = []
+        for name in names:
+            function, derivative = LINKS[name]
+            value = function(x)
+            derivatives.append(derivative(x, value))
+            x = value
+
+        def pull(d):
+            for derivative in reversed(derivatives):
+                d = d * derivative
+            return {"x": d}
+
+        return x, pull
+
+    return Model(forward, manual)
+
+
+def gaussian() -> Model:
+    """The likelihood of a mean m and a log variance v: ½ Σ (v + (y − m)² e⁻ᵛ) / n."""
+
+    def forward(m, v, y):
+        return (v + (y - m) ** 2 * torch.exp(-v)).sum() / (2 * len(y))
+
+    def manual(mistakes, m, v, y):
+        r, weight, n = m - y, torch.exp(-v), len(y)
+        loss = (v + r * r * weight).sum() / (2 * n)
+        return loss, lambda _: {"m": r * weight / n, "y": -r * weight / n, "v": (1 - r * r * weight) / (2 * n)}
+
+    return Model(forward, manual)
+
+
+def mixture() -> Model:
+    """The likelihood of a mixture of normal distributions: means μ, log standard deviations ρ, logits π."""
+
+    def logits(x, mu, rho, pi):
+        return torch.log_softmax(pi, 0) - rho - ((x[:, None] - mu) / torch.exp(rho)) ** 2 / 2
+
+    def manual(mistakes, x, mu, rho, pi):
+        z = logits(x, mu, rho, pi)
+        sigma = torch.exp(rho)
+        t = (x[:, None] - mu) / sigma
+        r = torch.ones_like(z) if "responsibilities forgotten" in mistakes else torch.softmax(z, 1)
+
+        def pull(d):
+            terms = {
+                "mu": -(r * t) if "1/σ forgotten" in mistakes else -(r * t / sigma),
+                "rho": -(r * t**2) if "log σ forgotten" in mistakes else r * (1 - t**2),
+                "pi": -r if "normalizer of π forgotten" in mistakes else torch.softmax(pi, 0) - r,
+            }
+            return {name: d * term.sum(0) / len(x) for name, term in terms.items()}
+
+        return -torch.logsumexp(z, 1).mean(), pull
+
+    return Model(lambda **inputs: -torch.logsumexp(logits(**inputs), 1).mean(), manual)
+
+
+def product() -> Model:
+    """Σ a b c."""
+
+    def manual(mistakes, a, b, c):
+        return (a * b * c).sum(), lambda d: {"a": d * b * c, "b": d * a * c, "c": d * a * b}
+
+    return Model(lambda a, b, c: (a * b * c).sum(), manual)
+
+
+def roughness() -> Model:
+    """The sum of the squared differences of neighbours."""
+
+    def manual(mistakes, x):
+        steps, zero = 2 * (x[1:] - x[:-1]), x.new_zeros(1)
+        above = torch.zeros(()) if "one of two neighbours" in mistakes else torch.cat([zero, steps])
+        g = above - torch.cat([steps, zero])
+        if "ends joined" in mistakes:
+            g[0] += 2 * (x[0] - x[-1])
+            g[-1] += 2 * (x[-1] - x[0])
+        return ((x[1:] - x[:-1]) ** 2).sum(), lambda d: {"x": d * g}
+
+    return Model(lambda x: ((x[1:] - x[:-1]) ** 2).sum(), manual)
+
+
+def weighted_activation(name: str) -> Model:
+    """Σ c f(w); an input ``unused`` takes no part."""
+    function = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}[name]
+
+    def manual(mistakes, w, c, unused=None):
+        derivative = torch.sigmoid(w) * torch.sigmoid(-w) if name == "sigmoid" else 1 - torch.tanh(w) ** 2
+        g = {"w": c * derivative}
+        return (c * function(w)).sum(), lambda d: g if unused is None else g | {"unused": torch.zeros_like(unused)}
+
+    return Model(lambda w, c, unused=None: (function(w) * c).sum(), manual)
+
+
+def maximum(arithmetic: Arithmetic = PLAIN) -> Model:
+    """Σ c max(a, b)."""
+
+    def manual(mistakes, a, b, c):
+        first = arithmetic.step(a - b)
+        return (torch.maximum(a, b) * c).sum(), lambda d: {"a": c * first, "b": c * (1 - first)}
+
+    return Model(lambda a, b, c: (torch.maximum(a, b) * c).sum(), manual)
+
+
+def root_of_positive() -> Model:
+    """Σ c √x over the positive x; autograd gives 0 · nan elsewhere."""
+
+    def manual(mistakes, x, c):
+        root = x.abs().sqrt() * (x > 0)
+        return (root * c).sum(), lambda d: {"x": torch.where(x > 0, x.abs().rsqrt() / 2, 0.0) * c}
+
+    return Model(lambda x, c: (torch.where(x > 0, torch.sqrt(x), 0.0) * c).sum(), manual)
+
+
+def of_vector(forward, derivative) -> Model:
+    """A scalar function of x and its gradient."""
+    return Model(forward, lambda mistakes, x: (forward(x), lambda d: {"x": derivative(x)}))
