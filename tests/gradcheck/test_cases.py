@@ -36,7 +36,7 @@ def test_verdicts_and_names(case):
 
 def test_cases_cover_every_fault_and_type():
     names = [case.name for case in CASES]
-    assert len(set(names)) == len(names) == 257
+    assert len(set(names)) == len(names) >= 257
     assert set(names) >= NOT_NAMED.keys()
     faults_of_functions = {
         Fault.NONDETERMINISTIC,

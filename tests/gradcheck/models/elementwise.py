@@ -1,7 +1,7 @@
 """Functions of single numbers and vectors, and likelihoods."""
 
 import torch
-from gradcheck.models.base import PLAIN, Arithmetic, Model
+from gradcheck.models.base import Model
 
 LINKS = {
     "sqrt": (lambda u: (u + 1).sqrt(), lambda u, v: 1 / (2 * v)),
@@ -83,62 +83,6 @@ def mixture() -> Model:
     return Model(lambda **inputs: -torch.logsumexp(logits(**inputs), 1).mean(), manual)
 
 
-def product() -> Model:
-    """Σ a b c."""
-
-    def manual(mistakes, a, b, c):
-        return (a * b * c).sum(), lambda d: {"a": d * b * c, "b": d * a * c, "c": d * a * b}
-
-    return Model(lambda a, b, c: (a * b * c).sum(), manual)
-
-
-def roughness() -> Model:
-    """The sum of the squared differences of neighbours."""
-
-    def manual(mistakes, x):
-        steps, zero = 2 * (x[1:] - x[:-1]), x.new_zeros(1)
-        above = torch.zeros(()) if "one of two neighbours" in mistakes else torch.cat([zero, steps])
-        g = above - torch.cat([steps, zero])
-        if "ends joined" in mistakes:
-            g[0] += 2 * (x[0] - x[-1])
-            g[-1] += 2 * (x[-1] - x[0])
-        return ((x[1:] - x[:-1]) ** 2).sum(), lambda d: {"x": d * g}
-
-    return Model(lambda x: ((x[1:] - x[:-1]) ** 2).sum(), manual)
-
-
-def weighted_activation(name: str) -> Model:
-    """Σ c f(w); an input ``unused`` takes no part."""
-    function = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}[name]
-
-    def manual(mistakes, w, c, unused=None):
-        derivative = torch.sigmoid(w) * torch.sigmoid(-w) if name == "sigmoid" else 1 - torch.tanh(w) ** 2
-        g = {"w": c * derivative}
-        return (c * function(w)).sum(), lambda d: g if unused is None else g | {"unused": torch.zeros_like(unused)}
-
-    return Model(lambda w, c, unused=None: (function(w) * c).sum(), manual)
-
-
-def maximum(arithmetic: Arithmetic = PLAIN) -> Model:
-    """Σ c max(a, b)."""
-
-    def manual(mistakes, a, b, c):
-        first = arithmetic.step(a - b)
-        return (torch.maximum(a, b) * c).sum(), lambda d: {"a": c * first, "b": c * (1 - first)}
-
-    return Model(lambda a, b, c: (torch.maximum(a, b) * c).sum(), manual)
-
-
-def root_of_positive() -> Model:
-    """Σ c √x over the positive x; autograd gives 0 · nan elsewhere."""
-
-    def manual(mistakes, x, c):
-        root = x.abs().sqrt() * (x > 0)
-        return (root * c).sum(), lambda d: {"x": torch.where(x > 0, x.abs().rsqrt() / 2, 0.0) * c}
-
-    return Model(lambda x, c: (torch.where(x > 0, torch.sqrt(x), 0.0) * c).sum(), manual)
-
-
-def of_vector(forward, derivative) -> Model:
-    """A scalar function of x and its gradient."""
-    return Model(forward, lambda mistakes, x: (forward(x), lambda d: {"x": derivative(x)}))
+def scalar(forward, derivatives) -> Model:
+    """A scalar function and its gradients, both of the inputs."""
+    return Model(forward, lambda mistakes, **inputs: (forward(**inputs), lambda _: derivatives(**inputs)))
