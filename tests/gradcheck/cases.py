@@ -116,7 +116,6 @@ def interior(gradient):
     return F.pad(gradient[..., 1:-1, 1:-1], (1, 1, 1, 1))
 
 
-# linear regression
 draw = normal(1)
 LINEAR = {n: {"X": draw(n, 6), "y": draw(n), "w": draw(6), "b": draw()} for n in (1, 2, 7, 300)}
 COLUMN = LINEAR[7] | {"y": LINEAR[7]["y"][:, None]}
@@ -127,7 +126,7 @@ column_target = linear._replace(forward=lambda y, **inputs: linear.forward(y=y[:
 
 case = table("linear, n = 1", linear, LINEAR[1], "w b", n=1)
 case("sign", "w b", "sign", scaled(-1))
-case = table("linear, badly scaled features", linear, SCALED, "w b", n=7)
+table("linear, badly scaled features", linear, SCALED, "w b", n=7)
 case = table("linear, n = 2", linear, LINEAR[2], "w b", n=2)
 case("sum for mean", "w b", "factor_n factor_2", scaled(2))
 case = table("linear, n not given", linear, LINEAR[7], "w b")
@@ -161,7 +160,6 @@ for sign_of_0, kink in (0, 0.5), (1, 1.0):
 case = table("lasso", lasso, LINEAR[7], "w b", n=7)
 case("penalty forgotten; penalty of ridge", "w", "regularization", decay(0.05, "w"))
 
-# linear regression on several outputs
 draw = normal(2)
 SQUARE = {"X": draw(8, 3), "Y": draw(8, 3), "W": draw(3, 3)}
 OBLONG = {"X": draw(6, 4), "Y": draw(6, 3), "W": draw(4, 3)}
@@ -184,7 +182,6 @@ case("flattened", "W", "shape", change(lambda W: W.flatten()))
 case("root of each entry", "W", "unknown", change(lambda W: W.sign() * W.abs().sqrt()))
 
 
-# logistic regression, the sigmoid composed of exp
 def log_likelihood(z, y):
     p = 1 / (1 + torch.exp(-z))
     return -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean()
@@ -217,7 +214,6 @@ case("p (1 + p)", "w b", "activation_derivative_wrong")
 case("sign of exp(−z) forgotten", "w b", "sign", scaled(-1))
 
 
-# softmax regression
 def softmax_regression(**options):
     loss = partial(F.cross_entropy, **options)
     size = (lambda z: 1) if options.get("reduction") == "sum" else len
@@ -253,12 +249,10 @@ draw = normal(5)
 ROWS = {n: rows_data(draw, n) for n in (9, 2, 4)}
 ALL, LOWER = "W1 b1 W2 b2 dz1 dz2", "W1 b1 dz1"
 case = table("2-4-1", rows(), ROWS[9], ALL, n=9)
-case(dtype=FLOAT16)
-case("sum for mean", ALL, "factor_n", scaled(9), FLOAT16)
-case("sign of W2", "W2", "sign", scaled(-1, "W2"), FLOAT16)
-case(dtype=BFLOAT16)
-case("sum for mean", ALL, "factor_n", scaled(9), BFLOAT16)
-case("sign of W2", "W2", "sign", scaled(-1, "W2"), BFLOAT16)
+for dtype in FLOAT16, BFLOAT16:
+    case(dtype=dtype)
+    case("sum for mean", ALL, "factor_n", scaled(9), dtype)
+    case("sign of W2", "W2", "sign", scaled(-1, "W2"), dtype)
 case("y − a", ALL, "sign", scaled(-1))
 case("no derivative in layer 2", ALL, "activation_derivative_missing")
 case("no derivative in layer 1", LOWER, "activation_derivative_missing")
@@ -287,7 +281,6 @@ case("W2 already updated", LOWER, "updated_weights")
 case = table("2-4-1", rows(1.0), ROWS[9], ALL, n=9, right=False, learning_rate=1.0)
 case("W2 already updated", LOWER, "updated_weights", dtype=FLOAT32)
 
-# the same network, samples in columns
 draw = normal(6)
 COLUMNS = {
     n: {"X": draw(2, n), "y": draw(1, n), "W1": draw(4, 2), "b1": draw(4, 1), "W2": draw(1, 4), "b2": draw(1, 1)}
@@ -307,7 +300,6 @@ case = table("columns, n = 4", columns, COLUMNS[4], LAYERS12, n=4)
 case("b1 summed over the units", "b1", "unknown")
 
 
-# three layers, two of them with an activation
 def deep(activation, learning_rate=0.0):
     return half_mse_of_rows(network([activation, activation, "identity"], learning_rate=learning_rate))
 
@@ -373,7 +365,6 @@ case("σ(a) in layer 1", LAYER1, "activation_derivative_wrong_tensor")
 case = table("deep tanh", deep("tanh", 0.2), DEEP, LAYERS123, n=8, learning_rate=0.2, right=False)
 case("W3 and W2 already updated", LAYERS12, "updated_weights")
 
-# dropout with a mask that is given
 draw = normal(8)
 DROPOUT = {"X": draw(10, 3), "y": draw(10), "W": draw(3, 6), "v": draw(6), "mask": (draw(10, 6) > -0.67).double()}
 case = table("dropout", mse(dropout()), DROPOUT, "W v", n=10)
@@ -381,7 +372,6 @@ case("mask forgotten", "W", "missing_factor")
 case("scale forgotten", "W", "factor missing_factor")
 case("v before the dropout", "v", "wrong_tensor missing_factor")
 
-# recurrent networks
 draw = normal(9)
 RECURRENT = {"X": draw(4, 5, 3), "y": draw(5), "Wx": draw(3, 3, scale=0.7), "Wh": draw(3, 3, scale=0.7)}
 RECURRENT |= {"b": draw(3), "v": draw(3), "h": draw(5, 3)}
@@ -413,7 +403,6 @@ loss = with_loss(gated(reset=True), losses.squared, lambda o, _: (o**2).mean(), 
 case = table("GRU", loss, GRU, f"{GRU_WEIGHTS} out", n=4)
 case("sign of dz", GRU_WEIGHTS, "sign")
 
-# residual blocks
 draw = normal(11)
 RESIDUAL = {"X": draw(6, 4), "Y": draw(6, 4)} | {name: draw(4, 4) for name in ("W1", "V1", "W2", "V2")}
 case = table("residual", half_mse_of_rows(residual_blocks()), RESIDUAL, "X W1 V1 W2 V2", n=6)
@@ -424,7 +413,6 @@ case("branch forgotten", "X W1 V1", "missing_path")
 case("no derivative 1", "X W1", "activation_derivative_missing")
 case("derivative 2 at h", "X W1 V1 W2", "activation_derivative_wrong_tensor")
 
-# products
 draw = normal(12)
 PRODUCT = {"a": draw(6), "b": draw(6), "c": draw(6)}
 GATE = {"X": draw(5, 3), "Y": draw(5, 3), "Wa": draw(3, 3), "Wb": draw(3, 3)}
@@ -438,7 +426,6 @@ case("b forgotten", "X Wa", "missing_factor")
 case("a for b", "X Wa", "wrong_tensor")
 case("X by one of two paths", "X", "missing_path")
 
-# self-attention
 draw = normal(13)
 ATTENTION = {"X": draw(6, 5), "Wq": 0.4 * draw(5, 5), "Wk": draw(5, 5), "Wv": draw(5, 5), "C": draw(6, 5)}
 case = table("attention", weighted_sum(self_attention()), ATTENTION, "X Wq Wk Wv")
@@ -450,7 +437,6 @@ case("sum of the softmax along columns", "X Wq Wk", "activation_derivative_wrong
 case("X without the values", "X", "missing_path overwritten")
 case("Wq and Wk swapped", "Wq Wk", "swapped", swapped("Wq", "Wk"))
 
-# normalization
 draw = normal(14)
 NORM = {"X": 2 * draw(7, 6) + 1, "gamma": draw(6), "beta": draw(6), "C": draw(7, 6)}
 case = table("layer norm", weighted_sum(normalization()), NORM, "X gamma beta", n=7)
@@ -478,7 +464,6 @@ case("2 forgotten", "x", "factor_half", scaled(0.5), BFLOAT16)
 case = table("variance, n = 2", variance, VARIANCE[2], "x", n=2)
 case("1/n for 1/(n − 1)", "x", "bessel factor_half factor_n", scaled(1 / 2))
 
-# convolutions
 draw = normal(16)
 CONV1D = {"x": draw(2, 2, 9), "y": draw(2, 3, 6), "w": draw(3, 2, 4), "b": draw(3)}
 CONV2D = {"x": draw(2, 1, 6, 5), "w": draw(2, 1, 3, 3), "C": draw(2, 2, 6, 5)}
@@ -493,7 +478,6 @@ case("w transposed", "w", "transpose", change(lambda w: w.mT, "w"))
 case("border zero", "x", "partial", change(interior, "x"))
 case("no derivative", "x w", "activation_derivative_missing")
 
-# embeddings
 draw = normal(17)
 WORDS = [3, 7, 3, 1, 11, 3]
 EMBEDDING = {"E": draw(12, 4), "W": draw(4, 2), "Y": draw(6, 2)}
@@ -510,7 +494,6 @@ case("output forgotten", "E", "missing_path overwritten")
 case("input forgotten", "E", "missing_path overwritten")
 case("no derivative", "E", "activation_derivative_missing")
 
-# autoencoders
 draw = normal(18)
 reconstruction = with_loss(
     autoencoder(), losses.squared, lambda o, _: 0.5 * (o**2).sum(1).mean(), lambda o: 2 * len(o), target=None
@@ -522,7 +505,6 @@ case = table("tied autoencoder", reconstruction, {"X": draw(5, 4), "W1": draw(4,
 case("decoder's term transposed", "W1", "transpose")
 
 
-# other losses
 def hinge(arithmetic=PLAIN):
     def forward(o, y):
         return torch.clamp(1 - y * o, min=0).mean()
@@ -552,7 +534,6 @@ case = table("absolute error", loss, ABSOLUTE, "w", n=20)
 case(dtype=FLOAT32)
 case("error for its sign", "w", "activation_derivative_wrong wrong_tensor", dtype=FLOAT32)
 
-# vectors of length 1
 draw = normal(20)
 COSINE = {"x": draw(6, 4), "a": draw(6, 4)}
 NORMED = {"X": draw(8, 5), "y": draw(8), "v": draw(5), "g": draw()}
@@ -565,7 +546,6 @@ case = table("weight norm", mse(weight_norm()), NORMED, "v g", n=8)
 case("length as constant", "v", "missing_path", dtype=FLOAT32)
 case("g forgotten", "v", "factor missing_factor", dtype=FLOAT32)
 
-# a mixture of normal distributions
 draw = normal(21)
 MIXTURE = {"x": 2 * draw(25), "mu": draw(3), "rho": draw(3, scale=0.5), "pi": draw(3)}
 case = table("mixture", mixture(), MIXTURE, "mu rho pi", n=25)
@@ -575,7 +555,6 @@ case("log σ forgotten", "rho", "missing_path")
 case("normalizer of π forgotten", "pi", "missing_path")
 case("sum for mean", "mu rho pi", "factor_n", scaled(25))
 
-# differential equations by Euler's method
 draw = normal(22)
 EULER = {"x": draw(3), "A": draw(3, 3), "b": draw(3), "y": draw(3)}
 loss = with_loss(euler(), losses.squared, lambda o, y: 0.5 * ((o - y) ** 2).sum(), lambda o: 2)
@@ -593,7 +572,6 @@ case("sign of K", "K", "sign", scaled(-1, "K"), FLOAT32)
 case("x (1 − x) with one x", "x r K", "missing_path", dtype=FLOAT32)
 
 
-# sums over neighbours
 def two_neighbours(x):
     steps = 2 * x.diff()
     return {"x": F.pad(steps, (1, 0)) - F.pad(steps, (0, 1))}
@@ -610,7 +588,6 @@ case("3 forgotten", "x", "factor", scaled(1 / 3))
 case("a coarse quotient", "x", "small_relative", lambda x, g: {"x": ((x["x"] + 1e-4) ** 3 - x["x"] ** 3) / 1e-4})
 
 
-# kinks, nan, subnormal numbers, unused inputs
 def relu_layer(at_zero):
     layer = network(["relu"], arithmetic=Arithmetic(kink=at_zero))
     return with_loss(layer, losses.weighted, lambda o, c: (o * c).mean(), lambda o: o.numel(), "C")
