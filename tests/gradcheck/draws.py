@@ -260,15 +260,9 @@ def draw_lasso(draw: Draw) -> Drawn:
     k, absolute, rate = draw.integer(1, 10), draw.boolean("absolute"), draw.choice("λ", 1e-2, 1.0, 10.0)
     x, w = draw.values(draw.n, k), draw.values(k, kinds=("integers", "sparse", "zeros", "normal"))
     y = x @ w if draw.boolean("fitted") else draw.values(draw.n)
-    if absolute:
-        options = {"error": losses.absolute, "forward": F.l1_loss, "size": len}
-    else:
-        options = {
-            "error": losses.squared,
-            "forward": lambda o, y: F.mse_loss(o, y) / 2,
-            "size": lambda o: 2 * len(o),
-        }
-    model = with_loss(affine(arithmetic=draw.arithmetic), **options, arithmetic=draw.arithmetic)
+    error, size = (losses.absolute, len) if absolute else (losses.squared, lambda o: 2 * len(o))
+    forward = F.l1_loss if absolute else lambda o, y: F.mse_loss(o, y) / 2
+    model = with_loss(affine(arithmetic=draw.arithmetic), error, forward, size, arithmetic=draw.arithmetic)
     return penalized(model, "absolute values", rate, arithmetic=draw.arithmetic), {"X": x, "w": w, "y": y}
 
 
