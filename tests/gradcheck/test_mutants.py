@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch.nn import functional as F
+from gradcheck.models.linear import network
 
 import nnmath.equations.activations as activations_module
 import nnmath.equations.backpropagation as backpropagation_module
@@ -17,29 +17,15 @@ from nnmath.gradcheck import Fault, check_gradients
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.MatMult, ast.Pow)
 BACKWARD = {
     backpropagation_module: (
-        [
-            "error_gradient",
-            "delta",
-            "weight_gradient",
-            "bias_gradient",
-            "input_gradient",
-            "output_delta",
-            "hidden_delta",
-            "backward",
-        ]
+        "error_gradient delta weight_gradient bias_gradient input_gradient output_delta hidden_delta backward"
     ),
-    activations_module: [
-        "sigmoid_derivative_from_output",
-        "tanh_derivative_from_output",
-        "relu_derivative_from_output",
-    ],
+    activations_module: ("sigmoid_derivative_from_output tanh_derivative_from_output relu_derivative_from_output"),
 }
-NAMED = {backpropagation_module: 22, activations_module: 33}
-TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu, "identity": lambda z: z}
+MIN_NAMED = {backpropagation_module: 22, activations_module: 33}
 
 
 def variants(node):
-    """The node with one token changed, each way."""
+    """The node with one token changed, in every way."""
     if isinstance(node, ast.BinOp):
         for operator in OPERATORS:
             if not isinstance(node.op, operator):
@@ -63,7 +49,7 @@ def mutants(module, names):
     """The module's functions of these names, each with each of its tokens changed: (text, namespace)."""
     tree = ast.parse(inspect.getsource(module))
     for place, function in enumerate(tree.body):
-        if not isinstance(function, ast.FunctionDef) or function.name not in names:
+        if not isinstance(function, ast.FunctionDef) or function.name not in names.split():
             continue
         nodes = list(ast.walk(function))
         for i, original in enumerate(nodes):
@@ -79,67 +65,68 @@ def mutants(module, names):
                 changed = ast.fix_missing_locations(Replace().visit(changed))
                 if ast.unparse(changed) == ast.unparse(function):
                     continue
-                whole = copy.copy(tree)
-                whole.body = [*tree.body[:place], changed, *tree.body[place + 1 :]]
+                mutated = copy.copy(tree)
+                mutated.body = [*tree.body[:place], changed, *tree.body[place + 1 :]]
                 difference = f"{function.name}: {ast.unparse(original)} -> {ast.unparse(mutant)}"
-                yield difference, compile(whole, module.__file__, "exec")
+                yield difference, compile(mutated, module.__file__, "exec")
 
 
-def problem(seed, sizes, hidden, last, reduction, n):
+def problem(seed, sizes, names, reduction, n):
+    """A network and its inputs, with samples in columns."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
         return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
-    inputs = {"x": draw(sizes[0], n), "target": draw(sizes[-1], n)}
-    for k, (n_in, n_out) in enumerate(pairwise(sizes)):
-        inputs |= {f"weight_{k}": draw(n_out, n_in), f"bias_{k}": draw(n_out)}
-    names = [hidden] * (len(sizes) - 2) + [last]
+    inputs = {"X": draw(sizes[0], n), "y": draw(sizes[-1], n)}
+    for k, (n_in, n_out) in enumerate(pairwise(sizes), 1):
+        inputs |= {f"W{k}": draw(n_out, n_in), f"b{k}": draw(n_out)}
+    model = network(names, columns=True)
 
-    def forward(x, target, **parameters):
-        value = x
-        for k, name in enumerate(names):
-            value = TORCH[name](F.linear(value.T, parameters[f"weight_{k}"], parameters[f"bias_{k}"]).T)
-        return ((value - target) ** 2).sum() / (2 * n if reduction == "mean" else 2)
+    def forward(y, **parameters):
+        return ((model.forward(**parameters) - y) ** 2).sum() / (2 * n if reduction == "mean" else 2)
 
     return forward, inputs, names, reduction
 
 
 PROBLEMS = [
-    problem(0, (2, 4, 1), "sigmoid", "sigmoid", "mean", 7),
-    problem(1, (3, 3, 3, 2), "tanh", "identity", "mean", 5),
-    problem(2, (3, 5, 2), "relu", "tanh", "sum", 6),
+    problem(0, (2, 4, 1), ["sigmoid", "sigmoid"], "mean", 7),
+    problem(1, (3, 3, 3, 2), ["tanh", "tanh", "identity"], "mean", 5),
+    problem(2, (3, 5, 2), ["relu", "tanh"], "sum", 6),
 ]
 
 
-def by_hand(namespace, slopes, inputs, names, reduction):
-    """The gradients that a changed module gives."""
-    layers = [Layer(inputs[f"weight_{k}"], inputs[f"bias_{k}"]) for k in range(len(names))]
+def manual(equations, derivatives, inputs, names, reduction):
+    """The gradients by a changed module."""
+    layers = [Layer(inputs[f"W{k}"], inputs[f"b{k}"]) for k in range(1, len(names) + 1)]
     activations = [
-        ACTIVATIONS[name]._replace(derivative_from_output=slopes[f"{name}_derivative_from_output"]) for name in names
+        ACTIVATIONS[name]._replace(derivative_from_output=derivatives[f"{name}_derivative_from_output"])
+        for name in names
     ]
-    values = backpropagation_module.forward(inputs["x"], layers, activations)
-    gradients = namespace["backward"](values, layers, activations, inputs["target"], reduction)
+    values = backpropagation_module.forward(inputs["X"], layers, activations)
+    gradients = equations["backward"](values, layers, activations, inputs["y"], reduction)
     if len(gradients) != len(layers):
         raise ValueError("not a gradient for each layer")
-    flat = {f"weight_{k}": layer.weight for k, layer in enumerate(gradients)}
-    return flat | {f"bias_{k}": layer.bias for k, layer in enumerate(gradients)}
+    result = {}
+    for k, layer in enumerate(gradients, 1):
+        result |= {f"W{k}": layer.weight, f"b{k}": layer.bias}
+    return result
 
 
 def outcome(module, code):
-    """What the check says of a mutant: None if it passes everywhere, "raises", or the faults that it names."""
+    """The check's answer to a mutant: None if it passes everywhere, "raises", or the faults that are found."""
     namespace = {"__name__": module.__name__}
     exec(code, namespace)
-    slopes = namespace if module is activations_module else vars(activations_module)
+    derivatives = namespace if module is activations_module else vars(activations_module)
     equations = namespace if module is backpropagation_module else vars(backpropagation_module)
     for forward, inputs, names, reduction in PROBLEMS:
         try:
-            gradients = by_hand(equations, slopes, inputs, names, reduction)
+            gradients = manual(equations, derivatives, inputs, names, reduction)
         except Exception:  # a mutant that does not even run is caught
             return "raises"
         if not all(bool(gradient.isfinite().all()) for gradient in gradients.values()):
             return "raises"  # as the check does
-        report = check_gradients(forward, inputs, gradients, n=inputs["x"].shape[1])
+        report = check_gradients(forward, inputs, gradients, n=inputs["X"].shape[1])
         if not report.passed:
             return {finding.fault for finding in report.findings}
     return None
@@ -149,8 +136,8 @@ def outcome(module, code):
 def test_every_mutant_is_caught_and_more_than_half_are_named(module):
     outcomes = {text: outcome(module, code) for text, code in mutants(module, BACKWARD[module])}
     assert len(outcomes) > 40
-    assert [text for text, found in outcomes.items() if found is None] == []
-    reported = {text: found for text, found in outcomes.items() if found != "raises"}
-    named = [text for text, found in reported.items() if Fault.UNKNOWN not in found]
+    assert [text for text, faults in outcomes.items() if faults is None] == []
+    reported = [faults for faults in outcomes.values() if faults != "raises"]
+    named = [faults for faults in reported if Fault.UNKNOWN not in faults]
     print(f"{len(outcomes)} mutants, {len(reported)} give a gradient, {len(named)} of them are named")
-    assert len(named) >= NAMED[module]
+    assert len(named) >= MIN_NAMED[module]
