@@ -77,7 +77,7 @@ def differing(comparison: Comparison) -> Finding | None:
     r"""Whether the loss differs from one evaluation to the next, so that nothing can be said of its gradient."""
     copies = {name: to_float64(tensor) for name, tensor in comparison.inputs.items()}
     with torch.no_grad(), Promotion():
-        again = validation.called("forward", lambda: comparison.forward(**copies))
+        again = validation.call("forward", lambda: comparison.forward(**copies))
     if torch.allclose(again.reshape(()), comparison.graph.loss.detach().reshape(()), rtol=1e-9, atol=0):
         return None
     return Finding(

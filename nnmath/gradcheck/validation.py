@@ -117,7 +117,7 @@ def function(argument: str, value: object, shape: str) -> None:
         raise TypeError(f"{argument} must be a function {shape}, got {type(value).__name__}")
 
 
-def called(argument: str, function: Callable[[], Any]) -> Any:
+def call(argument: str, function: Callable[[], Any]) -> Any:
     r"""The function's result; what it raises becomes one line that names the argument.
 
     Raises:

@@ -35,9 +35,9 @@ def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[s
         TypeError: the loss is no tensor of real numbers.
         ValueError: forward raises, or returns no finite scalar, or its gradient is not finite.
     """
-    graph = validation.called("forward", lambda: Graph(forward, inputs, list(gradients)))
+    graph = validation.call("forward", lambda: Graph(forward, inputs, list(gradients)))
     validation.scalar(graph.loss)
-    reference = validation.called("the backward pass of forward", graph.gradients)
+    reference = validation.call("the backward pass of forward", graph.gradients)
     values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
     comparison = Comparison(forward, inputs, gradients, values, reference, graph, bounds={})
     for name in gradients:
@@ -61,7 +61,7 @@ def fill_nonfinite_reference(comparison: Comparison, name: str) -> None:
     loss, leaf = at_leaf(comparison.forward, comparison.graph.inputs, name)
     for index in map(tuple, (~reference.isfinite()).nonzero().tolist()):
         found = one_sided_derivatives(loss, leaf, index, STEPS[2] * (float(leaf.abs().max()) or 1.0))
-        value = comparison.values[name][index].item() if comparison.shaped(name) else math.nan
+        value = comparison.values[name][index].item() if comparison.has_shape(name) else math.nan
         middle = (found.left + found.right) / 2
         size = max(abs(found.left), abs(found.right))
         if not math.isfinite(found.error + size) or found.error > 1e-4 * max(size, 1e-4):
@@ -97,13 +97,13 @@ def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
     for name in [name for name in comparison.wrong if comparison.fits(name)]:
         comparison.notes[name] = "off by more than the type's tolerance, but by no more than rounding is here"
         comparison.wrong.remove(name)
-    if any(map(comparison.shaped, comparison.wrong)):
+    if any(map(comparison.has_shape, comparison.wrong)):
         for name, value in find_subgradient(comparison, measured).items():
             comparison.reference[name] = value
             comparison.notes[name] = "at a kink: a valid choice between the one-sided derivatives"
             comparison.wrong.remove(name)
     for name in list(comparison.wrong):
-        if comparison.shaped(name) and confirmed_by_finite_differences(comparison, name, measured.loss):
+        if comparison.has_shape(name) and confirmed_by_finite_differences(comparison, name, measured.loss):
             comparison.notes[name] = "not autograd's value, but the one that difference quotients give"
             comparison.wrong.remove(name)
 

@@ -57,7 +57,7 @@ class Comparison:
             return False
         return not value.numel() or float((value - reference).abs().max()) <= self.bounds[name]
 
-    def shaped(self, name: str) -> bool:
+    def has_shape(self, name: str) -> bool:
         r"""Whether a gradient has its input's shape."""
         return name in self.values and self.values[name].shape == self.reference[name].shape
 

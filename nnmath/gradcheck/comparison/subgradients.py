@@ -37,7 +37,7 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
     r"""Gradients that are right for another derivative at a kink: name ↦ the reference with that derivative."""
     near = [d.abs() <= 4 * moved for d, moved in zip(measured.distances, measured.kinks, strict=True)]
     doubtful = {call: entries for call, entries in enumerate(near) if bool(entries.any())}
-    names = [name for name in comparison.wrong if comparison.shaped(name)]
+    names = [name for name in comparison.wrong if comparison.has_shape(name)]
     if not doubtful or not names:
         return {}
 

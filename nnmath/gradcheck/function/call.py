@@ -32,7 +32,7 @@ class Function:
             for name, value in inputs.items()
         }
         with torch.enable_grad():
-            result = validation.called("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
+            result = validation.call("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
         self.outputs = outputs("apply", result)
         for output in self.outputs:
             validation.finite("the output of apply", output.detach())
@@ -52,7 +52,7 @@ class Function:
             returned = self.returned(above)
             return self.engine(above) if returned is None else returned
 
-        gradients: dict[str, Tensor | None] = validation.called("the backward of apply", backward)
+        gradients: dict[str, Tensor | None] = validation.call("the backward of apply", backward)
         for name, g in gradients.items():
             if g is not None:
                 validation.finite(f"the gradient of {name} that backward returned", g)

@@ -62,7 +62,7 @@ def with_quotients(
     for name, found in quotients.items():
         comparison.noise[name] = found.error
         comparison.bounds[name] = bound(reference[name], comparison.dtype(name), found.error)
-        if comparison.shaped(name):
+        if comparison.has_shape(name):
             comparison.notes[name] = "compared with difference quotients"
     comparison.wrong = [name for name in gradients if not comparison.fits(name)]
     return comparison
@@ -121,7 +121,7 @@ def by_quotients(function: Function, above: Outputs) -> dict[str, Quotients]:
 
 def guarded(loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
     r"""What apply raises in float64 is one line."""
-    return lambda: validation.called("apply in float64", loss)
+    return lambda: validation.call("apply in float64", loss)
 
 
 def plain(apply: Callable[..., Any]) -> Callable[..., Any] | None:

@@ -197,8 +197,8 @@ class Graph:
         if edit.saved:
             _ = self.saved  # hooks on the saved tensors, from the first edit that needs them
         self.replaced = edit.saved
-        handles = [node.register_hook(hook) for node, hook in edit.outgoing.items()]
-        handles += [node.register_prehook(each(hook)) for node, hook in edit.incoming.items()]
+        handles = [node.register_hook(hook) for node, hook in edit.grad_input.items()]
+        handles += [node.register_prehook(each(hook)) for node, hook in edit.grad_output.items()]
         try:
             gradients = torch.autograd.grad(
                 self.loss, list(self.leaves.values()), torch.ones_like(self.loss), retain_graph=True, allow_unused=True
