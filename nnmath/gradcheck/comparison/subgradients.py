@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SINGLY = 1024
 r"""Up to so many entries at a kink, or groups of them, are moved one by one, in small gradients."""
-DESCENTS = 500
-r"""Steps of a search for shares, before a slower one that is exact."""
 NUMBERS = 2_000_000
 r"""Up to so many numbers are kept for that, at least those of 32 entries."""
 TURNED, TURNS = 64, 4
@@ -55,8 +53,7 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
         r"""The best shares of the sides, and the gradient that they give if it is the user's."""
         value, start = comparison.values[name], base[name]
         paths = torch.stack([(side[name] - start).flatten() for side in sides], dim=1)
-        enough = bound(value, comparison.dtype(name)) / 10
-        shares = in_unit_box(paths, (value - start).flatten(), enough)
+        shares = in_unit_box(paths, (value - start).flatten())
         mixture = start + (paths @ shares).view_as(start)
         size = torch.stack([start.abs(), mixture.abs(), paths.abs().amax(1).view_as(mixture)])
         limit = bound(size, comparison.dtype(name), measured.gradients[name])
@@ -171,55 +168,13 @@ def at_random(doubtful: Mapping[int, Tensor], groups: int) -> list[dict[int, Ten
     return [{call: entries & (group[call] == i) for call, entries in doubtful.items()} for i in range(groups)]
 
 
-def in_unit_box(paths: Tensor, wanted: Tensor, enough: float) -> Tensor:
-    r"""Shares t in [0, 1] that minimise ‖paths t − wanted‖², or bring it to ``enough``².
+def in_unit_box(paths: Tensor, target: Tensor) -> Tensor:
+    r"""Shares t in [0, 1] that minimise ‖paths t − target‖²; ½ where there is nothing to choose."""
+    from scipy.optimize import lsq_linear  # here, for only gradients at a kink need it
 
-    First by accelerated projected gradients, begun anew whenever they turn back (Beck and Teboulle; O'Donoghue and
-    Candès), then, where that is not close enough, by the active-set method of Stark and Parker (BVLS) from there: the
-    shares that are not at a bound take the step that is best for them, as far as the first bound; one that wants to
-    leave its bound becomes free again.
-    """
-    shares = torch.full_like(paths[0], 0.5)
     size = float(paths.abs().max())
-    if not 0 < size < math.inf:
-        return shares
-    paths, wanted = paths / size, wanted / size
-    enough = max(enough / size, 1e-13 * float(wanted.norm()))
-    shares = descended(paths, wanted, shares, enough)
-    residual, free = wanted - paths @ shares, (shares > 0) & (shares < 1)
-    for _ in range(10 * len(shares)):
-        if float(residual.norm()) <= enough:
-            break
-        step = torch.zeros_like(shares)
-        if bool(free.any()):
-            step[free] = torch.linalg.lstsq(paths[:, free], residual[:, None], driver="gelsd").solution[:, 0]
-        room = torch.where(step > 0, 1 - shares, shares) / step.abs().clamp(min=1e-300)
-        reach = min(1.0, float(room[free].min())) if bool(free.any()) else 1.0
-        shares = (shares + reach * step).clamp(0, 1)
-        residual = wanted - paths @ shares
-        if reach < 1:
-            free &= room > reach
-            continue
-        pull = paths.T @ residual
-        leaving = ~free & torch.where(shares > 0.5, pull < 0, pull > 0)
-        if not bool(leaving.any()):
-            break
-        free[torch.where(leaving, pull.abs(), -1.0).argmax()] = True
-    return shares
-
-
-def descended(paths: Tensor, wanted: Tensor, shares: Tensor, enough: float) -> Tensor:
-    r"""The shares after up to so many steps of accelerated projected gradients."""
-    step = 1 / float(torch.linalg.matrix_norm(paths, 2)) ** 2
-    ahead, pace = shares, 1.0
-    for _ in range(DESCENTS):
-        moved = (ahead + step * (paths.T @ (wanted - paths @ ahead))).clamp(0, 1)
-        faster = (1 + math.sqrt(1 + 4 * pace**2)) / 2
-        if float(((ahead - moved) * (moved - shares)).sum()) > 0:
-            ahead, pace = moved, 1.0
-        else:
-            ahead, pace = moved + (pace - 1) / faster * (moved - shares), faster
-        shares = moved
-        if float((wanted - paths @ shares).norm()) <= enough:
-            break
-    return shares
+    if not 0 < size < math.inf or not bool(target.isfinite().all()):
+        return torch.full_like(paths[0], 0.5)
+    paths, target = paths / size, target / size  # squares of small numbers would underflow
+    solution = lsq_linear(paths.cpu().numpy(), target.cpu().numpy(), bounds=(0, 1), method="bvls", tol=1e-15)
+    return torch.from_numpy(solution.x).to(paths)
