@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from nnmath.gradcheck.comparison.kinks import Distances, Kinks, Threshold
-from nnmath.gradcheck.graph.graph import Forward, Gradients, each_tensor, tensors_in, to_float64
+from nnmath.gradcheck.graph.graph import Forward, Gradients, map_tensors, tensors_in, to_float64
 
 RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 r"""Of the largest entry of the reference."""
@@ -74,7 +74,7 @@ class Jitter(Kinks):
         if name in UNROUNDED or not any(tensor.requires_grad for tensor in tensors_in((args, kwargs))):
             return args, kwargs  # no arithmetic, or of data alone: labels are compared, and cast to integers
         rounded = self.rounded if name in SUMS else self.rounded_results
-        return each_tensor(rounded, args), each_tensor(rounded, kwargs)
+        return map_tensors(rounded, args), map_tensors(rounded, kwargs)
 
     def rounded_results(self, tensor: Tensor) -> Tensor:
         r"""The tensor with the jitter if it has been computed; inputs are exact."""
