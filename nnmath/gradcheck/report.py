@@ -19,29 +19,18 @@ class Entry:
     r"""One gradient beside its reference; nan where the shapes cannot be compared."""
 
     passed: bool
-    exact: bool = False
-    r"""bitwise equal to the reference, rounded to the gradient's type"""
+    exact: bool = False  # bitwise equal to the reference, rounded to the gradient's type
     shape_ok: bool = True
-    max_abs: float = math.nan
-    r"""max |manual − reference|"""
-    relative: float = math.nan
-    r"""max |manual − reference| / max |reference|"""
-    tolerance: float = math.nan
-    r"""the largest ``relative`` that passes"""
-    ulps: float = math.nan
-    r"""max |manual − reference| in units in the last place of max |reference|"""
-    cosine: float = math.nan
-    r"""the cosine similarity of the two"""
-    ratio: float = math.nan
-    r"""manual / reference: the constant c for which c · reference is closest to manual"""
-    worst_index: tuple[int, ...] = ()
-    r"""where the difference is largest"""
-    manual: float = math.nan
-    r"""the hand-written value there"""
-    reference: float = math.nan
-    r"""autograd's value there"""
-    note: str = ""
-    r"""why it passes though it differs from autograd's, or cannot be compared"""
+    max_abs: float = math.nan  # max |manual − reference|
+    relative: float = math.nan  # max |manual − reference| / max |reference|
+    tolerance: float = math.nan  # the largest ``relative`` that passes
+    ulps: float = math.nan  # max |manual − reference| in units in the last place of max |reference|
+    cosine: float = math.nan  # the cosine similarity of the two
+    ratio: float = math.nan  # manual / reference: the constant c for which c · reference is closest to manual
+    worst_index: tuple[int, ...] = ()  # where the difference is largest
+    manual: float = math.nan  # the hand-written value there
+    reference: float = math.nan  # autograd's value there
+    note: str = ""  # why it passes though it differs from autograd's, or cannot be compared
 
     def to_dict(self) -> dict[str, Any]:
         r"""The entry for json.dumps; a number that is not finite becomes None."""
@@ -53,8 +42,7 @@ class Entry:
 class Report:
     r"""The result of a check; ``print`` shows it as a table."""
 
-    entries: dict[str, Entry]
-    r"""name ↦ the comparison of its gradient, in the order of the argument"""
+    entries: dict[str, Entry]  # name ↦ the comparison of its gradient, in the order of the argument
     findings: list[Finding] = field(default_factory=list)
     r"""what is wrong, the most certain first; empty if everything is right"""
 
@@ -95,8 +83,8 @@ class Report:
         table = Table(box=box.SIMPLE if console.is_terminal else box.ASCII2)
         table.add_column("gradient", no_wrap=True)
         table.add_column("")
-        headings = ["relative", "ratio", "worst at", "by hand", "reference"]
-        headings[1:1] = ["ulps", "cosine"] if console.width >= 100 else []
+        wide = ["ulps", "cosine"] if console.width >= 100 else []
+        headings = ["relative", *wide, "ratio", "worst at", "by hand", "reference"]
         for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)
         for name, entry in self.entries.items():
@@ -110,8 +98,9 @@ class Report:
                 "by hand": f"{entry.manual:.6g}",
                 "reference": f"{entry.reference:.6g}",
             }
-            cells = [Text("" if numbers[heading] in ("nan", "[]") else numbers[heading]) for heading in headings]
-            table.add_row(Text(name), Text(outcome, style="green" if entry.passed else "bold red"), *cells)
+            cells = ["" if numbers[heading] in ("nan", "[]") else numbers[heading] for heading in headings]
+            style = "green" if entry.passed else "bold red"
+            table.add_row(Text(name), Text(outcome, style=style), *map(Text, cells))
         yield table
         for name, entry in self.entries.items():
             if entry.note:

@@ -17,23 +17,14 @@ from nnmath.gradcheck.comparison.subgradients import find_subgradient
 from nnmath.gradcheck.graph.graph import Forward, Graph, Promotion
 
 STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
-r"""Step sizes of finite differences, relative to the largest entry of the tensor.
-
-An entry is at a kink only if every informative step size says so.
-"""
+r"""Of finite differences, relative to the largest entry. A kink is one only if every informative step size says so."""
 
 
 def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) -> Comparison:
     r"""Compares the gradients of a loss with those by autograd in float64.
 
-    Args:
-        forward: the loss, a scalar, of the inputs by keyword.
-        inputs: name ↦ tensor.
-        gradients: name ↦ the hand-written gradient, or None.
-
-    Raises:
-        TypeError: the loss is not a real tensor.
-        ValueError: forward raises, or does not return a finite scalar, or its gradient is not finite.
+    Raises TypeError if the loss is not a real tensor, and ValueError if forward raises, or its value is not a finite
+    scalar, or its gradient is not finite.
     """
     graph = validation.call("forward", lambda: Graph(forward, inputs, list(gradients)))
     validation.scalar(graph.loss)
@@ -50,11 +41,7 @@ def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[s
 
 
 def fill_nonfinite_reference(comparison: Comparison, name: str) -> None:
-    r"""Replaces nan and inf in autograd's gradient by finite differences.
-
-    Raises:
-        ValueError: these do not converge either.
-    """
+    r"""Replaces nan and inf in autograd's gradient by finite differences; ValueError if these do not converge."""
     reference = comparison.reference[name]
     if bool(reference.isfinite().all()):
         return
@@ -112,10 +99,7 @@ def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
 def confirmed_by_finite_differences(comparison: Comparison, name: str, noise: float) -> bool:
     r"""Whether finite differences confirm the entries that differ from autograd's, and contradict autograd there.
 
-    Args:
-        comparison: its reference is corrected if they do.
-        name: of the gradient.
-        noise: the rounding error of the loss.
+    If they do, the reference is corrected. ``noise`` is the rounding error of the loss.
     """
     if comparison.graph.has_detach:
         return False

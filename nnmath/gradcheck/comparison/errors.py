@@ -37,7 +37,7 @@ def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:
     r"""The unit in the last place of a number: :math:`\epsilon \, 2^{\lfloor \log_2 |number| \rfloor}`.
 
     Args:
-        number: below the smallest normal number of the type, it has that number's unit.
+        number: one below the smallest normal number of the type has that number's unit.
         dtype: a floating point type.
 
     >>> ulp(1.5, torch.float64) == torch.finfo(torch.float64).eps
@@ -49,5 +49,5 @@ def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:
 
 
 def max_abs(tensor: Tensor) -> float:
-    r"""The largest absolute value; 0 if there is none."""
+    r"""The largest absolute value; 0 for an empty tensor."""
     return float(tensor.abs().max()) if tensor.numel() else 0.0

@@ -6,7 +6,7 @@ move them to one side of it, so that autograd takes that side's derivative.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,47 +20,38 @@ TINY = 1e-200
 r"""The smallest distance by which an input is moved off a kink."""
 
 
-Arguments = Callable[[tuple[Any, ...], dict[str, Any]], Iterator[Threshold]]
+Thresholds = Callable[[tuple[Any, ...], dict[str, Any]], list[Threshold]]
 
 
-def constants(*thresholds: float) -> Arguments:
-    r"""Fixed thresholds."""
-    return lambda args, kwargs: iter(thresholds)
+def arguments(*names: str) -> Thresholds:
+    r"""The thresholds are arguments, the first one in second place; optional ones may be missing."""
 
-
-def arguments(*names: str, tensors: bool = False) -> Arguments:
-    r"""The thresholds that are passed as arguments, the second one first; on demand, only those that are tensors."""
-
-    def thresholds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Threshold]:
-        for position, name in enumerate(names, start=1):
-            threshold = args[position] if len(args) > position else kwargs.get(name)
-            if isinstance(threshold, Tensor) or (threshold is not None and not tensors):
-                yield threshold
+    def thresholds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Threshold]:
+        values = (args[i] if len(args) > i else kwargs.get(name) for i, name in enumerate(names, start=1))
+        return [value for value in values if value is not None]
 
     return thresholds
 
 
-def hardtanh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Threshold]:
-    r"""Its bounds are optional."""
-    return iter(list(arguments("min_val", "max_val")(args, kwargs)) or (-1.0, 1.0))
-
-
 AT_ZERO = ("relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute")
-THRESHOLDS: dict[str, Arguments] = {
-    **dict.fromkeys(AT_ZERO, constants(0.0)),
-    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin", "max", "min"), arguments("other", tensors=True)),
+THRESHOLDS: dict[str, Thresholds] = {
+    **dict.fromkeys(AT_ZERO, lambda args, kwargs: [0.0]),
+    **dict.fromkeys(
+        ("maximum", "minimum", "fmax", "fmin", "max", "min"),  # the second argument of max may be a dimension
+        lambda args, kwargs: [other for other in arguments("other")(args, kwargs) if isinstance(other, Tensor)],
+    ),
     **dict.fromkeys(("gt", "ge", "lt", "le", "greater", "less"), arguments("other")),
     **dict.fromkeys(("clamp", "clip"), arguments("min", "max")),
     "clamp_min": arguments("min"),
     "clamp_max": arguments("max"),
     "threshold": arguments("threshold"),
     "l1_loss": arguments("target"),
-    "relu6": constants(0.0, 6.0),
-    "hardtanh": hardtanh,
-    "hardsigmoid": constants(-3.0, 3.0),
-    "hardswish": constants(-3.0, 3.0),
+    "relu6": lambda args, kwargs: [0.0, 6.0],
+    "hardtanh": lambda args, kwargs: arguments("min_val", "max_val")(args, kwargs) or [-1.0, 1.0],
+    "hardsigmoid": lambda args, kwargs: [-3.0, 3.0],
+    "hardswish": lambda args, kwargs: [-3.0, 3.0],
 }
-r"""function ↦ the values of its first argument at which it has a kink; max(1) has a dimension, not a threshold"""
+r"""function ↦ the values of its first argument at which it has a kink"""
 
 LARGEST = "max min amax amin aminmax argmax argmin cummax cummin max_pool1d max_pool2d max_pool3d"
 ORDERED = "sort argsort topk kthvalue median nanmedian unique searchsorted bucketize"
@@ -92,7 +83,7 @@ class Kinks(TorchFunctionMode):
         thresholds = THRESHOLDS.get(name)
         if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
             return factory_to_float64(function, kwargs, function(*args, **kwargs))
-        tensor, at_kink = args[0], list(thresholds(args, kwargs)) if thresholds else []
+        tensor, at_kink = args[0], thresholds(args, kwargs) if thresholds else []
         for threshold in at_kink:
             if not isinstance(threshold, Tensor) or threshold.is_floating_point():
                 tensor = self.at(self.calls, tensor, threshold)

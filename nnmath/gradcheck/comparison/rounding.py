@@ -52,13 +52,8 @@ def bound(reference: Tensor, dtype: torch.dtype, noise: float = 0.0) -> float:
 class Jitter(Kinks):
     r"""Multiplies the arguments of every function, and their gradients, by 1 + a r with r uniform in −1 … 1.
 
-    An entry that would cross a kink is put back on its side: kinks are :mod:`.subgradients`' business.
-
-    Args:
-        size: a.
-        quantum: the smallest subnormal number, which underflow may remove or add.
-        distances: the distances from the kinks without jitter.
-        generator: of r.
+    It also adds or subtracts a quantum, for underflow. An entry that would cross a kink is put back on its side,
+    as observed without jitter in ``distances``.
     """
 
     def __init__(self, size: float, quantum: float, distances: Distances, generator: Generator) -> None:
@@ -129,28 +124,14 @@ r"""Functions that round inside, depending on the order of their terms."""
 class Noise(NamedTuple):
     r"""Largest errors by rounding."""
 
-    gradients: dict[str, float]
-    r"""name ↦ the error of an entry of its gradient"""
-    loss: float
-    r"""the error of the loss"""
-    kinks: list[Tensor]
-    r"""for each call of a function with a kink: the error of each entry of its input"""
-    distances: list[Tensor]
-    r"""for each such call: the distance of each entry of its input from the kink"""
+    gradients: dict[str, float]  # name ↦ the error of an entry of its gradient
+    loss: float  # the error of the loss
+    kinks: list[Tensor]  # for each call of a function with a kink: the error of each entry of its input
+    distances: list[Tensor]  # for each such call: the distance of each entry of its input from the kink
 
 
 def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, dtype: torch.dtype) -> Noise:
-    r"""Measures the effect of rounding in ``dtype`` on the loss and its gradients.
-
-    Args:
-        forward: the loss.
-        inputs: in the user's types.
-        reference: name ↦ the gradient in float64.
-        dtype: the one with the lowest precision among inputs and gradients.
-
-    Returns:
-        SAFETY times the largest error in DRAWS draws and in a run in the user's own types.
-    """
+    r"""SAFETY times the largest error in DRAWS draws with rounding in ``dtype``, and in a run in the user's types."""
     doubles = {name: to_float64(tensor) for name, tensor in inputs.items()}
     distances = Distances()
     losses = [loss_and_gradients(forward, doubles, reference, distances)[0]]

@@ -17,13 +17,7 @@ Outputs = tuple[Tensor, ...]
 
 
 class Function:
-    r"""A call of apply, whose backward can be run many times.
-
-    Args:
-        apply: the Function's apply, or a function that calls it.
-        inputs: name ↦ argument.
-        names: the inputs to differentiate with respect to.
-    """
+    r"""A call of apply, whose backward can be run many times, with respect to the inputs of these names."""
 
     def __init__(self, apply: Callable[..., Any], inputs: dict[str, Any], names: list[str]) -> None:
         self.apply, self.inputs, self.names = apply, inputs, names
@@ -42,11 +36,7 @@ class Function:
         return Function(self.apply, self.inputs, self.names)
 
     def gradients(self, grad_output: Outputs) -> dict[str, Tensor | None]:
-        r"""What backward returns, before the engine changes its shapes where that is possible.
-
-        Raises:
-            ValueError: backward raises.
-        """
+        r"""What backward returns; before autograd's engine changes its shapes, where that is possible."""
 
         def backward() -> dict[str, Tensor | None]:
             returned = self.returned(grad_output)
@@ -113,11 +103,7 @@ def bound_to(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable
 
 
 def outputs(argument: str, result: Any) -> Outputs:
-    r"""One tensor or several, as a tuple.
-
-    Raises:
-        TypeError: the result is something else.
-    """
+    r"""The result as a tuple of tensors; TypeError if it is anything else than one tensor or several."""
     result = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     for output in result:
         if not isinstance(output, Tensor) or not output.is_floating_point():
@@ -127,12 +113,7 @@ def outputs(argument: str, result: Any) -> Outputs:
 
 
 def validate_cotangent(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
-    r"""The user's cotangents, one for each output.
-
-    Raises:
-        TypeError: one is not a tensor.
-        ValueError: their number or a shape is wrong, or one is not finite.
-    """
+    r"""The user's cotangents; TypeError or ValueError if they are not finite tensors in the outputs' shapes."""
     if not isinstance(cotangent, (Tensor, Sequence)):
         raise TypeError(f"cotangent must be a tensor, or one for each output, got {type(cotangent).__name__}")
     cotangents = (cotangent,) if isinstance(cotangent, Tensor) else tuple(cotangent)

@@ -82,11 +82,7 @@ class Quotients(NamedTuple):
 
 
 def finite_differences(function: Function, grad_output: Outputs) -> dict[str, Quotients]:
-    r"""Name ↦ the gradient by finite differences.
-
-    Raises:
-        ValueError: an input has too many entries; apply raises.
-    """
+    r"""Name ↦ the gradient by finite differences; ValueError if an input has too many entries, or apply raises."""
     tensors = {name: to_float64(value) for name, value in function.inputs.items() if isinstance(value, Tensor)}
     for name in function.names:
         if (size := tensors[name].numel()) > MAX_ENTRIES:

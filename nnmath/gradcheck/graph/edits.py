@@ -23,10 +23,8 @@ r"""grad_output ↦ grad_output, for each output of a node"""
 class Edit:
     r"""Changes to some nodes; the sum of two edits makes both mistakes."""
 
-    grad_input: Mapping[Node, GradInputHook] = field(default_factory=dict)
-    r"""node ↦ the gradients that it returns"""
-    grad_output: Mapping[Node, GradOutputHook] = field(default_factory=dict)
-    r"""node ↦ the gradient that it receives"""
+    grad_input: Mapping[Node, GradInputHook] = field(default_factory=dict)  # node ↦ the gradients that it returns
+    grad_output: Mapping[Node, GradOutputHook] = field(default_factory=dict)  # node ↦ the gradient that it receives
     saved: Mapping[tuple[Node, str], Tensor] = field(default_factory=dict)
     r"""node and attribute ↦ the tensor that replaces the saved one"""
 
@@ -116,7 +114,7 @@ def scale(edit: Edit, c: float) -> Edit:
 
 
 def blend(edit: Edit, t: float) -> Edit:
-    r"""T times the right gradients and 1 − t times the mistaken ones, at every node whose grad_input is edited."""
+    r"""The weighted mean of the right gradients (t) and the mistaken ones (1 − t), where the edit sets grad_input."""
 
     def blended(hook: GradInputHook) -> GradInputHook:
         def mix(grad_input: Grads, grad_output: Grads) -> Grads:

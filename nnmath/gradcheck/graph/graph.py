@@ -32,8 +32,7 @@ class Site(NamedTuple):
 
     file: str
     line: int
-    instruction: int
-    r"""distinguishes calls in the same line"""
+    instruction: int  # distinguishes calls in the same line
 
     def __str__(self) -> str:
         text = linecache.getline(self.file, self.line).strip()
@@ -116,10 +115,7 @@ DETACHING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, data.__
 
 
 class Recorder(TorchFunctionMode):
-    r"""Records the call that created each node, and the node's values.
-
-    ``has_detach`` says whether gradients were stopped on purpose, so that autograd's are not the derivatives.
-    """
+    r"""Records the call that created each node, the node's values, and whether gradients were stopped on purpose."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,14 +163,7 @@ def user_frame() -> Site | None:
 
 
 class Graph:
-    r"""One evaluation of a loss in float64, which can be differentiated many times.
-
-    Args:
-        forward: takes the tensors by keyword and returns a scalar.
-        inputs: name ↦ tensor; all are copied, floating point ones to float64.
-        names: the inputs to differentiate with respect to.
-        mode: a context manager for the evaluation.
-    """
+    r"""One evaluation of a loss in float64, inside ``mode``, to be differentiated with respect to the ``names``."""
 
     def __init__(
         self,
