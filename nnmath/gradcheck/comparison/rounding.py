@@ -180,11 +180,8 @@ def loss_and_gradients(
             loss = forward(**copies)
         if not loss.requires_grad:
             return loss.item(), {name: torch.zeros_like(copies[name]) for name in names}
-        gradients = torch.autograd.grad(loss, leaves, torch.ones_like(loss), allow_unused=True)
-    return loss.item(), {
-        name: torch.zeros_like(copies[name]) if gradient is None else gradient
-        for name, gradient in zip(names, gradients, strict=True)
-    }
+        gradients = torch.autograd.grad(loss, leaves, torch.ones_like(loss), materialize_grads=True)
+    return loss.item(), dict(zip(names, gradients, strict=True))
 
 
 def max_finite_abs(tensor: Tensor) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -93,9 +92,9 @@ def contraction(function: Function, forward: Callable[..., Any], grad_output: Ou
 def bound_to(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable[..., Any]:
     r"""The function, to be called by keyword: by its own parameters' names if these match, otherwise by position."""
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # built-in functions may have no signature
-        parameters = MappingProxyType({})
+        parameters = {}
     by_keyword = {name for name, p in parameters.items() if p.kind is not inspect.Parameter.POSITIONAL_ONLY}
     if set(names) <= by_keyword:
         return function

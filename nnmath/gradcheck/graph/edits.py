@@ -5,7 +5,7 @@ As in torch, a node receives ``grad_output`` and returns ``grad_input``, a gradi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,17 +23,13 @@ r"""grad_output ↦ grad_output, for each output of a node"""
 class Edit:
     r"""Changes to some nodes; the sum of two edits makes both mistakes."""
 
-    grad_input: Mapping[Node, GradInputHook] = field(default_factory=dict)  # node ↦ the gradients that it returns
-    grad_output: Mapping[Node, GradOutputHook] = field(default_factory=dict)  # node ↦ the gradient that it receives
-    saved: Mapping[tuple[Node, str], Tensor] = field(default_factory=dict)
+    grad_input: dict[Node, GradInputHook] = field(default_factory=dict)  # node ↦ the gradients that it returns
+    grad_output: dict[Node, GradOutputHook] = field(default_factory=dict)  # node ↦ the gradient that it receives
+    saved: dict[tuple[Node, str], Tensor] = field(default_factory=dict)
     r"""node and attribute ↦ the tensor that replaces the saved one"""
 
     def __add__(self, other: Edit) -> Edit:
-        return Edit(
-            {**self.grad_input, **other.grad_input},
-            {**self.grad_output, **other.grad_output},
-            {**self.saved, **other.saved},
-        )
+        return Edit(self.grad_input | other.grad_input, self.grad_output | other.grad_output, self.saved | other.saved)
 
 
 def combine(edits: Iterable[Edit]) -> Edit:

@@ -24,6 +24,7 @@ from nnmath.gradcheck.graph.edits import Edit, GradOutputHook, Grads
 Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
 
+FACTORIES = ("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor")
 TORCH, HERE = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 
 
@@ -95,9 +96,6 @@ def factory_to_float64(function: Callable[..., Any], kwargs: Mapping[str, Any], 
     r"""A new tensor of the default dtype, in float64: values in float64 will be written to it."""
     is_new = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
     return result.double() if is_new and isinstance(result, Tensor) and result.is_floating_point() else result
-
-
-FACTORIES = frozenset(("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor"))
 
 
 class Promotion(TorchFunctionMode):
@@ -190,17 +188,13 @@ class Graph:
         handles = [node.register_hook(hook) for node, hook in edit.grad_input.items()]
         handles += [node.register_prehook(on_each_grad(hook)) for node, hook in edit.grad_output.items()]
         try:
-            gradients = torch.autograd.grad(
-                self.loss, list(self.leaves.values()), torch.ones_like(self.loss), retain_graph=True, allow_unused=True
-            )
+            leaves, ones = list(self.leaves.values()), torch.ones_like(self.loss)
+            gradients = torch.autograd.grad(self.loss, leaves, ones, retain_graph=True, materialize_grads=True)
         finally:
             self.replaced = {}
             for handle in handles:
                 handle.remove()
-        return {
-            name: torch.zeros_like(leaf) if gradient is None else gradient.to(leaf.dtype)
-            for (name, leaf), gradient in zip(self.leaves.items(), gradients, strict=True)
-        }
+        return dict(zip(self.leaves, gradients, strict=True))
 
     @cached_property
     def has_detach(self) -> bool:
