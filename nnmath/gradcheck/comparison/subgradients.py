@@ -6,6 +6,7 @@ linear in the weights of one layer, and a product of the weights of layers that 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -104,7 +105,10 @@ def bounded_least_squares(columns: Tensor, target: Tensor) -> Tensor:
     if not 0 < size < math.inf or not bool(target.isfinite().all()):
         return torch.full_like(columns[0], 0.5)
     columns, target = columns / size, target / size  # squares of small numbers would underflow
-    solution = lsq_linear(columns.cpu().numpy(), target.cpu().numpy(), bounds=(0, 1), method="bvls", tol=1e-15)
+    solve = functools.partial(lsq_linear, columns.cpu().numpy(), target.cpu().numpy(), bounds=(0, 1), tol=1e-15)
+    solution = solve(method="bvls", max_iter=30)  # exact at the corners, but slow if the columns are ill-conditioned
+    if solution.status == 0:
+        solution = min(solution, solve(method="trf", max_iter=50), key=lambda result: result.cost)
     return torch.from_numpy(solution.x).to(columns)
 
 
