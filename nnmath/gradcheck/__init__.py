@@ -1,6 +1,6 @@
 r"""Is a hand-written gradient right, and if not, why.
 
-Needs torch, rich to print a report, and SciPy where a gradient is at a kink; nothing of the article.
+Needs torch, and rich to print a report; nothing of the article.
 
 - ``gradients``: check_gradients, for the gradients of a scalar loss;
 - :mod:`~nnmath.gradcheck.function`: check_function, for a torch.autograd.Function;

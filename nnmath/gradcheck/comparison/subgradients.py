@@ -6,7 +6,6 @@ linear in the weights of one layer, and a product of the weights of layers that 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -23,6 +22,8 @@ r"""Entries at a kink, or groups of them, that are moved one at a time."""
 MIN_ENTRIES = 32
 MAX_NUMBERS = 2_000_000
 r"""Numbers in the gradients of all these moves, if there are more than MIN_ENTRIES moves."""
+MAX_DESCENTS = 500
+r"""Steps of projected gradients, before the slower active-set method."""
 MAX_FLIPPED, MAX_FLIPS = 64, 4
 r"""Several layers: entries whose weights are fitted again, around the corner next to the last fit, and how often."""
 
@@ -52,7 +53,7 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
         r"""The best weights of the sides, and their gradient if it is the user's."""
         value, start = comparison.values[name], base[name]
         columns = torch.stack([(side[name] - start).flatten() for side in sides], dim=1)
-        weights = bounded_least_squares(columns, (value - start).flatten())
+        weights = bounded_least_squares(columns, (value - start).flatten(), bound(value, comparison.dtype(name)) / 10)
         fitted = start + (columns @ weights).view_as(start)
         size = torch.stack([start.abs(), fitted.abs(), columns.abs().amax(1).view_as(fitted)])
         limit = bound(size, comparison.dtype(name), measured.gradients[name])
@@ -97,19 +98,57 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
     return results
 
 
-def bounded_least_squares(columns: Tensor, target: Tensor) -> Tensor:
-    r"""The weights t in [0, 1] that minimise ‖columns t − target‖²; ½ if no column has an effect."""
-    from scipy.optimize import lsq_linear  # imported here: only gradients at a kink need it
+def bounded_least_squares(columns: Tensor, target: Tensor, enough: float) -> Tensor:
+    r"""Weights t in [0, 1] that minimise ‖columns t − target‖², or bring it to ``enough``².
 
+    Accelerated projected gradients with restarts (Beck and Teboulle; O'Donoghue and Candès), then the active-set method
+    of Stark and Parker (BVLS) from there. SciPy's BVLS cannot start from a given point: on ill-conditioned columns it
+    stops too early, and right gradients would be called wrong.
+    """
+    weights = torch.full_like(columns[0], 0.5)
     size = float(columns.abs().max())
-    if not 0 < size < math.inf or not bool(target.isfinite().all()):
-        return torch.full_like(columns[0], 0.5)
-    columns, target = columns / size, target / size  # squares of small numbers would underflow
-    solve = functools.partial(lsq_linear, columns.cpu().numpy(), target.cpu().numpy(), bounds=(0, 1), tol=1e-15)
-    solution = solve(method="bvls", max_iter=30)  # exact at the corners, but slow if the columns are ill-conditioned
-    if solution.status == 0:
-        solution = min(solution, solve(method="trf", max_iter=50), key=lambda result: result.cost)
-    return torch.from_numpy(solution.x).to(columns)
+    if not 0 < size < math.inf:
+        return weights
+    columns, target = columns / size, target / size
+    enough = max(enough / size, 1e-13 * float(target.norm()))
+    weights = projected_gradients(columns, target, weights, enough)
+    residual, free = target - columns @ weights, (weights > 0) & (weights < 1)
+    for _ in range(10 * len(weights)):
+        if float(residual.norm()) <= enough:
+            break
+        step = torch.zeros_like(weights)
+        if bool(free.any()):
+            step[free] = torch.linalg.lstsq(columns[:, free], residual[:, None], driver="gelsd").solution[:, 0]
+        distance = torch.where(step > 0, 1 - weights, weights) / step.abs().clamp(min=1e-300)
+        length = min(1.0, float(distance[free].min())) if bool(free.any()) else 1.0
+        weights = (weights + length * step).clamp(0, 1)
+        residual = target - columns @ weights
+        if length < 1:
+            free &= distance > length
+            continue
+        gradient = columns.T @ residual
+        leaving = ~free & torch.where(weights > 0.5, gradient < 0, gradient > 0)
+        if not bool(leaving.any()):
+            break
+        free[torch.where(leaving, gradient.abs(), -1.0).argmax()] = True
+    return weights
+
+
+def projected_gradients(columns: Tensor, target: Tensor, weights: Tensor, enough: float) -> Tensor:
+    r"""The weights after up to MAX_DESCENTS steps of accelerated projected gradients."""
+    step = 1 / float(torch.linalg.matrix_norm(columns, 2)) ** 2
+    extrapolated, momentum = weights, 1.0
+    for _ in range(MAX_DESCENTS):
+        candidate = (extrapolated + step * (columns.T @ (target - columns @ extrapolated))).clamp(0, 1)
+        next_momentum = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        if float(((extrapolated - candidate) * (candidate - weights)).sum()) > 0:
+            extrapolated, momentum = candidate, 1.0
+        else:
+            extrapolated, momentum = candidate + (momentum - 1) / next_momentum * (candidate - weights), next_momentum
+        weights = candidate
+        if float((target - columns @ weights).norm()) <= enough:
+            break
+    return weights
 
 
 def union(groups: list[dict[int, Tensor]], chosen: Tensor) -> dict[int, Tensor]:
