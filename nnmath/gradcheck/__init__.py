@@ -1,13 +1,13 @@
 r"""Is a hand-written gradient right, and if not, why.
 
-torch only, and rich where a report is printed; nothing of the article. How it goes about it:
+Needs torch, and rich to print a report; nothing of the article.
 
-- :mod:`~nnmath.gradcheck.comparison` compares with autograd in float64, within a tolerance that allows for rounding;
-  where they differ, it looks for kinks and takes finite differences, to see whether autograd's value is the only right
-  one;
-- :mod:`~nnmath.gradcheck.diagnosis.rules` are the known mistakes, a function each: each computes what the gradients
-  would be if it had been made, mostly by editing the :mod:`~nnmath.gradcheck.graph` that autograd differentiates;
-- :mod:`~nnmath.gradcheck.diagnosis` accepts the ones that reproduce the user's numbers.
+- ``gradients``: check_gradients, for the gradients of a scalar loss;
+- :mod:`~nnmath.gradcheck.function`: check_function, for a torch.autograd.Function;
+- :mod:`~nnmath.gradcheck.comparison`: compares with autograd in float64, and allows for rounding and kinks;
+- :mod:`~nnmath.gradcheck.graph`: records autograd's graph, and makes mistakes in it;
+- :mod:`~nnmath.gradcheck.diagnosis`: hypotheses about the mistake, accepted only if they reproduce the wrong gradients;
+- ``faults``, ``report``, ``validation``: the known mistakes, the result, and the checks of arguments.
 """
 
 from nnmath.gradcheck.faults import Fault, Finding

@@ -1,4 +1,4 @@
-r"""Is a hand-written gradient right, and if not, why."""
+r"""Checks the hand-written gradients of a scalar loss."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ def check_gradients(
     learning_rate: float | None = None,
     rebuild: Rebuild | None = None,
 ) -> Report:
-    r"""Compares hand-written gradients with autograd's in float64, and says what is wrong with those that differ.
+    r"""Compares hand-written gradients with autograd's in float64, and diagnoses those that differ.
 
     Args:
-        forward: E, a scalar loss in plain torch, of the tensors of ``inputs`` by keyword. It is called many times, on
-            copies in float64 mostly: what it changes besides, as batch norm its running mean, it changes each time.
-        inputs: name ↦ tensor, all that E depends on: parameters, data, whatever has a gradient. None is changed.
-        gradients: name ↦ ∂E/∂(that input), written by hand, for some of the inputs; None for one that is missing.
-        n: the batch size; it tells a forgotten 1/n from any other constant.
-        learning_rate: η, if a step was taken: it tells weights from after the step from any others.
-        rebuild: n ↦ (forward, inputs, gradients) for a batch of n; it tells n from a constant that happens to equal it.
+        forward: E, a scalar loss in plain torch, of the tensors of ``inputs`` by keyword. It is called many times,
+            mostly on copies in float64; its side effects, such as batch norm's running mean, happen each time.
+        inputs: name ↦ tensor, everything that E depends on: parameters, data, intermediate values. None is changed.
+        gradients: name ↦ ∂E/∂(that input), hand-written, for some of the inputs; None for one that is missing.
+        n: the batch size; it distinguishes a forgotten 1/n from other constants.
+        learning_rate: η, if a step was taken; it identifies weights from after the step.
+        rebuild: n ↦ (forward, inputs, gradients) for a batch of n; it distinguishes n from a constant of equal value.
 
     Returns:
-        A report, which ``print`` shows as a table. A gradient passes if it is off by no more than its type's tolerance
-        (float64 1e-9, float32 1e-4, float16 1e-2, bfloat16 5e-2) of its largest entry, and what rounding does to it;
-        at a kink any value between the one-sided derivatives passes.
+        A report, which ``print`` shows as a table. A gradient passes if no entry's error exceeds the type's tolerance
+        (float64 1e-9, float32 1e-4, float16 1e-2, bfloat16 5e-2) times the largest entry, plus rounding; at a kink any
+        value between the one-sided derivatives passes.
 
     Raises:
         TypeError: an argument, or an item of one, has the wrong type.
-        ValueError: a name is of no input; a tensor is on another device, of integers, or not finite; forward raises or
-            does not return a finite scalar.
+        ValueError: a name is not that of an input; a tensor is on another device, of integers, or not finite; forward
+            raises or does not return a finite scalar.
 
-    Source: https://docs.pytorch.org/docs/stable/notes/gradcheck.html has what torch's own gradcheck compares.
+    Source: torch's own check compares with finite differences,
+    https://docs.pytorch.org/docs/stable/notes/gradcheck.html.
 
     >>> x, w, y = torch.tensor([1.0, 2.0]), torch.tensor(3.0), torch.tensor([1.0, 1.0])
     >>> def forward(x, w, y):
@@ -65,36 +66,35 @@ def check_gradients(
     validation.options(n, learning_rate, rebuild)
     with torch.random.fork_rng():
         comparison = compare(forward, inputs, gradients)
-        if wavering := differing(comparison):
+        findings = check_determinism(comparison)
+        if findings:
             comparison.wrong = list(gradients)
-            return Report(comparison.entries(), [wavering])
-        if not comparison.wrong:
-            return Report(comparison.entries())
-        return Report(comparison.entries(), diagnose(comparison, n, learning_rate, rebuild))
+        elif comparison.wrong:
+            findings = diagnose(comparison, n, learning_rate, rebuild)
+        return Report(comparison.entries(), findings)
 
 
-def differing(comparison: Comparison) -> Finding | None:
-    r"""Whether the loss differs from one evaluation to the next, so that nothing can be said of its gradient."""
+def check_determinism(comparison: Comparison) -> list[Finding]:
+    r"""A finding if a second evaluation gives another loss: such a loss has no gradient."""
     copies = {name: to_float64(tensor) for name, tensor in comparison.inputs.items()}
     with torch.no_grad(), Promotion():
-        again = validation.called("forward", lambda: comparison.forward(**copies))
+        again = validation.call("forward", lambda: comparison.forward(**copies))
     if torch.allclose(again.reshape(()), comparison.graph.loss.detach().reshape(()), rtol=1e-9, atol=0):
-        return None
-    return Finding(
-        Fault.NONDETERMINISTIC,
-        list(comparison.gradients),
+        return []
+    explanation = (
         f"forward gives {comparison.graph.loss.item():.9g} and then {again.item():.9g} for the same inputs: there is "
-        "no gradient to compare with.",
-        "draw random numbers outside of forward and pass them in, or seed them inside",
+        "no gradient to compare with."
     )
+    fix = "draw random numbers outside of forward and pass them in, or seed them inside"
+    return [Finding(Fault.NONDETERMINISTIC, list(comparison.gradients), explanation, fix)]
 
 
 def assert_gradients(*args: Any, **kwargs: Any) -> None:
-    r"""For tests: as :func:`check_gradients`, with the same arguments.
+    r"""Asserts that gradients are right, for tests. The arguments are those of :func:`check_gradients`.
 
     Raises:
         AssertionError: a gradient is wrong; the message is the report.
-        TypeError, ValueError: as check_gradients.
+        TypeError, ValueError: as from check_gradients.
 
     >>> w = torch.tensor([1.0, 2.0])
     >>> assert_gradients(lambda w: (w**2).sum(), {"w": w}, {"w": 2 * w})

@@ -1,4 +1,4 @@
-r"""What a check found, for a person and for a program."""
+r"""The result of a check: printed as a table, or as a dictionary for json.dumps."""
 
 from __future__ import annotations
 
@@ -16,54 +16,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    r"""One gradient beside its reference; nan where the shapes leave nothing to compare."""
+    r"""One gradient beside its reference; nan where the shapes cannot be compared."""
 
     passed: bool
-    exact: bool = False
-    r"""equal to the reference, rounded to the gradient's type, in every bit"""
+    exact: bool = False  # bitwise equal to the reference, rounded to the gradient's type
     shape_ok: bool = True
-    max_abs: float = math.nan
-    r"""max |manual − reference|"""
-    relative: float = math.nan
-    r"""max |manual − reference| / max |reference|"""
-    tolerance: float = math.nan
-    r"""what ``relative`` may be at most"""
-    ulps: float = math.nan
-    r"""max |manual − reference| in units in the last place of max |reference|"""
-    cosine: float = math.nan
-    r"""of the angle between the two, taken as vectors"""
-    ratio: float = math.nan
-    r"""manual / reference: the constant c for which c · reference is closest to manual"""
-    worst_index: tuple[int, ...] = ()
-    r"""where the difference is largest"""
-    manual: float = math.nan
-    r"""the hand-written value there"""
-    reference: float = math.nan
-    r"""autograd's value there"""
-    note: str = ""
-    r"""why it passes though it is not autograd's, or cannot be compared"""
+    max_abs: float = math.nan  # max |manual − reference|
+    relative: float = math.nan  # max |manual − reference| / max |reference|
+    tolerance: float = math.nan  # the largest ``relative`` that passes
+    ulps: float = math.nan  # max |manual − reference| in units in the last place of max |reference|
+    cosine: float = math.nan  # the cosine similarity of the two
+    ratio: float = math.nan  # manual / reference: the constant c for which c · reference is closest to manual
+    worst_index: tuple[int, ...] = ()  # where the difference is largest
+    manual: float = math.nan  # the hand-written value there
+    reference: float = math.nan  # autograd's value there
+    note: str = ""  # why it passes though it differs from autograd's, or cannot be compared
 
     def to_dict(self) -> dict[str, Any]:
-        r"""The same, for json.dumps; a number that is not finite becomes None."""
-        return {key: finite(value) for key, value in asdict(self).items()}
+        r"""The entry for json.dumps; a number that is not finite becomes None."""
+        items = asdict(self).items()
+        return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in items}
 
 
 @dataclass(frozen=True)
 class Report:
     r"""The result of a check; ``print`` shows it as a table."""
 
-    entries: dict[str, Entry]
-    r"""name ↦ how its gradient compares, in the order in which they were given"""
+    entries: dict[str, Entry]  # name ↦ the comparison of its gradient, in the order of the argument
     findings: list[Finding] = field(default_factory=list)
-    r"""what is wrong, the most certain first; empty if nothing is"""
+    r"""what is wrong, the most certain first; empty if everything is right"""
 
     @property
     def passed(self) -> bool:
-        r"""Whether every gradient is right and nothing else was found."""
+        r"""Whether every gradient is right and there are no findings."""
         return not self.findings and all(entry.passed for entry in self.entries.values())
 
     def to_dict(self) -> dict[str, Any]:
-        r"""The same, for json.dumps."""
+        r"""The report for json.dumps."""
         return {
             "passed": self.passed,
             "entries": {name: entry.to_dict() for name, entry in self.entries.items()},
@@ -73,17 +62,14 @@ class Report:
     def __str__(self) -> str:
         from rich.console import Console
 
-        file = io.StringIO()
+        is_terminal = sys.stdout.isatty()
+        width = None if is_terminal else 120
         console = Console(
-            file=file,
-            force_terminal=sys.stdout.isatty(),
-            width=None if sys.stdout.isatty() else 120,
-            legacy_windows=False,
-            highlight=False,
+            file=io.StringIO(), force_terminal=is_terminal, width=width, legacy_windows=False, highlight=False
         )
-        console.print(self)
-        text = file.getvalue().rstrip()
-        return "\n".join(line.rstrip() for line in text.splitlines())
+        with console.capture() as capture:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich import box
@@ -97,8 +83,8 @@ class Report:
         table = Table(box=box.SIMPLE if console.is_terminal else box.ASCII2)
         table.add_column("gradient", no_wrap=True)
         table.add_column("")
-        headings = ["relative", "ratio", "worst at", "by hand", "reference"]
-        headings[1:1] = ["ulps", "cosine"] if console.width >= 100 else []
+        wide = ["ulps", "cosine"] if console.width >= 100 else []
+        headings = ["relative", *wide, "ratio", "worst at", "by hand", "reference"]
         for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)
         for name, entry in self.entries.items():
@@ -112,8 +98,9 @@ class Report:
                 "by hand": f"{entry.manual:.6g}",
                 "reference": f"{entry.reference:.6g}",
             }
-            cells = [Text("" if numbers[heading] in ("nan", "[]") else numbers[heading]) for heading in headings]
-            table.add_row(Text(name), Text(outcome, style="green" if entry.passed else "bold red"), *cells)
+            cells = ["" if numbers[heading] in ("nan", "[]") else numbers[heading] for heading in headings]
+            style = "green" if entry.passed else "bold red"
+            table.add_row(Text(name), Text(outcome, style=style), *map(Text, cells))
         yield table
         for name, entry in self.entries.items():
             if entry.note:
@@ -124,8 +111,3 @@ class Report:
             )
             yield Padding(Text(finding.explanation), (0, 0, 0, 4), expand=False)
             yield Padding(Text(f"→ {finding.fix}", style="green"), (0, 0, 0, 4), expand=False)
-
-
-def finite(value: Any) -> Any:
-    r"""None for a number that JSON does not have, the value otherwise."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

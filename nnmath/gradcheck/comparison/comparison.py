@@ -1,4 +1,4 @@
-r"""Hand-written gradients against the reference: which are right, and by how much the others are off."""
+r"""The result of a comparison: hand-written gradients beside their reference, and which of them are wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nnmath.gradcheck.comparison.errors import relative_error, ulps
+from nnmath.gradcheck.comparison.errors import max_abs, relative_error, ulps
 from nnmath.gradcheck.comparison.rounding import lower_precision
 from nnmath.gradcheck.graph.graph import Forward, Gradients, Graph
 from nnmath.gradcheck.report import Entry
@@ -17,20 +17,20 @@ from nnmath.gradcheck.report import Entry
 
 @dataclass
 class Comparison:
-    r"""Gradients by hand beside those by autograd.
+    r"""Hand-written gradients beside those by autograd.
 
     Args:
         forward: the loss.
         inputs: in the user's types.
-        gradients: the user's; None where there is none.
-        values: the same in float64, of those that there are.
+        gradients: the user's; None where one is missing.
+        values: the same in float64, without the missing ones.
         reference: in float64.
-        graph: that gave the reference.
-        bounds: name ↦ what an entry may be off.
-        notes: name ↦ why a gradient that is not autograd's passes.
-        noise: name ↦ the part of its bound that rounding explains.
-        wrong: the names of the gradients that are wrong.
-        kinks: how to move the inputs of functions that are at a kink to the one side, and to the other.
+        graph: the graph of the reference.
+        bounds: name ↦ the largest error of an entry that passes.
+        notes: name ↦ why a gradient passes though it differs from autograd's.
+        noise: name ↦ the part of its bound that allows for rounding.
+        wrong: the names of the wrong gradients.
+        kinks: moves of the inputs that are at a kink, to below it and to above it.
     """
 
     forward: Forward
@@ -46,32 +46,29 @@ class Comparison:
     kinks: list[dict[int, Tensor]] = field(default_factory=list)
 
     def dtype(self, name: str) -> torch.dtype:
-        r"""The coarser type of an input and its gradient."""
+        r"""The type of an input or of its gradient, whichever has the lower precision."""
         gradient = self.gradients[name]
         return self.inputs[name].dtype if gradient is None else lower_precision(self.inputs[name].dtype, gradient.dtype)
 
     def fits(self, name: str) -> bool:
-        r"""Whether a gradient is right: of the reference's shape, and nowhere off by more than its bound."""
-        value, reference = self.values.get(name), self.reference[name]
-        if value is None or value.shape != reference.shape:
-            return False
-        return not value.numel() or float((value - reference).abs().max()) <= self.bounds[name]
+        r"""Whether a gradient is right: of the reference's shape, and no entry exceeds the bound."""
+        return self.has_shape(name) and max_abs(self.values[name] - self.reference[name]) <= self.bounds[name]
 
-    def shaped(self, name: str) -> bool:
+    def has_shape(self, name: str) -> bool:
         r"""Whether a gradient has its input's shape."""
         return name in self.values and self.values[name].shape == self.reference[name].shape
 
     def entry(self, name: str) -> Entry:
-        r"""What the report says of one gradient."""
-        gradient, reference, value = self.gradients[name], self.reference[name], self.values.get(name)
-        passed, note = name not in self.wrong, self.notes.get(name, "")
-        if gradient is None or value is None or value.shape != reference.shape:
-            shape = None if gradient is None else tuple(gradient.shape)
-            note = "missing" if shape is None else f"shape {shape}, the input has {tuple(reference.shape)}"
+        r"""The report's entry for one gradient."""
+        gradient, reference = self.gradients[name], self.reference[name]
+        if gradient is None:
+            return Entry(passed=False, shape_ok=False, note="missing")
+        if gradient.shape != reference.shape:
+            note = f"shape {tuple(gradient.shape)}, the input has {tuple(reference.shape)}"
             return Entry(passed=False, shape_ok=False, note=note)
-        exact = torch.equal(gradient, reference.to(gradient.dtype))
+        value = self.values[name]
         if not value.numel():
-            return Entry(passed=True, exact=True, shape_ok=True, max_abs=0.0, relative=0.0, ulps=0.0)
+            return Entry(passed=True, exact=True, max_abs=0.0, relative=0.0, ulps=0.0)
         error = (value - reference).abs()
         worst = tuple(int(i) for i in torch.unravel_index(error.argmax(), error.shape))
         largest = float(reference.abs().max())
@@ -79,9 +76,8 @@ class Comparison:
         scale = float(value.abs().max()) or 1.0
         norms, product = float((value / scale).norm() * unit.norm()), float((value / scale * unit).sum())
         return Entry(
-            passed=passed,
-            exact=exact,
-            shape_ok=True,
+            passed=name not in self.wrong,
+            exact=torch.equal(gradient, reference.to(gradient.dtype)),
             max_abs=float(error.max()),
             relative=relative_error(value, reference),
             tolerance=self.bounds[name] / largest if largest else math.inf,
@@ -91,9 +87,9 @@ class Comparison:
             worst_index=worst,
             manual=float(value[worst]),
             reference=float(reference[worst]),
-            note=note,
+            note=self.notes.get(name, ""),
         )
 
     def entries(self) -> dict[str, Entry]:
-        r"""What the report says of each gradient."""
+        r"""The report's entries."""
         return {name: self.entry(name) for name in self.gradients}

@@ -10,10 +10,9 @@ from torch import Tensor
 
 
 def relative_error(value: Tensor, reference: Tensor) -> float:
-    r"""Return max |value − reference| / max |reference|.
+    r"""The largest error, max |value − reference| / max |reference|.
 
-    Returns:
-        0 if the two are equal; inf if the reference alone is 0, or if the shapes differ.
+    It is 0 if the two are equal, and inf if only the reference is 0 or if the shapes differ.
 
     >>> relative_error(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 4.0]))
     0.25
@@ -25,7 +24,7 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 
 
 def ulps(value: Tensor, reference: Tensor, dtype: torch.dtype) -> float:
-    r"""Return max |value − reference| in units in the last place of max |reference|, in a floating point type.
+    r"""The largest error, max |value − reference| in units in the last place of max |reference|, in a dtype.
 
     >>> ulps(torch.tensor([1.0, 1.25]), torch.tensor([1.0, 1.0]), torch.float16)
     256.0
@@ -36,9 +35,7 @@ def ulps(value: Tensor, reference: Tensor, dtype: torch.dtype) -> float:
 def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:
     r"""The unit in the last place of a number: :math:`\epsilon \, 2^{\lfloor \log_2 |number| \rfloor}`.
 
-    Args:
-        number: below the smallest normal number of the type, it has that number's unit.
-        dtype: a floating point type.
+    A number below the smallest normal number of the dtype has that number's unit.
 
     >>> ulp(1.5, torch.float64) == torch.finfo(torch.float64).eps
     True
@@ -49,5 +46,5 @@ def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:
 
 
 def max_abs(tensor: Tensor) -> float:
-    r"""The largest absolute value; 0 if there is none."""
+    r"""The largest absolute value; 0 for an empty tensor."""
     return float(tensor.abs().max()) if tensor.numel() else 0.0

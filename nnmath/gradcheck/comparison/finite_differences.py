@@ -1,4 +1,4 @@
-r"""Difference quotients from the left and from the right, of one entry at a time."""
+r"""One-sided finite differences, of one entry at a time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ EPS = torch.finfo(torch.float64).eps
 
 
 class OneSided(NamedTuple):
-    r"""The derivative from the left and from the right, and how far each may be off."""
+    r"""The derivatives from the left and from the right, and the largest error of either."""
 
     left: float
     right: float
     error: float
 
     def contains(self, value: float, slack: float) -> bool:
-        r"""Whether a value lies between the two."""
+        r"""Whether a value lies between the two, within the error and the slack."""
         low, high = sorted((self.left, self.right))
         return low - slack - self.error <= value <= high + slack + self.error
 
     def is_kink(self, slack: float) -> bool:
-        r"""Whether there is a kink."""
+        r"""Whether the two differ by much more than the error and the slack."""
         return abs(self.left - self.right) > 10 * (self.error + slack)
 
 
@@ -34,35 +34,34 @@ def one_sided_derivatives(
     r"""One-sided derivatives by Richardson's extrapolation: f′ ≈ (q(h) − 6 q(h/2) + 8 q(h/4)) / 3.
 
     Args:
-        loss: f, of the tensor as it is.
-        tensor: float64; the entry is moved and put back.
+        loss: f, as a function of the current content of the tensor.
+        tensor: in float64; the entry is changed and restored.
         index: of the entry.
         step: h.
-        noise: by how much f may be off, if that is more than its last digits.
+        noise: the error of f, if it is larger than rounding of the result.
 
     Returns:
-        For h < 0 and h > 0, with q(h) = (f(x + h) − f(x)) / h. The error is what the last extrapolation changed, and
-        the rounding of f: it is infinite where the quotients do not converge.
+        The derivatives for −h and h, with q(h) = (f(x + h) − f(x)) / h. The error is the last change by extrapolation
+        plus the rounding of f; it is infinite where the quotients do not converge.
     """
     x = tensor[index].item()
 
-    def value(x: float) -> float:
+    def f(x: float) -> float:
         tensor[index] = x
         return loss().item()
 
+    derivatives, error = [], 0.0
     with torch.no_grad():
-        here = value(x)
-        results, errors = [], []
+        center = f(x)
         for h in (-step, step):
-            quotients = []
-            for part in (h, h / 2, h / 4):
-                moved = value(x + part)
-                quotients.append((moved - here) / ((x + part) - x))
-            q1, q2, q4 = quotients
+            points = [x + h, x + h / 2, x + h / 4]
+            values = [f(point) for point in points]
+            q1, q2, q4 = ((value - center) / (point - x) for value, point in zip(values, points, strict=True))
             first, second = 2 * q2 - q1, 2 * q4 - q2
-            results.append((4 * second - first) / 3)
-            errors.append(abs(results[-1] - second) + 4 * max(noise, 16 * EPS * max(abs(here), abs(moved))) / step)
+            derivatives.append((4 * second - first) / 3)
+            rounding = max(noise, 16 * EPS * max(abs(center), abs(values[-1])))
+            side_error = abs(derivatives[-1] - second) + 4 * rounding / step
+            error = max(error, side_error if side_error == side_error else float("inf"))
         tensor[index] = x
-    error = max(errors)
-    left, right = results
-    return OneSided(left, right, error if error == error else float("inf"))
+    left, right = derivatives
+    return OneSided(left, right, error)

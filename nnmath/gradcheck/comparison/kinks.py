@@ -1,12 +1,12 @@
-r"""Kinks: where a function has no derivative, a gradient may take any value between its one-sided ones.
+r"""Kinks: points without a derivative, where any value between the one-sided derivatives is allowed.
 
-ReLU at 0 is the classic: 0, 1 and ½ are all in use. Here the inputs of the functions with a kink are moved off it, to
-one side or the other, so that autograd takes that side's derivative.
+ReLU at 0 is the classic: 0, 1 and ½ are all in use. The classes below observe the inputs of functions with a kink, or
+move them to one side of it, so that autograd takes that side's derivative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,51 +17,52 @@ from nnmath.gradcheck.graph.graph import factory_to_float64, in_place, promote_t
 
 Threshold = float | Tensor
 TINY = 1e-200
+r"""The smallest distance by which an input is moved off a kink."""
 
 
-def _bounds(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> Iterator[Threshold]:
-    for position, name in enumerate(names, start=1):
-        bound = args[position] if len(args) > position else kwargs.get(name)
-        if bound is not None:
-            yield bound
+Thresholds = Callable[[tuple[Any, ...], dict[str, Any]], list[Threshold]]
 
 
-def _tensors(bounds: Iterator[Threshold]) -> Iterator[Threshold]:
-    return (bound for bound in bounds if isinstance(bound, Tensor))  # x.max(1) is about a dimension
+def arguments(*names: str) -> Thresholds:
+    r"""The thresholds are arguments, the first one in second place; optional ones may be missing."""
+
+    def thresholds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Threshold]:
+        values = (args[i] if len(args) > i else kwargs.get(name) for i, name in enumerate(names, start=1))
+        return [value for value in values if value is not None]
+
+    return thresholds
 
 
-def _at_zero(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Threshold]:
-    yield 0.0
-
-
-THRESHOLDS: dict[str, Callable[[tuple[Any, ...], dict[str, Any]], Iterator[Threshold]]] = {
-    **dict.fromkeys(("relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute"), _at_zero),
+AT_ZERO = ("relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute")
+THRESHOLDS: dict[str, Thresholds] = {
+    **dict.fromkeys(AT_ZERO, lambda args, kwargs: [0.0]),
     **dict.fromkeys(
-        ("maximum", "minimum", "fmax", "fmin", "max", "min"), lambda a, k: _tensors(_bounds(a, k, "other"))
+        ("maximum", "minimum", "fmax", "fmin", "max", "min"),  # the second argument of max may be a dimension
+        lambda args, kwargs: [other for other in arguments("other")(args, kwargs) if isinstance(other, Tensor)],
     ),
-    **dict.fromkeys(("gt", "ge", "lt", "le", "greater", "less"), lambda a, k: _bounds(a, k, "other")),
-    **dict.fromkeys(("clamp", "clip"), lambda a, k: _bounds(a, k, "min", "max")),
-    "clamp_min": lambda a, k: _bounds(a, k, "min"),
-    "clamp_max": lambda a, k: _bounds(a, k, "max"),
-    "threshold": lambda a, k: _bounds(a, k, "threshold"),
-    "l1_loss": lambda a, k: _bounds(a, k, "target"),
-    "relu6": lambda a, k: iter((0.0, 6.0)),
-    "hardtanh": lambda a, k: iter(list(_bounds(a, k, "min_val", "max_val")) or (-1.0, 1.0)),
-    "hardsigmoid": lambda a, k: iter((-3.0, 3.0)),
-    "hardswish": lambda a, k: iter((-3.0, 3.0)),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "greater", "less"), arguments("other")),
+    **dict.fromkeys(("clamp", "clip"), arguments("min", "max")),
+    "clamp_min": arguments("min"),
+    "clamp_max": arguments("max"),
+    "threshold": arguments("threshold"),
+    "l1_loss": arguments("target"),
+    "relu6": lambda args, kwargs: [0.0, 6.0],
+    "hardtanh": lambda args, kwargs: arguments("min_val", "max_val")(args, kwargs) or [-1.0, 1.0],
+    "hardsigmoid": lambda args, kwargs: [-3.0, 3.0],
+    "hardswish": lambda args, kwargs: [-3.0, 3.0],
 }
-r"""function ↦ where along its first argument it has a kink"""
+r"""function ↦ the values of its first argument at which it has a kink"""
 
 LARGEST = "max min amax amin aminmax argmax argmin cummax cummin max_pool1d max_pool2d max_pool3d"
 ORDERED = "sort argsort topk kthvalue median nanmedian unique searchsorted bucketize"
 SELECTING = frozenset(f"{LARGEST} adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d {ORDERED}".split())
-r"""Functions that pick entries by their order, which rounding must not change."""
+r"""Functions that select entries by their order, which rounding must not change."""
 
 
 class Kinks(TorchFunctionMode):
-    r"""Shows the input of every function with a kink to :meth:`at`, in the order in which they are called.
+    r"""Passes the input of every function with a kink to :meth:`at`, numbered in the order of the calls.
 
-    ``deciding`` is set while a function runs that compares numbers, and saves them to compare them again.
+    ``deciding`` is set while a function runs that compares numbers; its backward compares them again.
     """
 
     def __init__(self) -> None:
@@ -82,15 +83,15 @@ class Kinks(TorchFunctionMode):
         thresholds = THRESHOLDS.get(name)
         if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
             return factory_to_float64(function, kwargs, function(*args, **kwargs))
-        tensor, found = args[0], list(thresholds(args, kwargs)) if thresholds else []
-        for threshold in found:
+        tensor, at_kink = args[0], thresholds(args, kwargs) if thresholds else []
+        for threshold in at_kink:
             if not isinstance(threshold, Tensor) or threshold.is_floating_point():
                 tensor = self.at(self.calls, tensor, threshold)
                 self.calls += 1
-        if not found and name in SELECTING:
+        if not at_kink and name in SELECTING:
             tensor = self.selected(self.selections, tensor)
             self.selections += 1
-        self.deciding = bool(found) or name in SELECTING
+        self.deciding = bool(at_kink) or name in SELECTING
         try:
             return function(tensor, *args[1:], **kwargs)
         finally:
@@ -99,22 +100,22 @@ class Kinks(TorchFunctionMode):
     def arguments(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        r"""The arguments that the function of that name gets."""
+        r"""The arguments with which the function of that name is called."""
         return args, kwargs
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
-        r"""What the call gets in the place of the tensor that has a kink at the threshold."""
+        r"""The tensor that replaces the input of a call with a kink at the threshold."""
         return tensor
 
     def selected(self, call: int, tensor: Tensor) -> Tensor:
-        r"""What the call gets in the place of the tensor from which it selects."""
+        r"""The tensor that replaces the one from which a call selects."""
         return tensor
 
 
 class Distances(Kinks):
-    r"""Notes how far from its kink each entry is, in ``seen``: call ↦ tensor − threshold.
+    r"""Records the distance of each entry from its kink, in ``seen``: call ↦ tensor − threshold.
 
-    And in ``chosen_from`` the tensors from which entries are selected.
+    ``chosen_from`` has the tensors from which entries are selected.
     """
 
     def __init__(self) -> None:
@@ -124,8 +125,8 @@ class Distances(Kinks):
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
         distance = (tensor - threshold).detach()
-        moves = tensor.requires_grad or (isinstance(threshold, Tensor) and threshold.requires_grad)
-        self.seen.append(distance if moves else torch.full_like(distance, torch.inf))  # a comparison of data is no kink
+        varies = tensor.requires_grad or (isinstance(threshold, Tensor) and threshold.requires_grad)
+        self.seen.append(distance if varies else torch.full_like(distance, torch.inf))  # data cannot be at a kink
         return tensor
 
     def selected(self, call: int, tensor: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class Moved(Kinks):
     r"""Moves entries off their kinks.
 
     Args:
-        moves: call ↦ by how much, 0 for an entry that stays; an entry that moves ends there, seen from its threshold.
+        moves: call ↦ the new distance of each entry from its threshold; 0 leaves the entry unchanged.
     """
 
     def __init__(self, moves: dict[int, Tensor]) -> None:
@@ -148,9 +149,9 @@ class Moved(Kinks):
         if call not in self.moves or self.moves[call].shape != (tensor - threshold).shape:
             return tensor
         move = self.moves[call]
-        there = threshold + move
-        there = torch.where(there == threshold, threshold + move.sign() * 4 * spacing(threshold), there)
-        return tensor + torch.where(move == 0, 0.0, there - tensor).detach()
+        target = threshold + move
+        target = torch.where(target == threshold, threshold + move.sign() * 4 * spacing(threshold), target)
+        return tensor + torch.where(move == 0, 0.0, target - tensor).detach()
 
 
 def spacing(threshold: Threshold) -> Threshold:

@@ -1,225 +1,219 @@
-r"""A gradient at kinks is right for any choice of the derivative at each of them, between the one-sided ones.
+r"""At a kink, any value between the one-sided derivatives is right, for each entry on its own.
 
-Each entry at a kink has a share: 0 takes the derivative from below, 1 the one from above. The gradient is linear in the
-shares of one layer, and a product of those of several that lie on one path.
+Each entry at a kink has a weight t: t = 0 takes the derivative from below, t = 1 the one from above. The gradient is
+linear in the weights of one layer, and a product of the weights of layers that follow each other.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.kinks import TINY, Moved
 from nnmath.gradcheck.comparison.rounding import Noise, bound, gradients_of
 from nnmath.gradcheck.graph.graph import Gradients
 
-if TYPE_CHECKING:
-    from nnmath.gradcheck.comparison.comparison import Comparison
+MAX_ENTRIES = 1024
+r"""Entries at a kink, or groups of them, that are moved one at a time."""
+MIN_ENTRIES = 32
+MAX_NUMBERS = 2_000_000
+r"""Numbers in the gradients of all these moves, if there are more than MIN_ENTRIES moves."""
+MAX_DESCENTS = 500
+r"""Steps of projected gradients, before the slower active-set method."""
+MAX_FLIPPED, MAX_FLIPS = 64, 4
+r"""Several layers: entries whose weights are fitted again, around the corner next to the last fit, and how often."""
 
-SINGLY = 1024
-r"""Up to so many entries at a kink, or groups of them, are moved one by one, in small gradients."""
-DESCENTS = 500
-r"""Steps of a search for shares, before a slower one that is exact."""
-NUMBERS = 2_000_000
-r"""Up to so many numbers are kept for that, at least those of 32 entries."""
-TURNED, TURNS = 64, 4
-r"""Shares of up to so many entries are found again, about the corner next to the last ones: their products need it."""
-
-Above = Mapping[int, Tensor]
-r"""call ↦ which of its entries take the derivative from above"""
+Masks = Mapping[int, Tensor]
+r"""call of a function with a kink ↦ a boolean mask of its entries"""
 
 
 def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
-    r"""Gradients that are right for another derivative at a kink: name ↦ the reference with that derivative."""
+    r"""Wrong gradients that are right for other derivatives at the kinks: name ↦ the reference with these."""
     near = [d.abs() <= 4 * moved for d, moved in zip(measured.distances, measured.kinks, strict=True)]
-    doubtful = {call: entries for call, entries in enumerate(near) if bool(entries.any())}
-    names = [name for name in comparison.wrong if comparison.shaped(name)]
-    if not doubtful or not names:
+    at_kink = {call: mask for call, mask in enumerate(near) if bool(mask.any())}
+    names = [name for name in comparison.wrong if comparison.has_shape(name)]
+    if not at_kink or not names:
         return {}
 
-    def moves(above: Above) -> dict[int, Tensor]:
-        found = {}
-        for call, entries in doubtful.items():
+    def moves(above: Masks) -> dict[int, Tensor]:
+        result = {}
+        for call, mask in at_kink.items():
             side = torch.where(above[call], 1.0, -1.0) if call in above else -1.0
-            found[call] = torch.where(entries, side * (8 * measured.kinks[call] + TINY), 0.0)
-        return found
+            result[call] = torch.where(mask, side * (8 * measured.kinks[call] + TINY), 0.0)
+        return result
 
-    def gradients(above: Above) -> Gradients:
+    def gradients(above: Masks) -> Gradients:
         return gradients_of(comparison.forward, comparison.graph.inputs, names, Moved(moves(above)))
 
-    def mixed(name: str, base: Gradients, sides: list[Gradients]) -> tuple[Tensor, Tensor | None]:
-        r"""The best shares of the sides, and the gradient that they give if it is the user's."""
+    def fit(name: str, base: Gradients, sides: list[Gradients]) -> tuple[Tensor, Tensor | None]:
+        r"""The best weights of the sides, and their gradient if it is the user's."""
         value, start = comparison.values[name], base[name]
-        paths = torch.stack([(side[name] - start).flatten() for side in sides], dim=1)
-        enough = bound(value, comparison.dtype(name)) / 10
-        shares = in_unit_box(paths, (value - start).flatten(), enough)
-        mixture = start + (paths @ shares).view_as(start)
-        size = torch.stack([start.abs(), mixture.abs(), paths.abs().amax(1).view_as(mixture)])
+        columns = torch.stack([(side[name] - start).flatten() for side in sides], dim=1)
+        weights = bounded_least_squares(columns, (value - start).flatten(), bound(value, comparison.dtype(name)) / 10)
+        fitted = start + (columns @ weights).view_as(start)
+        size = torch.stack([start.abs(), fitted.abs(), columns.abs().amax(1).view_as(fitted)])
         limit = bound(size, comparison.dtype(name), measured.gradients[name])
-        return shares, mixture if float((value - mixture).abs().max()) <= limit else None
+        return weights, fitted if float((value - fitted).abs().max()) <= limit else None
 
-    comparison.kinks = [moves({}), moves(doubtful)]
-    below, found = gradients({}), {}
-    calls = [{call: entries} for call, entries in doubtful.items()]
-    single, corners = singly(doubtful), {}
-    most = min(SINGLY, max(32, NUMBERS // max(1, sum(comparison.values[name].numel() for name in names))))
-    many = len(single) > most
-    for choices in (
-        [doubtful],
-        calls,
-        alike(doubtful, measured.distances),
-        at_random(doubtful, most) if many else single,
+    comparison.kinks = [moves({}), moves(at_kink)]
+    below, results = gradients({}), {}
+    singles, weights = single_entries(at_kink), {}
+    numbers = sum(comparison.values[name].numel() for name in names)
+    max_groups = min(MAX_ENTRIES, max(MIN_ENTRIES, MAX_NUMBERS // numbers))
+    too_many = len(singles) > max_groups
+    for groups in (
+        [at_kink],
+        [{call: mask} for call, mask in at_kink.items()],
+        equidistant_groups(at_kink, measured.distances),
+        random_groups(at_kink, max_groups) if too_many else singles,
     ):
-        if len(choices) > most:
+        if len(groups) > max_groups:
             continue
-        sides = [gradients(choice) for choice in choices]
-        for name in [name for name in names if name not in found]:
-            corners[name], mixture = mixed(name, below, sides)
-            if mixture is not None:
-                found[name] = mixture
-        if len(found) == len(names):
-            return found
-    left = [name for name in names if name not in found]
-    if many:
-        return found | each_its_own(comparison, left, doubtful, measured.kinks, gradients)
-    if len(doubtful) > 1:
-        for name in left:
-            corner = corners[name] > 0.5
-            for _ in range(TURNS if len(single) <= TURNED else 0):
-                turned = [gradients(merged(single, corner ^ one)) for one in torch.eye(len(single), dtype=torch.bool)]
-                shares, mixture = mixed(name, gradients(merged(single, corner)), turned)
-                if mixture is not None:
-                    found[name] = mixture
-                if mixture is not None or not bool((shares > 0.5).any()):
-                    break
-                corner = corner ^ (shares > 0.5)
-    return found
+        sides = [gradients(group) for group in groups]
+        for name in [name for name in names if name not in results]:
+            weights[name], fitted = fit(name, below, sides)
+            if fitted is not None:
+                results[name] = fitted
+        if len(results) == len(names):
+            return results
+    remaining = [name for name in names if name not in results]
+    if too_many:
+        return results | within_random_sides(comparison, remaining, at_kink, measured.kinks, gradients)
+    if len(at_kink) == 1 or len(singles) > MAX_FLIPPED:
+        return results
+    for name in remaining:
+        corner = weights[name] > 0.5
+        for _ in range(MAX_FLIPS):
+            flipped = [gradients(union(singles, corner ^ one)) for one in torch.eye(len(singles), dtype=torch.bool)]
+            change, fitted = fit(name, gradients(union(singles, corner)), flipped)
+            if fitted is not None:
+                results[name] = fitted
+            if fitted is not None or not bool((change > 0.5).any()):
+                break
+            corner = corner ^ (change > 0.5)
+    return results
 
 
-def merged(single: list[dict[int, Tensor]], chosen: Tensor) -> dict[int, Tensor]:
-    r"""The chosen entries together."""
-    above: dict[int, Tensor] = {}
-    for entry, taken in zip(single, chosen.tolist(), strict=True):
-        for call, which in entry.items() if taken else ():
-            above[call] = above[call] | which if call in above else which
-    return above
+def bounded_least_squares(columns: Tensor, target: Tensor, enough: float) -> Tensor:
+    r"""Weights t in [0, 1] that minimise ‖columns t − target‖², or bring it to ``enough``².
+
+    Accelerated projected gradients with restarts (Beck and Teboulle; O'Donoghue and Candès), then the active-set method
+    of Stark and Parker (BVLS) from there. SciPy's BVLS cannot start from a given point: on ill-conditioned columns it
+    stops too early, and right gradients would be called wrong.
+    """
+    weights = torch.full_like(columns[0], 0.5)
+    size = float(columns.abs().max())
+    if not 0 < size < math.inf:
+        return weights
+    columns, target = columns / size, target / size
+    enough = max(enough / size, 1e-13 * float(target.norm()))
+    weights = projected_gradients(columns, target, weights, enough)
+    residual, free = target - columns @ weights, (weights > 0) & (weights < 1)
+    for _ in range(10 * len(weights)):
+        if float(residual.norm()) <= enough:
+            break
+        step = torch.zeros_like(weights)
+        if bool(free.any()):
+            step[free] = torch.linalg.lstsq(columns[:, free], residual[:, None], driver="gelsd").solution[:, 0]
+        distance = torch.where(step > 0, 1 - weights, weights) / step.abs().clamp(min=1e-300)
+        length = min(1.0, float(distance[free].min())) if bool(free.any()) else 1.0
+        weights = (weights + length * step).clamp(0, 1)
+        residual = target - columns @ weights
+        if length < 1:
+            free &= distance > length
+            continue
+        gradient = columns.T @ residual
+        leaving = ~free & torch.where(weights > 0.5, gradient < 0, gradient > 0)
+        if not bool(leaving.any()):
+            break
+        free[torch.where(leaving, gradient.abs(), -1.0).argmax()] = True
+    return weights
 
 
-def each_its_own(
+def projected_gradients(columns: Tensor, target: Tensor, weights: Tensor, enough: float) -> Tensor:
+    r"""The weights after up to MAX_DESCENTS steps of accelerated projected gradients."""
+    step = 1 / float(torch.linalg.matrix_norm(columns, 2)) ** 2
+    extrapolated, momentum = weights, 1.0
+    for _ in range(MAX_DESCENTS):
+        candidate = (extrapolated + step * (columns.T @ (target - columns @ extrapolated))).clamp(0, 1)
+        next_momentum = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        if float(((extrapolated - candidate) * (candidate - weights)).sum()) > 0:
+            extrapolated, momentum = candidate, 1.0
+        else:
+            extrapolated, momentum = candidate + (momentum - 1) / next_momentum * (candidate - weights), next_momentum
+        weights = candidate
+        if float((target - columns @ weights).norm()) <= enough:
+            break
+    return weights
+
+
+def union(groups: list[dict[int, Tensor]], chosen: Tensor) -> dict[int, Tensor]:
+    r"""The masks of the chosen groups together."""
+    masks: dict[int, Tensor] = {}
+    for group, is_chosen in zip(groups, chosen.tolist(), strict=True):
+        for call, mask in group.items() if is_chosen else ():
+            masks[call] = masks[call] | mask if call in masks else mask
+    return masks
+
+
+def within_random_sides(
     comparison: Comparison,
     names: list[str],
-    doubtful: Mapping[int, Tensor],
+    at_kink: Masks,
     rounding: list[Tensor],
-    gradients: Callable[[Above], Gradients],
+    gradients: Callable[[Masks], Gradients],
 ) -> Gradients:
-    r"""Gradients that are right if rounding decides at random on which side of its kink each of many entries is.
+    r"""Gradients that are right if rounding decides at random on which side of its kink each entry is.
 
-    Entries that are exactly at a kink are all on one side, or all on the other, or between the two.
+    Entries exactly at a kink, where rounding is 0, are all below it, all above it, or between the two.
     """
     generator = torch.Generator().manual_seed(0)
 
-    def tossed(call: int, exact: bool) -> Tensor:
-        coins = torch.rand(doubtful[call].shape, generator=generator) < 0.5
+    def random_mask(call: int, exact: bool) -> Tensor:
+        coins = torch.rand(at_kink[call].shape, generator=generator) < 0.5
         return torch.where(rounding[call] > 0, coins.to(rounding[call].device), exact)
 
     draws = [
-        [gradients({call: tossed(call, exact) for call in doubtful}) for _ in range(16)] for exact in (False, True)
+        [gradients({call: random_mask(call, exact) for call in at_kink}) for _ in range(16)] for exact in (False, True)
     ]
-    found = {}
+    results = {}
     for name in names:
         both = [torch.stack([draw[name] for draw in side]) for side in draws]
-        middles = torch.stack([side.mean(0) for side in both])
+        means = torch.stack([side.mean(0) for side in both])
         spreads = 3 * torch.stack([(side - side.mean(0)).abs().amax(0) for side in both])
         value, slack = comparison.values[name], bound(torch.cat(both), comparison.dtype(name))
-        low, high = (middles - spreads).amin(0) - slack, (middles + spreads).amax(0) + slack
+        low, high = (means - spreads).amin(0) - slack, (means + spreads).amax(0) + slack
         if bool(((low <= value) & (value <= high)).all()):
-            found[name] = value
-    return found
+            results[name] = value
+    return results
 
 
-def alike(doubtful: Mapping[int, Tensor], distances: list[Tensor]) -> list[dict[int, Tensor]]:
-    r"""Those together that are equally far from their kink: rounding treats them alike."""
+def equidistant_groups(at_kink: Masks, distances: list[Tensor]) -> list[dict[int, Tensor]]:
+    r"""Groups of entries at the same distance from their kink: rounding moves them alike."""
     return [
-        {call: entries & (distances[call] == distance)}
-        for call, entries in doubtful.items()
-        for distance in distances[call][entries].unique()
+        {call: mask & (distances[call] == distance)}
+        for call, mask in at_kink.items()
+        for distance in distances[call][mask].unique()
     ]
 
 
-def singly(doubtful: Mapping[int, Tensor]) -> list[dict[int, Tensor]]:
-    r"""Each entry for itself."""
-    found = []
-    for call, entries in doubtful.items():
-        for index in entries.flatten().nonzero().flatten()[: SINGLY + 1]:
-            one = torch.zeros_like(entries).flatten()
-            one[index] = True
-            found.append({call: one.view_as(entries)})
-    return found
+def single_entries(at_kink: Masks) -> list[dict[int, Tensor]]:
+    r"""A group for each entry; of one call, no more than MAX_ENTRIES + 1."""
+    return [
+        {call: (torch.arange(mask.numel(), device=mask.device) == index).view_as(mask)}
+        for call, mask in at_kink.items()
+        for index in mask.flatten().nonzero()[: MAX_ENTRIES + 1]
+    ]
 
 
-def at_random(doubtful: Mapping[int, Tensor], groups: int) -> list[dict[int, Tensor]]:
-    r"""So many groups of entries that are too many to look at one by one."""
+def random_groups(at_kink: Masks, count: int) -> list[dict[int, Tensor]]:
+    r"""So many groups of randomly chosen entries."""
     generator = torch.Generator().manual_seed(0)
     group = {
-        call: torch.randint(groups, entries.shape, generator=generator).to(entries.device)
-        for call, entries in doubtful.items()
+        call: torch.randint(count, mask.shape, generator=generator).to(mask.device) for call, mask in at_kink.items()
     }
-    return [{call: entries & (group[call] == i) for call, entries in doubtful.items()} for i in range(groups)]
-
-
-def in_unit_box(paths: Tensor, wanted: Tensor, enough: float) -> Tensor:
-    r"""Shares t in [0, 1] that minimise ‖paths t − wanted‖², or bring it to ``enough``².
-
-    First by accelerated projected gradients, begun anew whenever they turn back (Beck and Teboulle; O'Donoghue and
-    Candès), then, where that is not close enough, by the active-set method of Stark and Parker (BVLS) from there: the
-    shares that are not at a bound take the step that is best for them, as far as the first bound; one that wants to
-    leave its bound becomes free again.
-    """
-    shares = torch.full_like(paths[0], 0.5)
-    size = float(paths.abs().max())
-    if not 0 < size < math.inf:
-        return shares
-    paths, wanted = paths / size, wanted / size
-    enough = max(enough / size, 1e-13 * float(wanted.norm()))
-    shares = descended(paths, wanted, shares, enough)
-    residual, free = wanted - paths @ shares, (shares > 0) & (shares < 1)
-    for _ in range(10 * len(shares)):
-        if float(residual.norm()) <= enough:
-            break
-        step = torch.zeros_like(shares)
-        if bool(free.any()):
-            step[free] = torch.linalg.lstsq(paths[:, free], residual[:, None], driver="gelsd").solution[:, 0]
-        room = torch.where(step > 0, 1 - shares, shares) / step.abs().clamp(min=1e-300)
-        reach = min(1.0, float(room[free].min())) if bool(free.any()) else 1.0
-        shares = (shares + reach * step).clamp(0, 1)
-        residual = wanted - paths @ shares
-        if reach < 1:
-            free &= room > reach
-            continue
-        pull = paths.T @ residual
-        leaving = ~free & torch.where(shares > 0.5, pull < 0, pull > 0)
-        if not bool(leaving.any()):
-            break
-        free[torch.where(leaving, pull.abs(), -1.0).argmax()] = True
-    return shares
-
-
-def descended(paths: Tensor, wanted: Tensor, shares: Tensor, enough: float) -> Tensor:
-    r"""The shares after up to so many steps of accelerated projected gradients."""
-    step = 1 / float(torch.linalg.matrix_norm(paths, 2)) ** 2
-    ahead, pace = shares, 1.0
-    for _ in range(DESCENTS):
-        moved = (ahead + step * (paths.T @ (wanted - paths @ ahead))).clamp(0, 1)
-        faster = (1 + math.sqrt(1 + 4 * pace**2)) / 2
-        if float(((ahead - moved) * (moved - shares)).sum()) > 0:
-            ahead, pace = moved, 1.0
-        else:
-            ahead, pace = moved + (pace - 1) / faster * (moved - shares), faster
-        shares = moved
-        if float((wanted - paths @ shares).norm()) <= enough:
-            break
-    return shares
+    return [{call: mask & (group[call] == i) for call, mask in at_kink.items()} for i in range(count)]

@@ -18,7 +18,7 @@ from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, Match, fi
 from nnmath.gradcheck.diagnosis.rules import LOCAL, RULES
 from nnmath.gradcheck.diagnosis.unexplained import REMAINDERS
 from nnmath.gradcheck.faults import Fault, Finding
-from nnmath.gradcheck.graph.edits import Edit, replaced, times
+from nnmath.gradcheck.graph.edits import Edit, replace_grad_output, scale
 from nnmath.gradcheck.graph.graph import Forward, Graph
 
 Rebuild = Callable[[int], tuple[Forward, Mapping[str, Tensor], Mapping[str, Tensor | None]]]
@@ -76,7 +76,7 @@ def of_graph(
         names = match.names
         case.remaining = [name for name in case.remaining if name not in names]
         if match.story.edit is not None:
-            edit = case.edit + (match.story.edit if match.constant == 1 else times(match.story.edit, match.constant))
+            edit = case.edit + (match.story.edit if match.constant == 1 else scale(match.story.edit, match.constant))
             case = dataclasses.replace(case, edit=edit, base=case.graph.gradients(edit))
             names = names + [name for name in case.remaining if case.fits(name, case.base[name])]  # once it is known
             case.remaining = [name for name in case.remaining if name not in names]
@@ -158,7 +158,7 @@ def disambiguate(case: Context, constants: list[Constant], names: list[str], reb
         ValueError: rebuild raises, or returns what cannot be checked.
     """
     n = 2 * (case.n or len(names)) + 3
-    problem = validation.called(f"rebuild({n})", lambda: tuple(rebuild(n)))
+    problem = validation.call(f"rebuild({n})", lambda: tuple(rebuild(n)))
     if len(problem) != 3:
         raise ValueError(f"rebuild({n}) must return (forward, inputs, gradients), got {len(problem)} items")
     forward, inputs, gradients = problem
@@ -167,7 +167,7 @@ def disambiguate(case: Context, constants: list[Constant], names: list[str], reb
     again = compare(forward, inputs, gradients)
     there = Context(again, n, case.learning_rate, names, base=again.reference)
     faults = set()
-    for name in (name for name in names if name in gradients and again.shaped(name)):
+    for name in (name for name in names if name in gradients and again.has_shape(name)):
         c = fit_scale(again.reference[name], again.values[name])
         if c is not None:
             faults |= {constant.fault for constant in there.named(name, c, again.reference[name])}
@@ -189,7 +189,7 @@ def downstream_errors(case: Context) -> dict[str, str]:
             here = [after for after, _ in node.next_functions]
             if leaf_of[name] not in here or case.graph.value(node) is None:
                 continue
-            followed = case.gradients(replaced(node, value)) or {}
+            followed = case.gradients(replace_grad_output(node, value)) or {}
             for other in set(followed).intersection(case.remaining) - {name}:
                 if not case.indistinguishable(other, followed[other], case.base[other]) and case.fits(
                     other, followed[other]

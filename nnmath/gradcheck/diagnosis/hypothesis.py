@@ -18,7 +18,7 @@ from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.rounding import RTOL, underflow_allowance
 from nnmath.gradcheck.diagnosis.constants import Constant, common_constants, sizes_in
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, together
+from nnmath.gradcheck.graph.edits import Edit, combine
 from nnmath.gradcheck.graph.graph import Gradients, Graph, Site
 
 
@@ -281,12 +281,12 @@ def at_every_node(
             by_function.setdefault((node.name(), kind), []).append((node, kind, edit))
     for line in by_line.values():
         if len(line) > 1:
-            yield line[0][1], f"{graph.describe(line[0][0])}, each time", together(edit for _, _, edit in line)
+            yield line[0][1], f"{graph.describe(line[0][0])}, each time", combine(edit for _, _, edit in line)
     yield from singles
     sizes = {(name, kind, len(line)) for (_, name, kind), line in by_line.items()}
     for (name, kind), same in by_function.items():
         if len(same) > 1 and (name, kind, len(same)) not in sizes:
-            yield kind, f"every {graph.function(same[0][0])}", together(edit for _, _, edit in same)
+            yield kind, f"every {graph.function(same[0][0])}", combine(edit for _, _, edit in same)
 
 
 def scaled(tensors: Mapping[str, Tensor], c: float) -> Gradients:

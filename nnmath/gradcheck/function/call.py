@@ -1,10 +1,9 @@
-r"""A call of a torch.autograd.Function, whose backward can be run again and again."""
+r"""A call of a torch.autograd.Function, whose backward can be run many times, and its cotangents."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,13 +16,7 @@ Outputs = tuple[Tensor, ...]
 
 
 class Function:
-    r"""A call of apply, whose backward can be run again and again.
-
-    Args:
-        apply: the Function's apply, or a function that calls it.
-        inputs: name ↦ argument.
-        names: of the inputs to differentiate with respect to.
-    """
+    r"""A call of apply, whose backward can be run many times, with respect to the inputs of these names."""
 
     def __init__(self, apply: Callable[..., Any], inputs: dict[str, Any], names: list[str]) -> None:
         self.apply, self.inputs, self.names = apply, inputs, names
@@ -32,43 +25,39 @@ class Function:
             for name, value in inputs.items()
         }
         with torch.enable_grad():
-            result = validation.called("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
+            result = validation.call("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
         self.outputs = outputs("apply", result)
         for output in self.outputs:
             validation.finite("the output of apply", output.detach())
 
     def again(self) -> Function:
-        r"""The same call once more."""
+        r"""A new call with the same arguments."""
         return Function(self.apply, self.inputs, self.names)
 
-    def gradients(self, above: Outputs) -> dict[str, Tensor | None]:
-        r"""What backward returns, in the shapes in which it returns it where they can be had.
-
-        Raises:
-            ValueError: backward raises.
-        """
+    def gradients(self, grad_output: Outputs) -> dict[str, Tensor | None]:
+        r"""What backward returns; before autograd's engine changes its shapes, where that is possible."""
 
         def backward() -> dict[str, Tensor | None]:
-            returned = self.returned(above)
-            return self.engine(above) if returned is None else returned
+            returned = self.returned(grad_output)
+            return self.engine(grad_output) if returned is None else returned
 
-        gradients: dict[str, Tensor | None] = validation.called("the backward of apply", backward)
+        gradients: dict[str, Tensor | None] = validation.call("the backward of apply", backward)
         for name, g in gradients.items():
             if g is not None:
                 validation.finite(f"the gradient of {name} that backward returned", g)
         return gradients
 
-    def engine(self, above: Outputs) -> dict[str, Tensor | None]:
-        r"""The gradients as autograd's engine hands them on."""
-        pairs = [(output, g) for output, g in zip(self.outputs, above, strict=True) if output.requires_grad]
+    def engine(self, grad_output: Outputs) -> dict[str, Tensor | None]:
+        r"""The gradients as autograd's engine accumulates them."""
+        pairs = [(output, g) for output, g in zip(self.outputs, grad_output, strict=True) if output.requires_grad]
         if not pairs:
             return dict.fromkeys(self.names)
         leaves = [self.leaves[name] for name in self.names]
-        some, theirs = [output for output, _ in pairs], [g for _, g in pairs]
-        gradients = torch.autograd.grad(some, leaves, theirs, retain_graph=True, allow_unused=True)
+        differentiable, cotangents = zip(*pairs, strict=True)
+        gradients = torch.autograd.grad(differentiable, leaves, cotangents, retain_graph=True, allow_unused=True)
         return dict(zip(self.names, gradients, strict=True))
 
-    def returned(self, above: Outputs) -> dict[str, Tensor | None] | None:
+    def returned(self, grad_output: Outputs) -> dict[str, Tensor | None] | None:
         r"""The gradients as backward returns them; None if apply is not a Function's own apply."""
         nodes: set[Any] = {output.grad_fn for output in self.outputs}
         node = next(iter(nodes))
@@ -76,7 +65,7 @@ class Function:
         if len(nodes) > 1 or not isinstance(node, BackwardCFunction) or owner is not getattr(node, "_forward_cls", ...):
             return None
         with torch.no_grad():
-            result = node.apply(*above)
+            result = node.apply(*grad_output)
         result = result if isinstance(result, tuple) else (result,)
         if len(result) < len(self.inputs):
             raise ValueError(f"it returned {len(result)} gradients for {len(self.inputs)} arguments")
@@ -86,39 +75,34 @@ class Function:
         return {name: g for name, g in zip(self.inputs, result, strict=False) if name in self.names}
 
 
-def contracted(function: Function, forward: Callable[..., Any], above: Outputs) -> Callable[..., Tensor]:
-    r"""The scalar Σ output · cotangent, whose gradient is what backward returns."""
-    above = tuple(g.detach().double() for g in above)
+def contraction(function: Function, forward: Callable[..., Any], grad_output: Outputs) -> Callable[..., Tensor]:
+    r"""The scalar function Σ output · grad_output, whose gradient backward should return."""
+    grad_output = tuple(g.detach().double() for g in grad_output)
 
     def loss(**tensors: Tensor) -> Tensor:
         result = outputs("forward", bound_to(forward, function.inputs)(**{**function.inputs, **tensors}))
-        if [output.shape for output in result] != [g.shape for g in above]:
-            shapes = [tuple(output.shape) for output in result], [tuple(g.shape) for g in above]
-            raise ValueError(f"it returns shapes {shapes[0]}, apply returns {shapes[1]}")
-        return torch.stack([(output * g).sum() for output, g in zip(result, above, strict=True)]).sum()
+        shapes, expected = ([tuple(tensor.shape) for tensor in group] for group in (result, grad_output))
+        if shapes != expected:
+            raise ValueError(f"it returns shapes {shapes}, apply returns {expected}")
+        return torch.stack([(output * g).sum() for output, g in zip(result, grad_output, strict=True)]).sum()
 
     return loss
 
 
 def bound_to(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable[..., Any]:
-    r"""The function by keyword: by its own parameters' names if they are these, otherwise by position."""
+    r"""The function, to be called by keyword: by its own parameters' names if these match, otherwise by position."""
     try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # built-in functions may have none
-        parameters = MappingProxyType({})
-    if set(names) <= set(parameters) and all(
-        parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY for name in names
-    ):
+        parameters = dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # built-in functions may have no signature
+        parameters = {}
+    by_keyword = {name for name, p in parameters.items() if p.kind is not inspect.Parameter.POSITIONAL_ONLY}
+    if set(names) <= by_keyword:
         return function
     return lambda **arguments: function(*arguments.values())
 
 
 def outputs(argument: str, result: Any) -> Outputs:
-    r"""One tensor or several, as a tuple.
-
-    Raises:
-        TypeError: something else, or not of floating point.
-    """
+    r"""The result as a tuple of tensors; TypeError if it is anything else than one tensor or several."""
     result = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     for output in result:
         if not isinstance(output, Tensor) or not output.is_floating_point():
@@ -128,27 +112,22 @@ def outputs(argument: str, result: Any) -> Outputs:
 
 
 def validate_cotangent(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
-    r"""The user's cotangents, one for each output.
-
-    Raises:
-        TypeError: no tensor.
-        ValueError: another number of them, another shape, not finite.
-    """
+    r"""The user's cotangents; TypeError or ValueError if they are not finite tensors in the outputs' shapes."""
     if not isinstance(cotangent, (Tensor, Sequence)):
         raise TypeError(f"cotangent must be a tensor, or one for each output, got {type(cotangent).__name__}")
-    above = (cotangent,) if isinstance(cotangent, Tensor) else tuple(cotangent)
-    if len(above) != len(outputs):
-        raise ValueError(f"cotangent must be one tensor for each of the {len(outputs)} outputs, got {len(above)}")
-    for g, output in zip(above, outputs, strict=True):
+    cotangents = (cotangent,) if isinstance(cotangent, Tensor) else tuple(cotangent)
+    if len(cotangents) != len(outputs):
+        raise ValueError(f"cotangent must be one tensor for each of the {len(outputs)} outputs, got {len(cotangents)}")
+    for g, output in zip(cotangents, outputs, strict=True):
         if not isinstance(g, Tensor):
             raise TypeError(f"cotangent must be a tensor, got {type(g).__name__}")
         if g.shape != output.shape:
             raise ValueError(f"cotangent must have the output's shape {tuple(output.shape)}, got {tuple(g.shape)}")
         validation.finite("cotangent", g)
-    return tuple(g.detach().to(output.dtype, copy=True) for g, output in zip(above, outputs, strict=True))
+    return tuple(g.detach().to(output.dtype, copy=True) for g, output in zip(cotangents, outputs, strict=True))
 
 
 def random_cotangent(outputs: Outputs, seed: int) -> Outputs:
-    r"""A random cotangent for each output, the same each time."""
+    r"""A random cotangent for each output, reproducible by its seed."""
     generator = Generator().manual_seed(seed)
     return tuple(torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs)

@@ -2,14 +2,16 @@ r"""Is the backward of a torch.autograd.Function right, and if not, why."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
-from nnmath.gradcheck.comparison.rounding import bound
+from nnmath.gradcheck.comparison.errors import max_abs
+from nnmath.gradcheck.comparison.rounding import bound, lower_precision
 from nnmath.gradcheck.diagnosis.diagnose import diagnose
 from nnmath.gradcheck.faults import Fault, Finding
 from nnmath.gradcheck.function.call import Function, Outputs, bound_to, outputs, random_cotangent, validate_cotangent
@@ -27,27 +29,26 @@ def check_function(
 ) -> Report:
     r"""Compares what a Function's backward returns with the gradient of the same mathematics in plain torch.
 
-    Besides the numbers it looks at what a comparison of numbers misses: whether the gradient from above is used, left
-    as it was, and the only thing that the result depends on; and at the shapes as backward returned them, for the
-    engine silently sums a bias gradient that was not summed.
+    It also checks what a comparison of numbers misses: that backward uses grad_output in every term, does not change
+    it, and returns the right shapes, for autograd's engine silently sums a bias gradient that was not summed.
 
     Args:
         apply: the Function's apply, or a function that calls it.
-        inputs: name ↦ argument, in the order of the arguments. Floating point tensors are differentiated with respect
-            to: those that require a gradient if any does, otherwise all. Other arguments are handed on as they are.
-        forward: the same mathematics in plain torch, with the same arguments; None compares with the Function's own
-            forward, differentiated by autograd and by difference quotients.
-        cotangent: the gradient from above, of the output's shape, a sequence for several outputs; None draws it at
-            random, for ones would hide a gradient that is ignored.
+        inputs: name ↦ argument, in the order of the arguments. The gradients are with respect to the floating point
+            tensors that require a gradient, or to all of them if none does.
+        forward: the same mathematics in plain torch, with the same arguments. By default, the Function's own forward
+            is differentiated by autograd and by finite differences.
+        cotangent: the grad_output of backward, in the shape of the output; a sequence for several outputs. By default
+            it is random, for ones would hide that backward ignores it.
 
     Returns:
-        A report, as :func:`~nnmath.gradcheck.check_gradients` does.
+        A report, as from :func:`~nnmath.gradcheck.check_gradients`.
 
     Raises:
-        TypeError: apply or forward is no function, inputs no mapping, the output or cotangent no tensor.
+        TypeError: an argument, the output or a gradient has the wrong type.
         ValueError: an input, the output, the cotangent or a gradient is not finite; a tensor is on another device;
-            cotangent has not the output's shape; apply, its backward or forward raises; without forward, an input is
-            too large for difference quotients.
+            the shapes of cotangent and output differ; apply, its backward or forward raises; without forward, an
+            input is too large for finite differences.
 
     Source: https://docs.pytorch.org/docs/stable/notes/extending.html (extending torch.autograd).
 
@@ -79,141 +80,141 @@ def check_function(
     if not names:
         raise ValueError("inputs must have at least one floating point tensor to differentiate with respect to")
     with torch.random.fork_rng():
-        return checked(Function(apply, dict(inputs), names), forward, cotangent)
+        return report_on(Function(apply, dict(inputs), names), forward, cotangent)
 
 
-def checked(
+def report_on(
     function: Function, forward: Callable[..., Any] | None, cotangent: Tensor | Sequence[Tensor] | None
 ) -> Report:
-    r"""What is to be said of a Function."""
-    names = function.names
-    above = (
-        validate_cotangent(cotangent, function.outputs)
-        if cotangent is not None
-        else random_cotangent(function.outputs, seed=0)
-    )
-    gradients = function.gradients(copied(above))
-    findings = check_backward_contract(function, above, gradients)
-    comparison, in_graph = reference(function, forward, above, gradients)
+    r"""The contract checks, then the comparison of the numbers."""
+    if cotangent is None:
+        grad_output = random_cotangent(function.outputs, seed=0)
+    else:
+        grad_output = validate_cotangent(cotangent, function.outputs)
+    gradients = function.gradients(copies(grad_output))
+    findings = check_backward_contract(function, grad_output, gradients)
+    comparison, in_graph = reference(function, forward, grad_output, gradients)
     if forward is not None and not same_value(function, forward):
-        findings.append(
-            Finding(
-                Fault.FORWARD_DIFFERS,
-                names,
-                "The Function's value is not that of forward: the two are not the same mathematics.",
-                "compare the outputs first; the gradients belong to forward",
-            )
-        )
-    told = {name for finding in findings for name in finding.names if finding.fault is Fault.GRAD_OUTPUT_IGNORED}
+        findings.append(FORWARD_DIFFERS.finding(function.names))
+    explained = {name for finding in findings if finding.fault is Fault.GRAD_OUTPUT_IGNORED for name in finding.names}
     entries = comparison.entries()
-    comparison.wrong = [name for name in comparison.wrong if name not in told]
+    comparison.wrong = [name for name in comparison.wrong if name not in explained]
     return Report(entries, findings + (diagnose(comparison, in_graph=in_graph) if comparison.wrong else []))
 
 
+class Violation(NamedTuple):
+    r"""A violation of the contract between a Function and autograd."""
+
+    fault: Fault
+    explanation: str
+    fix: str
+
+    def finding(self, names: list[str]) -> Finding:
+        r"""The violation by the gradients of these names."""
+        return Finding(self.fault, names, self.explanation, self.fix)
+
+
+FORWARD_DIFFERS = Violation(
+    Fault.FORWARD_DIFFERS,
+    "The Function's value is not that of forward: the two are not the same mathematics.",
+    "compare the outputs first; the gradients belong to forward",
+)
+MUTATES_GRAD_OUTPUT = Violation(
+    Fault.INPLACE_GRAD_OUTPUT,
+    "backward changes the gradient that it is given, which others use too.",
+    "work on a copy: an operation without the underscore, or grad_output.clone()",
+)
+MUTATES_SAVED = Violation(
+    Fault.NONDETERMINISTIC,
+    "backward changes a tensor that forward saved, in place: a second pass would find another one.",
+    "work on a copy: an operation without the underscore",
+)
+NONDETERMINISTIC = Violation(
+    Fault.NONDETERMINISTIC,
+    "Two passes with the same numbers differ: something is drawn at random, or left over from the first.",
+    "draw in forward and save what was drawn",
+)
+IGNORES_GRAD_OUTPUT = Violation(
+    Fault.GRAD_OUTPUT_IGNORED,
+    "The gradient from above makes no difference: this is the local derivative alone, which is right only if the "
+    "output is the loss.",
+    "multiply by grad_output",
+)
+NONZERO_AT_ZERO = Violation(
+    Fault.GRAD_OUTPUT_IGNORED,
+    "With a gradient of 0 from above the result is not 0: part of it does not depend on grad_output.",
+    "multiply every term by grad_output",
+)
+
+
 def check_backward_contract(
-    function: Function, above: Outputs, gradients: Mapping[str, Tensor | None]
+    function: Function, grad_output: Outputs, gradients: Mapping[str, Tensor | None]
 ) -> list[Finding]:
-    r"""What can be wrong with a backward whatever its numbers are."""
-    names, findings = function.names, []
-    versions, copies = [g._version for g in above], [g.clone() for g in above]
-    function.again().gradients(above)
-    if versions != [g._version for g in above] or not all(map(torch.equal, copies, above)):
-        for g, copy in zip(above, copies, strict=True):
-            g.copy_(copy)
-        findings.append(
-            Finding(
-                Fault.INPLACE_GRAD_OUTPUT,
-                names,
-                "backward changes the gradient that it is given, which others use too.",
-                "work on a copy: an operation without the underscore, or grad_output.clone()",
-            )
-        )
-    unequal = [
-        name for name in names if not bitwise_equal(gradients[name], function.again().gradients(copied(above))[name])
-    ]
-    changed = mutates_saved_tensors(function, copied(above))
-    if changed:
-        findings.append(
-            Finding(
-                Fault.NONDETERMINISTIC,
-                names,
-                "backward changes a tensor that forward saved, in place: a second pass would find another one.",
-                "work on a copy: an operation without the underscore",
-            )
-        )
-    if unequal:
-        findings.append(
-            Finding(
-                Fault.NONDETERMINISTIC,
-                unequal,
-                "Two passes with the same numbers differ: something is drawn at random, or left over from the first.",
-                "draw in forward and save what was drawn",
-            )
-        )
-    if unequal or changed:
-        return findings
-    other = function.again().gradients(random_cotangent(function.outputs, seed=1))
-    nothing = function.again().gradients(tuple(torch.zeros_like(g) for g in above))
-    ignored = [name for name in names if is_nonzero(gradients[name]) and bitwise_equal(gradients[name], other[name])]
-    added = [name for name in names if name not in ignored and is_nonzero(nothing[name])]
-    if ignored:
-        findings.append(
-            Finding(
-                Fault.GRAD_OUTPUT_IGNORED,
-                ignored,
-                "The gradient from above makes no difference: this is the local derivative alone, which is right only "
-                "if the output is the loss.",
-                "multiply by grad_output",
-            )
-        )
-    if added:
-        findings.append(
-            Finding(
-                Fault.GRAD_OUTPUT_IGNORED,
-                added,
-                "With a gradient of 0 from above the result is not 0: part of it does not depend on grad_output.",
-                "multiply every term by grad_output",
-            )
-        )
-    return findings
+    r"""Contract checks that do not depend on the values of the gradients."""
+    names = function.names
+    violations: list[tuple[Violation, list[str]]] = []
+    if mutates_grad_output(function, grad_output):
+        violations.append((MUTATES_GRAD_OUTPUT, names))
+    mutates_saved = mutates_saved_tensors(function, copies(grad_output))
+    if mutates_saved:
+        violations.append((MUTATES_SAVED, names))
+    repeated = function.again().gradients(copies(grad_output))
+    differing = [name for name in names if not bitwise_equal(gradients[name], repeated[name])]
+    violations.append((NONDETERMINISTIC, differing))
+    if not mutates_saved and not differing:
+        other = function.again().gradients(random_cotangent(function.outputs, seed=1))
+        at_zero = function.again().gradients(tuple(torch.zeros_like(g) for g in grad_output))
+        ignoring = [n for n in names if is_nonzero(gradients[n]) and bitwise_equal(gradients[n], other[n])]
+        violations.append((IGNORES_GRAD_OUTPUT, ignoring))
+        violations.append((NONZERO_AT_ZERO, [n for n in names if n not in ignoring and is_nonzero(at_zero[n])]))
+    return [violation.finding(which) for violation, which in violations if which]
 
 
-def mutates_saved_tensors(function: Function, above: Outputs) -> bool:
+def mutates_grad_output(function: Function, grad_output: Outputs) -> bool:
+    r"""Whether backward changes its grad_output, which is restored."""
+    versions, originals = [g._version for g in grad_output], copies(grad_output)
+    function.again().gradients(grad_output)
+    if versions == [g._version for g in grad_output] and all(map(torch.equal, originals, grad_output)):
+        return False
+    for g, original in zip(grad_output, originals, strict=True):
+        g.copy_(original)
+    return True
+
+
+def mutates_saved_tensors(function: Function, grad_output: Outputs) -> bool:
     r"""Whether a second backward through the same graph finds a saved tensor changed."""
-    once = function.again()
-    once.gradients(above)
+    call = function.again()
+    call.gradients(grad_output)
     try:
-        once.gradients(above)
-    except ValueError as error:  # that it cannot run twice is allowed, for what it saved may be gone
+        call.gradients(grad_output)
+    except ValueError as error:  # backward is allowed to run only once: it may free what it saved
         return "modified by an inplace operation" in str(error)
     return False
 
 
 def same_value(function: Function, forward: Callable[..., Any]) -> bool:
-    r"""Whether apply and forward return the same numbers."""
-    doubles = {name: to_float64(v) if isinstance(v, Tensor) else v for name, v in function.inputs.items()}
+    r"""Whether apply and forward return the same numbers, to the precision of the coarsest type."""
+    inputs = {name: to_float64(v) if isinstance(v, Tensor) else v for name, v in function.inputs.items()}
     with torch.no_grad(), Promotion():
-        expected = outputs("forward", bound_to(forward, doubles)(**doubles))
-    dtypes = [
-        value.dtype for value in function.inputs.values() if isinstance(value, Tensor) and value.is_floating_point()
-    ]
-    coarsest = max([*dtypes, *(o.dtype for o in function.outputs)], key=lambda dtype: torch.finfo(dtype).eps)
+        expected = outputs("forward", bound_to(forward, inputs)(**inputs))
+    tensors = [*(value for value in function.inputs.values() if isinstance(value, Tensor)), *function.outputs]
+    dtype = functools.reduce(lower_precision, (tensor.dtype for tensor in tensors if tensor.is_floating_point()))
     return all(
-        not e.numel() or float((o.detach().double() - e.double()).abs().max()) <= bound(e.double(), coarsest)
-        for o, e in zip(function.outputs, expected, strict=True)
+        max_abs(output.detach().double() - value.double()) <= bound(value.double(), dtype)
+        for output, value in zip(function.outputs, expected, strict=True)
     )
 
 
-def copied(above: Outputs) -> Outputs:
+def copies(tensors: Outputs) -> Outputs:
     r"""Copies, for a backward that may change them."""
-    return tuple(g.clone() for g in above)
+    return tuple(tensor.clone() for tensor in tensors)
 
 
 def bitwise_equal(a: Tensor | None, b: Tensor | None) -> bool:
-    r"""Whether two gradients are equal in every bit."""
+    r"""Whether two gradients are equal in every bit, or both missing."""
     return a is b or (a is not None and b is not None and torch.equal(a, b))
 
 
 def is_nonzero(gradient: Tensor | None) -> bool:
-    r"""Whether there is a gradient other than 0."""
+    r"""Whether a gradient exists and has an entry other than 0."""
     return gradient is not None and bool(gradient.any())

@@ -1,4 +1,4 @@
-r"""What a Function's backward should return: by autograd, or by difference quotients where autograd cannot say."""
+r"""What a Function's backward should return: by autograd, or by finite differences where autograd cannot run."""
 
 from __future__ import annotations
 
@@ -9,67 +9,63 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
-from nnmath.gradcheck.comparison.compare import STEPS, at_leaf, compare
+from nnmath.gradcheck.comparison.compare import STEPS, compare, loss_of_leaf
 from nnmath.gradcheck.comparison.comparison import Comparison
+from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.rounding import bound
-from nnmath.gradcheck.function.call import Function, Outputs, contracted
+from nnmath.gradcheck.function.call import Function, Outputs, contraction
 from nnmath.gradcheck.graph.graph import Graph, to_float64
 
-MOST_ENTRIES = 20_000
-r"""More than that are too many for difference quotients."""
-QUOTIENTS = 1e-6
-r"""How close difference quotients come, of the largest entry."""
+MAX_ENTRIES = 20_000
+r"""Entries of an input that is differentiated by finite differences."""
+RTOL_QUOTIENTS = 1e-6
+r"""The error of finite differences, relative to the largest entry."""
 
 
 def reference(
-    function: Function, forward: Callable[..., Any] | None, above: Outputs, gradients: Mapping[str, Tensor | None]
+    function: Function, forward: Callable[..., Any] | None, grad_output: Outputs, gradients: Mapping[str, Tensor | None]
 ) -> tuple[Comparison, bool]:
-    r"""The comparison with autograd or, without forward, with difference quotients; and whether it has a real graph."""
+    r"""The comparison with autograd or finite differences, and whether its graph is that of the user's mathematics."""
     tensors = {name: value.detach() for name, value in function.inputs.items() if isinstance(value, Tensor)}
     if forward is not None:
-        return compare(contracted(function, forward, above), tensors, gradients), True
-    quotients = by_quotients(function, above)
-    own = plain(function.apply)
+        return compare(contraction(function, forward, grad_output), tensors, gradients), True
+    quotients = finite_differences(function, grad_output)
+    own = own_forward(function.apply)
     if own is not None:
         try:
-            comparison = compare(contracted(function, own, above), tensors, gradients)
-        except (TypeError, ValueError):  # its forward is not for autograd: difference quotients will do
-            pass
-        else:
-            if agree(comparison, quotients):
+            comparison = compare(contraction(function, own, grad_output), tensors, gradients)
+            by_autograd = comparison.graph.gradients()
+            if all(sides.allow(by_autograd[name]) for name, sides in quotients.items()):
                 return comparison, True
-    return with_quotients(tensors, gradients, quotients), False
+        except (TypeError, ValueError):  # autograd cannot differentiate the Function's own forward
+            pass
+    return compare_with_quotients(tensors, gradients, quotients), False
 
 
-def agree(comparison: Comparison, quotients: dict[str, Quotients]) -> bool:
-    r"""Whether autograd's gradient lies between the one-sided difference quotients everywhere."""
-    return all(found.allow(comparison.graph.gradients()[name]) for name, found in quotients.items())
-
-
-def with_quotients(
+def compare_with_quotients(
     tensors: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], quotients: dict[str, Quotients]
 ) -> Comparison:
-    r"""The comparison with difference quotients; its graph is that of Σ q x, which has them for gradients."""
+    r"""The comparison with finite differences q; its graph is that of Σ q x, whose gradients they are."""
     values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
-    reference = {name: found.nearest(values.get(name)) for name, found in quotients.items()}
+    reference = {name: sides.nearest(values.get(name)) for name, sides in quotients.items()}
 
     def linear(**inputs: Tensor) -> Tensor:
         return torch.stack([(reference[name] * inputs[name]).sum() for name in gradients]).sum()
 
     graph = Graph(linear, tensors, list(gradients))
     comparison = Comparison(linear, tensors, gradients, values, graph.gradients(), graph, bounds={})
-    for name, found in quotients.items():
-        comparison.noise[name] = found.error
-        comparison.bounds[name] = bound(reference[name], comparison.dtype(name), found.error)
-        if comparison.shaped(name):
+    for name, sides in quotients.items():
+        comparison.noise[name] = sides.error
+        comparison.bounds[name] = bound(reference[name], comparison.dtype(name), sides.error)
+        if comparison.has_shape(name):
             comparison.notes[name] = "compared with difference quotients"
     comparison.wrong = [name for name in gradients if not comparison.fits(name)]
     return comparison
 
 
 class Quotients(NamedTuple):
-    r"""The gradient from the left and from the right, entry by entry, and by how much it may be off."""
+    r"""The gradient from the left and from the right, and the largest error of an entry."""
 
     left: Tensor
     right: Tensor
@@ -80,61 +76,51 @@ class Quotients(NamedTuple):
         return bool(((gradient - self.nearest(gradient)).abs() <= self.error).all())
 
     def nearest(self, gradient: Tensor | None) -> Tensor:
-        r"""What lies between the two and is nearest to a gradient; the middle if there is none of this shape."""
+        r"""The gradient, clamped to lie between the two; their mean if the gradient is missing or has another shape."""
         low, high = torch.minimum(self.left, self.right), torch.maximum(self.left, self.right)
         return (low + high) / 2 if gradient is None or gradient.shape != low.shape else gradient.clamp(low, high)
 
 
-def by_quotients(function: Function, above: Outputs) -> dict[str, Quotients]:
-    r"""Name ↦ the gradient by difference quotients.
-
-    Raises:
-        ValueError: an input has too many entries.
-    """
-    tensors = {name: value for name, value in function.inputs.items() if isinstance(value, Tensor)}
+def finite_differences(function: Function, grad_output: Outputs) -> dict[str, Quotients]:
+    r"""Name ↦ the gradient by finite differences; ValueError if an input has too many entries, or apply raises."""
+    tensors = {name: to_float64(value) for name, value in function.inputs.items() if isinstance(value, Tensor)}
     for name in function.names:
-        if tensors[name].numel() > MOST_ENTRIES:
-            raise ValueError(
-                f"inputs[{name!r}] has {tensors[name].numel()} entries, too many for difference quotients; pass forward"
-            )
-    contraction = contracted(function, function.apply, above)
-    doubles = {name: to_float64(tensor) for name, tensor in tensors.items()}
-    found = {}
-    for name in function.names:
-        loss, leaf = at_leaf(contraction, doubles, name)
-        loss = guarded(loss)
-        left, right, error = torch.zeros_like(leaf), torch.zeros_like(leaf), 0.0
-        scale = float(leaf.abs().max()) if leaf.numel() else 0.0
-        for index in (
-            torch.cartesian_prod(*map(torch.arange, leaf.shape)).view(-1, leaf.ndim).tolist() if leaf.ndim else [()]
-        ):
-            found_there = one_sided_derivatives(loss, leaf, tuple(index), STEPS[2] * (scale or 1.0))
-            left[tuple(index)], right[tuple(index)] = found_there.left, found_there.right
-            error = max(error, found_there.error)
-        size = float(torch.maximum(left.abs(), right.abs()).max()) if leaf.numel() else 0.0
-        smooth = (left - right).abs() <= QUOTIENTS * size + 10 * error
-        middle = (left + right) / 2
-        left, right = torch.where(smooth, middle, left), torch.where(smooth, middle, right)
-        found[name] = Quotients(left, right, error + QUOTIENTS * size)
-    return found
+        if (size := tensors[name].numel()) > MAX_ENTRIES:
+            raise ValueError(f"inputs[{name!r}] has {size} entries, too many for difference quotients; pass forward")
+    scalar = contraction(function, function.apply, grad_output)
+    return {name: quotients_of(*loss_of_leaf(scalar, tensors, name)) for name in function.names}
 
 
-def guarded(loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    r"""What apply raises in float64 is one line."""
-    return lambda: validation.called("apply in float64", loss)
+def quotients_of(loss: Callable[[], Tensor], leaf: Tensor) -> Quotients:
+    r"""The one-sided derivatives with respect to the entries of a tensor; at a smooth entry both are their mean."""
+    left, right, error = torch.zeros_like(leaf), torch.zeros_like(leaf), 0.0
+    scale = max_abs(leaf) or 1.0
+
+    def safe_loss() -> Tensor:
+        value: Tensor = validation.call("apply in float64", loss)
+        return value
+
+    for index in map(tuple, torch.ones_like(leaf).nonzero().tolist()):
+        sides = one_sided_derivatives(safe_loss, leaf, index, STEPS[2] * scale)
+        left[index], right[index] = sides.left, sides.right
+        error = max(error, sides.error)
+    size = max(max_abs(left), max_abs(right))
+    smooth = (left - right).abs() <= RTOL_QUOTIENTS * size + 10 * error
+    mean = (left + right) / 2
+    return Quotients(torch.where(smooth, mean, left), torch.where(smooth, mean, right), error + RTOL_QUOTIENTS * size)
 
 
-def plain(apply: Callable[..., Any]) -> Callable[..., Any] | None:
-    r"""A Function's own forward as plain torch; None if apply is not a Function's."""
+def own_forward(apply: Callable[..., Any]) -> Callable[..., Any] | None:
+    r"""A Function's own forward as plain torch; None if apply is not a Function's apply."""
     owner = getattr(apply, "__self__", None)
     if not (isinstance(owner, type) and issubclass(owner, torch.autograd.Function)):
         return None
     separate = owner.setup_context is not torch.autograd.Function.setup_context
-    return lambda *args: owner.forward(*args) if separate else owner.forward(Context(), *args)
+    return lambda *args: owner.forward(*args) if separate else owner.forward(NoContext(), *args)
 
 
-class Context:
-    r"""Stands in for a Function's ctx where nothing is differentiated by it."""
+class NoContext:
+    r"""Replaces a Function's ctx: every method does nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: None

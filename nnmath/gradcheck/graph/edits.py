@@ -1,132 +1,122 @@
-r"""A mistake in the backward pass, as a change to autograd's graph."""
+r"""Mistakes in the backward pass, as hooks on the nodes of autograd's graph.
+
+As in torch, a node receives ``grad_output`` and returns ``grad_input``, a gradient for each of its inputs, its edges.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-GradInputHook = Callable[[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]
+Grads = tuple[Tensor | None, ...]
+GradInputHook = Callable[[Grads, Grads], Grads]
+r"""(grad_input, grad_output) ↦ grad_input, the hook of Node.register_hook"""
 GradOutputHook = Callable[[Tensor], Tensor]
+r"""grad_output ↦ grad_output, for each output of a node"""
 
 
 @dataclass(frozen=True)
 class Edit:
-    r"""What is done otherwise at some nodes; the sum of two edits makes both mistakes."""
+    r"""Changes to some nodes; the sum of two edits makes both mistakes."""
 
-    outgoing: Mapping[Node, GradInputHook] = field(default_factory=dict)
-    r"""node ↦ the gradients that it hands on, from the right ones and from the gradients that it was given"""
-    incoming: Mapping[Node, GradOutputHook] = field(default_factory=dict)
-    r"""node ↦ the gradient that it is given, from the right one"""
-    saved: Mapping[tuple[Node, str], Tensor] = field(default_factory=dict)
-    r"""node and attribute ↦ the tensor that it takes for the one it had saved"""
+    grad_input: dict[Node, GradInputHook] = field(default_factory=dict)  # node ↦ the gradients that it returns
+    grad_output: dict[Node, GradOutputHook] = field(default_factory=dict)  # node ↦ the gradient that it receives
+    saved: dict[tuple[Node, str], Tensor] = field(default_factory=dict)
+    r"""node and attribute ↦ the tensor that replaces the saved one"""
 
     def __add__(self, other: Edit) -> Edit:
-        return Edit(
-            {**self.outgoing, **other.outgoing}, {**self.incoming, **other.incoming}, {**self.saved, **other.saved}
-        )
+        return Edit(self.grad_input | other.grad_input, self.grad_output | other.grad_output, self.saved | other.saved)
 
 
-def together(edits: Iterable[Edit]) -> Edit:
+def combine(edits: Iterable[Edit]) -> Edit:
     r"""All the mistakes at once."""
     return sum(edits, Edit())
 
 
 def scaled_edges(node: Node, edges: list[int], t: float) -> Edit:
-    r"""What goes along these edges is multiplied by t; t = 0 cuts them."""
+    r"""The gradients along these edges are multiplied by t; t = 0 cuts the edges."""
 
-    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        return tuple(t * g if g is not None and i in edges else g for i, g in enumerate(inputs))
+    def hook(grad_input: Grads, _: Grads) -> Grads:
+        return tuple(t * g if g is not None and i in edges else g for i, g in enumerate(grad_input))
 
-    return Edit(outgoing={node: hook})
-
-
-def set_grad_input(node: Node, gradient: Callable[[Tensor, Tensor], Tensor]) -> Edit:
-    r"""The first gradient that a node hands on, from the one that it is given and the right one."""
-
-    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        given, right = outputs[0], inputs[0]
-        return inputs if given is None or right is None else (gradient(given, right), *inputs[1:])
-
-    return Edit(outgoing={node: hook})
+    return Edit(grad_input={node: hook})
 
 
-def derivative_of(node: Node, factor: Tensor) -> Edit:
-    r"""A node that applies a function entry by entry, with this derivative."""
-    return set_grad_input(node, lambda given, right: given * factor)
+def set_grad_input(node: Node, gradient: Callable[[Tensor, Tensor], Tensor], edge: int = 0) -> Edit:
+    r"""The gradient along one edge is computed from (grad_output, the right gradient)."""
+
+    def hook(grad_input: Grads, grad_output: Grads) -> Grads:
+        received, correct = grad_output[0], grad_input[edge]
+        if received is None or correct is None:
+            return grad_input
+        return (*grad_input[:edge], gradient(received, correct), *grad_input[edge + 1 :])
+
+    return Edit(grad_input={node: hook})
+
+
+def set_derivative(node: Node, derivative: Tensor) -> Edit:
+    r"""An elementwise function has this derivative."""
+    return set_grad_input(node, lambda grad_output, _: grad_output * derivative)
 
 
 def straight_through(nodes: Iterable[Node]) -> Edit:
-    r"""These nodes hand on the gradient that they are given, to each of their inputs."""
+    r"""These nodes return their grad_output unchanged, for each of their inputs."""
 
-    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        return tuple(None if g is None else outputs[0] for g in inputs)
+    def hook(grad_input: Grads, grad_output: Grads) -> Grads:
+        return tuple(None if g is None else grad_output[0] for g in grad_input)
 
-    return Edit(outgoing=dict.fromkeys(nodes, hook))
+    return Edit(grad_input=dict.fromkeys(nodes, hook))
 
 
 def pass_grad_output(node: Node, edge: int) -> Edit:
-    r"""A node hands on the gradient that it is given along one edge, summed where the forward pass broadcast."""
-
-    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        given, right = outputs[0], inputs[edge]
-        if given is None or right is None:
-            return inputs
-        return (*inputs[:edge], given.sum_to_size(right.shape), *inputs[edge + 1 :])
-
-    return Edit(outgoing={node: hook})
+    r"""A node returns its grad_output along one edge, summed where the forward pass broadcast."""
+    return set_grad_input(node, lambda grad_output, correct: grad_output.sum_to_size(correct.shape), edge)
 
 
-def with_transpose(node: Node, edge: int) -> Edit:
-    r"""A node hands on along one edge what it would if the gradient that it is given were transposed."""
-    step: Any = node
-
-    def hook(inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        given = outputs[0]
-        if given is None:
-            return inputs
-        return (*inputs[:edge], step(given.mT)[edge], *inputs[edge + 1 :])
-
-    return Edit(outgoing={node: hook})
+def transpose_grad_output(node: Node, edge: int) -> Edit:
+    r"""The gradient along one edge is computed from the transpose of grad_output."""
+    backward: Any = node
+    return set_grad_input(node, lambda grad_output, _: backward(grad_output.mT)[edge], edge)
 
 
-def multiplied(node: Node, factor: Tensor) -> Edit:
-    r"""The gradient that a node is given is multiplied by a factor first."""
-    return Edit(incoming={node: lambda given: given * factor})
+def scale_grad_output(node: Node, factor: Tensor) -> Edit:
+    r"""The gradient that a node receives is multiplied by a factor."""
+    return Edit(grad_output={node: lambda grad_output: grad_output * factor})
 
 
-def replaced(node: Node, gradient: Tensor) -> Edit:
-    r"""The gradient that a node is given is this one, where the shapes agree."""
-    return Edit(incoming={node: lambda given: gradient if given.shape == gradient.shape else given})
+def replace_grad_output(node: Node, gradient: Tensor) -> Edit:
+    r"""The gradient that a node receives is this one, where the shapes agree."""
+    return Edit(grad_output={node: lambda g: gradient if g.shape == gradient.shape else g})
 
 
-def times(edit: Edit, c: float) -> Edit:
-    r"""The same mistake, with everything that these nodes hand on multiplied by c."""
+def scale(edit: Edit, c: float) -> Edit:
+    r"""The same mistake, and all gradients at its nodes are multiplied by c."""
 
-    def after(hook: GradInputHook) -> GradInputHook:
-        return lambda inputs, outputs: tuple(None if g is None else c * g for g in hook(inputs, outputs))
+    def scale_grad_input(hook: GradInputHook) -> GradInputHook:
+        return lambda *grads: tuple(None if g is None else c * g for g in hook(*grads))
 
-    def before(hook: GradOutputHook) -> GradOutputHook:
-        return lambda given: c * hook(given)
+    def scale_output(hook: GradOutputHook) -> GradOutputHook:
+        return lambda grad_output: c * hook(grad_output)
 
-    outgoing = {node: after(hook) for node, hook in edit.outgoing.items()}
-    return Edit(outgoing, {node: before(hook) for node, hook in edit.incoming.items()}, edit.saved)
+    return Edit(
+        {node: scale_grad_input(hook) for node, hook in edit.grad_input.items()},
+        {node: scale_output(hook) for node, hook in edit.grad_output.items()},
+        edit.saved,
+    )
 
 
-def partly(edit: Edit, t: float) -> Edit:
-    r"""A share t of the right gradient, and 1 − t of the mistaken one, at every node that hands one on."""
+def blend(edit: Edit, t: float) -> Edit:
+    r"""The weighted mean of the right gradients (t) and the mistaken ones (1 − t), where the edit sets grad_input."""
 
-    def mixed(hook: GradInputHook) -> GradInputHook:
-        def hook_partly(
-            inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor | None, ...]
-        ) -> tuple[Tensor | None, ...]:
-            mistaken = hook(inputs, outputs)
-            pairs = zip(inputs, mistaken, strict=True)
-            return tuple(None if g is None or m is None else t * g + (1 - t) * m for g, m in pairs)
+    def blended(hook: GradInputHook) -> GradInputHook:
+        def mix(grad_input: Grads, grad_output: Grads) -> Grads:
+            pairs = zip(grad_input, hook(grad_input, grad_output), strict=True)
+            return tuple(None if g is None or wrong is None else t * g + (1 - t) * wrong for g, wrong in pairs)
 
-        return hook_partly
+        return mix
 
-    return Edit(outgoing={node: mixed(hook) for node, hook in edit.outgoing.items()})
+    return Edit(grad_input={node: blended(hook) for node, hook in edit.grad_input.items()})

@@ -1,7 +1,6 @@
-r"""The graph that autograd built for a loss, to be differentiated again and again, each time with another edit.
+r"""The graph that autograd recorded for a loss. It can be differentiated many times, each time with another edit.
 
-The gradients under an edit, which is a mistake made in the graph, are the ones that someone who made it would write
-down.
+An edit is a mistake in the backward pass; its gradients are those that someone who made this mistake would compute.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
-from nnmath.gradcheck.graph.edits import Edit, GradOutputHook
+from nnmath.gradcheck.graph.edits import Edit, GradOutputHook, Grads
 
 Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
 
+FACTORIES = ("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor")
 TORCH, HERE = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 
 
@@ -33,8 +33,7 @@ class Site(NamedTuple):
 
     file: str
     line: int
-    instruction: int
-    r"""tells two calls in the same line apart"""
+    instruction: int  # distinguishes calls in the same line
 
     def __str__(self) -> str:
         text = linecache.getline(self.file, self.line).strip()
@@ -55,29 +54,27 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     r"""The tensors in nested tuples, lists and dictionaries."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
+    elif isinstance(value, (tuple, list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from tensors_in(item)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
 
 
-def each_tensor(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    r"""The same nested value, with the function of each of its tensors."""
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    r"""A copy of the nested value, with the function applied to its tensors."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, (tuple, list)):
-        items = [each_tensor(function, item) for item in value]
+        items = [map_tensors(function, item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
-        return {key: each_tensor(function, item) for key, item in value.items()}
+        return {key: map_tensors(function, item) for key, item in value.items()}
     return value
 
 
 def promote_to_float64(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    r"""The arguments, float64 throughout if one of them is: a float32 tensor of the user's meets our float64 inputs."""
+    r"""The arguments, all in float64 if one is: a float32 tensor in a closure meets inputs that are now in float64."""
     dtypes = {tensor.dtype for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()}
     if len(dtypes) < 2 or torch.float64 not in dtypes or in_place(function, kwargs):
         return args, kwargs
@@ -85,27 +82,24 @@ def promote_to_float64(
     def double(tensor: Tensor) -> Tensor:
         return tensor.double() if tensor.is_floating_point() else tensor
 
-    return each_tensor(double, args), each_tensor(double, kwargs)
+    return map_tensors(double, args), map_tensors(double, kwargs)
 
 
 def in_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
-    r"""Whether a function writes to one of its arguments, so that a copy must not take its place."""
+    r"""Whether a function writes to one of its arguments, which a copy must not replace."""
     name = getattr(function, "__name__", "")
-    plain = name.endswith("_") and not name.endswith("__")
-    return plain or name == "__setitem__" or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
+    underscore = name.endswith("_") and not name.endswith("__")
+    return underscore or name == "__setitem__" or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
 
 
 def factory_to_float64(function: Callable[..., Any], kwargs: Mapping[str, Any], result: Any) -> Any:
-    r"""A new tensor of the default type as float64, for what is written to it is."""
-    made = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
-    return result.double() if made and isinstance(result, Tensor) and result.is_floating_point() else result
-
-
-FACTORIES = frozenset(("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor"))
+    r"""A new tensor of the default dtype, in float64: values in float64 will be written to it."""
+    is_new = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
+    return result.double() if is_new and isinstance(result, Tensor) and result.is_floating_point() else result
 
 
 class Promotion(TorchFunctionMode):
-    r"""Evaluates in float64 what meets a float64 tensor."""
+    r"""Evaluates a function in float64 if one of its arguments is in float64."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -114,16 +108,12 @@ class Promotion(TorchFunctionMode):
         return factory_to_float64(function, kwargs, function(*args, **kwargs))
 
 
-data: Any = Tensor.data  # a descriptor, of whose getter a TorchFunctionMode is told; torch's types say a Tensor
-STOPPING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, data.__get__)
-r"""What stops a gradient on purpose."""
+data: Any = Tensor.data  # a descriptor, whose getter a TorchFunctionMode sees; torch annotates it as a Tensor
+DETACHING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, data.__get__)
 
 
 class Recorder(TorchFunctionMode):
-    r"""Notes for each node of the graph the call that created it and the value it has.
-
-    And, in ``stopped``, whether gradients were stopped on purpose, so that autograd's are no derivatives.
-    """
+    r"""Records the call that created each node, the node's values, and whether gradients were stopped on purpose."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +126,7 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         args, kwargs = promote_to_float64(function, args, kwargs or {})
         result = factory_to_float64(function, kwargs, function(*args, **kwargs))
-        self.has_detach |= function in STOPPING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
+        self.has_detach |= function in DETACHING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
         for tensor in tensors_in(result):
             node = tensor.grad_fn
             if node is not None and node not in self.calls:
@@ -146,17 +136,22 @@ class Recorder(TorchFunctionMode):
         return result
 
     def record(self, node: Node, call: Call) -> None:
-        r"""A call may create several nodes: those behind the result's that no earlier call has created."""
-        behind = [node]
-        while behind:
-            node = behind.pop()
+        r"""Assigns to a call its result's node, and the nodes behind it that no earlier call has created."""
+        stack = [node]
+        while stack:
+            node = stack.pop()
             if node not in self.calls and node.name() != "torch::autograd::AccumulateGrad":
                 self.calls[node] = call
-                behind += [following for following, _ in node.next_functions if following is not None]
+                stack += successors(node)
+
+
+def successors(node: Node) -> list[Node]:
+    r"""The nodes to which a node passes gradients."""
+    return [successor for successor, _ in node.next_functions if successor is not None]
 
 
 def user_frame() -> Site | None:
-    r"""The innermost line that is being executed outside torch; None if it is of this package."""
+    r"""The innermost line being executed outside torch; None if it belongs to this package."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
         frame = frame.f_back
@@ -166,14 +161,7 @@ def user_frame() -> Site | None:
 
 
 class Graph:
-    r"""One evaluation of a loss in float64, and its gradients as often as wanted.
-
-    Args:
-        forward: takes the tensors by keyword and returns a scalar.
-        inputs: name ↦ tensor; the floating point ones are copied to float64, the others are copied.
-        names: of the inputs to differentiate with respect to.
-        mode: entered for the evaluation.
-    """
+    r"""One evaluation of a loss in float64, inside ``mode``, to be differentiated with respect to the ``names``."""
 
     def __init__(
         self,
@@ -190,36 +178,32 @@ class Graph:
         self.replaced: Mapping[tuple[Node, str], Tensor] = {}
 
     def gradients(self, edit: Edit | None = None) -> Gradients:
-        r"""The gradients of the loss, right or under an edit; 0 with respect to an input that it does not depend on."""
+        r"""The gradients of the loss, with an edit if one is given; 0 for an input that the loss does not depend on."""
         if self.loss.grad_fn is None:
             return {name: torch.zeros_like(leaf) for name, leaf in self.leaves.items()}
         edit = edit or Edit()
         if edit.saved:
-            _ = self.saved  # hooks on the saved tensors, from the first edit that needs them
+            _ = self.saved  # registers the hooks on saved tensors
         self.replaced = edit.saved
-        handles = [node.register_hook(hook) for node, hook in edit.outgoing.items()]
-        handles += [node.register_prehook(each(hook)) for node, hook in edit.incoming.items()]
+        handles = [node.register_hook(hook) for node, hook in edit.grad_input.items()]
+        handles += [node.register_prehook(on_each_grad(hook)) for node, hook in edit.grad_output.items()]
         try:
-            gradients = torch.autograd.grad(
-                self.loss, list(self.leaves.values()), torch.ones_like(self.loss), retain_graph=True, allow_unused=True
-            )
+            leaves, ones = list(self.leaves.values()), torch.ones_like(self.loss)
+            gradients = torch.autograd.grad(self.loss, leaves, ones, retain_graph=True, materialize_grads=True)
         finally:
             self.replaced = {}
             for handle in handles:
                 handle.remove()
-        return {
-            name: torch.zeros_like(leaf) if gradient is None else gradient.to(leaf.dtype)
-            for (name, leaf), gradient in zip(self.leaves.items(), gradients, strict=True)
-        }
+        return dict(zip(self.leaves, gradients, strict=True))
 
     @cached_property
     def has_detach(self) -> bool:
-        r"""Whether gradients are stopped on purpose, by detach, no_grad, or a Function with a backward of its own."""
+        r"""Whether gradients are stopped on purpose, by detach, no_grad, or a Function with its own backward."""
         return self.recorder.has_detach or any(isinstance(node, BackwardCFunction) for node in self.nodes)
 
     @cached_property
     def nodes(self) -> list[Node]:
-        r"""The nodes that lie between the loss and the leaves, in an order in which a backward pass may visit them."""
+        r"""The nodes between the loss and the leaves, in topological order from the loss."""
         order: list[Node] = []
         seen: set[Node] = set()
         stack: list[tuple[Node, bool]] = [(self.loss.grad_fn, False)] if self.loss.grad_fn is not None else []
@@ -230,7 +214,7 @@ class Graph:
             elif node not in seen:
                 seen.add(node)
                 stack.append((node, True))
-                stack += [(following, False) for following, _ in node.next_functions if following is not None]
+                stack += [(successor, False) for successor in successors(node)]
         return [node for node in reversed(order) if node not in self.leaf_of]
 
     @cached_property
@@ -243,24 +227,22 @@ class Graph:
         r"""Node ↦ the leaves that its gradient reaches."""
         reach = {node: frozenset({name}) for node, name in self.leaf_of.items()}
         for node in reversed(self.nodes):
-            after = [following for following, _ in node.next_functions if following is not None]
-            reach[node] = frozenset[str]().union(*(reach.get(following, frozenset()) for following in after))
+            reach[node] = frozenset[str]().union(*(reach.get(after, frozenset()) for after in successors(node)))
         return reach
 
     @cached_property
     def depth(self) -> dict[str, int]:
-        r"""Leaf ↦ how many nodes lie between it and the loss, on the shortest path."""
+        r"""Leaf ↦ the number of nodes between it and the loss, on the shortest path."""
         depth: dict[Node, int] = {self.nodes[0]: 0} if self.nodes else {}
         for node in self.nodes:
-            for following, _ in node.next_functions:
-                if following is not None:
-                    depth[following] = min(depth.get(following, sys.maxsize), depth[node] + 1)
+            for after in successors(node):
+                depth[after] = min(depth.get(after, sys.maxsize), depth[node] + 1)
         return {name: depth.get(node, sys.maxsize) for node, name in self.leaf_of.items()}
 
     @cached_property
     def saved(self) -> dict[tuple[Node, str], Tensor]:
         r"""Node and attribute ↦ the floating point tensor that the node has saved for its backward."""
-        found: dict[tuple[Node, str], Tensor] = {}
+        tensors: dict[tuple[Node, str], Tensor] = {}
         for node in self.nodes:
             for attribute in (name for name in dir(node) if name.startswith("_raw_saved_")):
                 saved = getattr(node, attribute)
@@ -268,11 +250,11 @@ class Graph:
                 if isinstance(tensor, Tensor) and tensor.is_floating_point() and not isinstance(saved, (tuple, list)):
                     key = (node, attribute)
                     saved.register_hooks(Tensor.detach, lambda tensor, key=key: self.replaced.get(key, tensor))
-                    found[key] = tensor.detach()
-        return found
+                    tensors[key] = tensor.detach()
+        return tensors
 
     def value(self, node: Node | None, output: int = 0) -> Tensor | None:
-        r"""What the forward pass computed at a node, or the leaf that it stands for; None if it is not known."""
+        r"""What the forward pass computed at a node; None if it is unknown, or was changed in place since."""
         if node is None:
             return None
         if node in self.leaf_of:
@@ -281,7 +263,7 @@ class Graph:
         return None if tensor is None or tensor._version != version else tensor
 
     def input(self, node: Node) -> Tensor | None:
-        r"""The value of the one input of a node that has one."""
+        r"""The value of a node's input, if it has exactly one."""
         edges = [(before, output) for before, output in node.next_functions if before is not None]
         return self.value(*edges[0]) if len(edges) == 1 else None
 
@@ -290,28 +272,28 @@ class Graph:
         return node.name().rstrip("0123456789").removesuffix("Backward").lower()
 
     def site(self, node: Node) -> Site | None:
-        r"""The user's line that created a node."""
+        r"""The line of the user's code that created a node."""
         return self.recorder.calls[node].site if node in self.recorder.calls else None
 
     def describe(self, node: Node) -> str:
-        r"""A node for a person: its function, and the line it stands in."""
+        r"""A human-readable name of a node: its function and its line."""
         site = self.site(node)
         return f"{self.function(node)} in {site}" if site else self.function(node)
 
     def derivative_at(self, node: Node, tensor: Tensor) -> Tensor | None:
-        r"""The derivative of the function that created a node, at another tensor; None if it is not of one tensor."""
+        r"""The derivative of the node's function at another tensor; None unless it is elementwise, of one tensor."""
         call = self.recorder.calls.get(node)
         if call is None or len(list(tensors_in((call.args, call.kwargs)))) != 1:
             return None
         leaf = tensor.detach().clone().requires_grad_()
         with torch.enable_grad():
-            result = call.function(*each_tensor(lambda _: leaf, call.args), **call.kwargs)
+            result = call.function(*map_tensors(lambda _: leaf, call.args), **call.kwargs)
         if not isinstance(result, Tensor) or result.shape != leaf.shape or not result.requires_grad:
             return None
         return torch.autograd.grad(result.sum(), leaf)[0]
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        r"""Every floating point tensor that was around in the forward pass, with a name for a person."""
+        r"""The floating point tensors of the forward pass, with human-readable names."""
         for name, tensor in self.inputs.items():
             if tensor.is_floating_point():
                 yield name, tensor.detach()
@@ -322,10 +304,10 @@ class Graph:
 
 
 def to_float64(tensor: Tensor) -> Tensor:
-    r"""A copy, in float64 if it is a floating point tensor; nothing done to it reaches the user's."""
+    r"""A copy of the tensor, in float64 if it is a floating point tensor."""
     return tensor.detach().to(torch.float64 if tensor.is_floating_point() else tensor.dtype, copy=True)
 
 
-def each(hook: GradOutputHook) -> Callable[[tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]:
-    r"""The hook on each of a node's gradients."""
+def on_each_grad(hook: GradOutputHook) -> Callable[[Grads], Grads]:
+    r"""The hook for all of a node's gradients."""
     return lambda gradients: tuple(None if gradient is None else hook(gradient) for gradient in gradients)

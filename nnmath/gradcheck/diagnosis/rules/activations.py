@@ -11,7 +11,7 @@ from torch.autograd.graph import Node
 
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, at_every_node
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, derivative_of, multiplied, straight_through
+from nnmath.gradcheck.graph.edits import Edit, scale_grad_output, set_derivative, straight_through
 
 LONGEST = 8
 r"""Nodes of a function that is written out, as 1 / (1 + e^(−z)) is."""
@@ -55,7 +55,7 @@ class Applied(NamedTuple):
 
     def with_derivative(self, factor: Tensor) -> Edit:
         r"""The mistake to take this for its derivative."""
-        return derivative_of(self.nodes[0], factor) + straight_through(self.nodes[1:])
+        return set_derivative(self.nodes[0], factor) + straight_through(self.nodes[1:])
 
     @property
     def derivative(self) -> Tensor:
@@ -213,7 +213,7 @@ def derivative_extra(case: Context) -> Iterator[Hypothesis]:
             for formula, derivative in EXTRA.items():
                 factor = derivative(value)
                 if is_nonconstant(factor):
-                    yield formula, multiplied(node, factor)
+                    yield formula, scale_grad_output(node, factor)
 
     for formula, where, edit in at_every_node(case, extra):
         if gradients := case.gradients(edit):

@@ -10,7 +10,7 @@ from torch.autograd.graph import Node
 
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, at_every_node
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, derivative_of, set_grad_input, straight_through
+from nnmath.gradcheck.graph.edits import Edit, set_derivative, set_grad_input, straight_through
 
 FAULTS = {
     "only the diagonal p of its Jacobian": Fault.MISSING_PATH,
@@ -30,7 +30,7 @@ def incomplete_jacobian(case: Context) -> Iterator[Hypothesis]:
     def terms(node: Node) -> Iterator[tuple[str, Edit]]:
         name, p = case.graph.function(node), case.graph.value(node)
         if name == "softmax" and p is not None:
-            yield "only the diagonal p of its Jacobian", derivative_of(node, p)
+            yield "only the diagonal p of its Jacobian", set_derivative(node, p)
             for dim in range(p.ndim):
                 yield "its sum taken along another dimension", set_grad_input(node, softmax_along(p, dim))
         elif name == "logsoftmax":

@@ -10,7 +10,7 @@ from torch.autograd.graph import Node
 
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, at_every_node, fit_scale
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, partly, pass_grad_output, scaled_edges, with_transpose
+from nnmath.gradcheck.graph.edits import Edit, blend, pass_grad_output, scaled_edges, transpose_grad_output
 
 
 def missing_path(case: Context) -> Iterator[Hypothesis]:
@@ -61,7 +61,7 @@ def scaled_path(case: Context, without: dict[str, Tensor], where: str, what: str
             f"Along one path, through {where}, the gradient of {what} was multiplied by {t:.6g}"
             + (f": {close[0].meaning}." if close else "."),
             close[0].fix if close else "look for this constant where the path begins",
-            partly(edit, t),
+            blend(edit, t),
             free=0 if close else 1,
         )
 
@@ -71,7 +71,7 @@ def upstream_ignored(case: Context) -> Iterator[Hypothesis]:
 
     def ignoring(node: Node) -> Iterator[tuple[str, Edit]]:
         if node is not case.graph.nodes[0]:
-            yield "", Edit(incoming={node: torch.ones_like})
+            yield "", Edit(grad_output={node: torch.ones_like})
 
     for _, where, edit in at_every_node(case, ignoring):
         if gradients := case.gradients(edit):
@@ -130,7 +130,7 @@ def transposed_above(case: Context) -> Iterator[Hypothesis]:
         if case.graph.function(node) in ("mm", "bmm") and value is not None and value.shape[-1] == value.shape[-2]:
             for i, (after, _) in enumerate(node.next_functions):
                 if after is not None and case.graph.reachable_leaves.get(after):
-                    yield f"argument {i + 1}", with_transpose(node, i)
+                    yield f"argument {i + 1}", transpose_grad_output(node, i)
 
     for argument, where, edit in at_every_node(case, transposed_tensor):
         if gradients := case.gradients(edit):

@@ -125,7 +125,7 @@ def only(nodes: list[Node], n: int, sample: int) -> Edit:
         kept.select(dim, sample).copy_(gradient.select(dim, sample))
         return kept
 
-    return Edit(incoming=dict.fromkeys(nodes, hook))
+    return Edit(grad_output=dict.fromkeys(nodes, hook))
 
 
 def repeated_index(case: Context) -> Iterator[Hypothesis]:

@@ -56,7 +56,7 @@ def weights(case: Context) -> dict[str, list[Saved]]:
 
 def directions(case: Context) -> list[Gradients]:
     r"""What a weight may have been updated by: the user's own gradients, the right ones."""
-    own = {name: value for name, value in case.comparison.values.items() if case.comparison.shaped(name)}
+    own = {name: value for name, value in case.comparison.values.items() if case.comparison.has_shape(name)}
     return [own] if all(case.indistinguishable(name, own[name], case.base[name]) for name in own) else [own, case.base]
 
 
