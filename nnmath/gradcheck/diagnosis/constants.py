@@ -1,4 +1,4 @@
-r"""A constant by its name: is −0.125 the minus and 1/n of a batch of 8, or just a number?"""
+r"""Constants that gradients are multiplied by by mistake: is −0.125 the sign and 1/n of a batch of 8, or any number?"""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nnmath.gradcheck.faults import Fault
+from nnmath.gradcheck.graph.graph import Graph
 
 
 @dataclass(frozen=True)
 class Constant:
-    r"""What a gradient has been multiplied by.
+    r"""A constant that a gradient may have been multiplied by.
 
     Args:
-        fault: its name.
+        fault: the mistake.
         value: the constant.
-        meaning: what it is, for a person.
+        meaning: a human-readable name, which continues "This is".
         fix: what to do about it.
     """
 
@@ -28,89 +29,101 @@ class Constant:
     fix: str
 
 
-def common_constants(n: int | None, guesses: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
-    r"""The constants that gradients are multiplied by by mistake.
-
-    Args:
-        n: the batch size, if it is known.
-        guesses: otherwise the numbers that may be it, and why.
-        learning_rate: η, if it is known.
-    """
-    yield Constant(Fault.SIGN, -1, "−1 times the gradient", "turn the sign; a squared error gives output − target")
-    yield Constant(
+FOR_ANY_BATCH = (
+    Constant(Fault.SIGN, -1, "−1 times the gradient", "flip the sign; a squared error gives output − target"),
+    Constant(
         Fault.FACTOR_2,
         2,
         "twice the gradient",
-        "halve it: does the loss have the ½ whose derivative cancels the 2, or was the gradient added up twice?",
-    )
-    yield Constant(
+        "halve it: does the loss have the ½ whose derivative cancels the 2, or was the gradient added twice?",
+    ),
+    Constant(
         Fault.FACTOR_HALF,
         0.5,
         "half the gradient",
-        "double it: a 2 is missing, as the one that a square brings, or a ½ is too much",
-    )
-    yield Constant(Fault.FACTOR, -2, "−2 times the gradient", "turn the sign and halve it")
-    yield Constant(Fault.FACTOR, -0.5, "−½ times the gradient", "turn the sign and double it")
-    if learning_rate is not None and learning_rate != 1:
-        for sign in (1, -1):
-            yield Constant(
-                Fault.FACTOR,
-                sign * learning_rate,
-                f"{'−' if sign < 0 else ''}η times the gradient, η = {learning_rate:g} being the learning rate",
-                "leave the learning rate to the update",
-            )
-    sizes = {n: "the batch size"} if n is not None else dict(guesses)
-    for size, why in sizes.items():
-        if size > 1:
-            yield from _of_batch(size, why)
+        "double it: the 2 from the derivative of a square is missing, or there is one ½ too many",
+    ),
+    Constant(Fault.FACTOR, -2, "−2 times the gradient", "flip the sign and halve it"),
+    Constant(Fault.FACTOR, -0.5, "−½ times the gradient", "flip the sign and double it"),
+)
 
 
-def _of_batch(n: int, why: str) -> Iterator[Constant]:
-    too_large = f"divide by n = {n}: the loss averages over the samples, the gradient sums"
-    too_small = f"multiply by n = {n}: the gradient has been divided by it once too often"
-    yield Constant(Fault.FACTOR_N, n, f"n times the gradient, n = {n} being {why}", too_large)
-    yield Constant(Fault.FACTOR_N, 1 / n, f"1/n of the gradient, n = {n} being {why}", too_small)
-    yield Constant(
-        Fault.SIGN_AND_FACTOR_N, -n, f"−n times the gradient, n = {n} being {why}", f"turn the sign, and {too_large}"
-    )
-    yield Constant(
-        Fault.SIGN_AND_FACTOR_N, -1 / n, f"−1/n of the gradient, n = {n} being {why}", f"turn the sign, and {too_small}"
-    )
-    if n == 2:
-        return  # to divide by n − 1 = 1 is not to divide
-    for c, text in (
-        (n / (n - 1), f"n/(n − 1) times the gradient, n = {n} being {why}: divided by n − 1 instead of n"),
-        ((n - 1) / n, f"(n − 1)/n times the gradient, n = {n} being {why}: divided by n instead of n − 1"),
-    ):
-        yield Constant(Fault.BESSEL, c, text, f"multiply by {1 / c:.6g}: divide by the number that the loss divides by")
+def common_constants(batch_sizes: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
+    r"""The constants to try.
 
-
-def sizes_in(inputs: Mapping[str, Tensor], gradients: Mapping[str, object]) -> dict[int, str]:
-    r"""The sizes that may be the batch's: what most of the data has for its first dimension, or for its last.
-
-    The data are the inputs without a gradient.
+    Args:
+        batch_sizes: each candidate for the batch size n ↦ why it is one.
+        learning_rate: η, if the caller gave it.
     """
-    data = {name: tensor for name, tensor in inputs.items() if name not in gradients and tensor.ndim}
-    found: dict[int, str] = {}
-    for which, dim in (("first", 0), ("last", -1)):
-        sizes: dict[int, list[str]] = {}
+    yield from FOR_ANY_BATCH
+    if learning_rate is not None and learning_rate != 1:
+        for sign, c in (("", learning_rate), ("−", -learning_rate)):
+            meaning = f"{sign}η times the gradient, with the learning rate η = {learning_rate:g}"
+            yield Constant(Fault.FACTOR, c, meaning, "leave the learning rate to the update")
+    for n, why in batch_sizes.items():
+        if n > 1:
+            yield from batch_constants(n, why)
+
+
+def batch_constants(n: int, why: str) -> Iterator[Constant]:
+    r"""The constants that come from averaging over n samples, or from not averaging."""
+    where = f"with n = {n}, {why}"
+    too_large = f"divide by n = {n}: the loss averages over the samples, the gradient sums"
+    too_small = f"multiply by n = {n}: the gradient was divided by n once too often"
+    yield Constant(Fault.FACTOR_N, n, f"n times the gradient, {where}", too_large)
+    yield Constant(Fault.FACTOR_N, 1 / n, f"1/n of the gradient, {where}", too_small)
+    yield Constant(Fault.SIGN_AND_FACTOR_N, -n, f"−n times the gradient, {where}", f"flip the sign, and {too_large}")
+    yield Constant(Fault.SIGN_AND_FACTOR_N, -1 / n, f"−1/n of the gradient, {where}", f"flip the sign, and {too_small}")
+    if n == 2:
+        return  # n − 1 = 1: the division by it changes nothing
+    for c, ratio, mistake in (
+        (n / (n - 1), "n/(n − 1)", "divided by n − 1 instead of n"),
+        ((n - 1) / n, "(n − 1)/n", "divided by n instead of n − 1"),
+    ):
+        fix = f"multiply by {1 / c:.6g}: divide by the number that the loss divides by"
+        yield Constant(Fault.BESSEL, c, f"{ratio} times the gradient, {where}: {mistake}", fix)
+
+
+AVERAGES = frozenset(("mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"))
+
+
+def batch_sizes_in_graph(graph: Graph) -> dict[int, str]:
+    r"""Candidate batch sizes, and why: what the forward pass averages over or divides by."""
+    sizes: dict[int, str] = {}
+    for node in graph.nodes:
+        name, value, before = graph.function(node), graph.value(node), graph.input(node)
+        before = getattr(node, "_saved_self", None) if before is None else before
+        if before is not None and before.ndim and (name in AVERAGES or name.startswith("binarycrossentropy")):
+            for n in (before.numel() // (1 if value is None else max(1, value.numel())), before.shape[0]):
+                sizes.setdefault(n, f"the number that {graph.describe(node)} averages over")
+        divisor = getattr(node, "_saved_other", None) if name == "div" else None
+        if isinstance(divisor, Tensor) and divisor.ndim == 0 and not divisor.requires_grad and divisor % 1 == 0:
+            sizes.setdefault(int(divisor), f"the number that {graph.describe(node)} divides by")
+    return sizes
+
+
+def batch_sizes_in_data(data: Mapping[str, Tensor]) -> dict[int, str]:
+    r"""Candidate batch sizes, and why: the most frequent first dimension of the data, and the most frequent last."""
+    sizes: dict[int, str] = {}
+    for position, dim in (("first", 0), ("last", -1)):
+        names_of: dict[int, list[str]] = {}
         for name, tensor in data.items():
-            sizes.setdefault(tensor.shape[dim], []).append(name)
-        most = max((len(names) for names in sizes.values()), default=0)
+            if tensor.ndim:
+                names_of.setdefault(tensor.shape[dim], []).append(name)
+        most = max((len(names) for names in names_of.values()), default=0)
         if dim == 0 or most > 1:
-            for size, names in sizes.items():
+            for size, names in names_of.items():
                 if len(names) == most:
-                    found.setdefault(size, f"the {which} dimension of {' and '.join(names)}")
-    return found
+                    sizes.setdefault(size, f"the {position} dimension of {' and '.join(names)}")
+    return sizes
 
 
-def described(c: float, inputs: Mapping[str, Tensor]) -> str:
-    r"""A constant without a name, and what it may come from."""
+def describe_constant(c: float, inputs: Mapping[str, Tensor]) -> str:
+    r"""A human-readable name for any other constant, with the dimension of an input that it may come from."""
     for name, tensor in inputs.items():
         for size in tensor.shape:
-            for value, text in ((size, f"{size}"), (math.sqrt(size), f"√{size}")):
-                for power, spelled in ((value, text), (1 / value, f"1/{text}")):
-                    if size > 1 and math.isclose(abs(c), power, rel_tol=1e-7):
-                        minus = "−" if c < 0 else ""
-                        return f"{c:.6g} times the gradient, perhaps {minus}{spelled}: {size} is a dimension of {name}"
+            for power, text in ((1, f"{size}"), (-1, f"1/{size}"), (0.5, f"√{size}"), (-0.5, f"1/√{size}")):
+                if size > 1 and math.isclose(abs(c), size**power, rel_tol=1e-7):
+                    minus = "−" if c < 0 else ""
+                    return f"{c:.6g} times the gradient, perhaps {minus}{text}: {size} is a dimension of {name}"
     return f"{c:.6g} times the gradient"

@@ -1,4 +1,4 @@
-r"""The loss's data: a target that broadcast, or that was forgotten; n − 1 for n."""
+r"""The data of the loss: a target that was broadcast or left out; n − 1 for n."""
 
 from __future__ import annotations
 
@@ -16,66 +16,66 @@ from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.graph import Gradients, Promotion, promote_to_float64
 
 
-def broadcast_n_by_n(case: Context) -> Iterator[Hypothesis]:
+def broadcast_n_by_n(context: Context) -> Iterator[Hypothesis]:
     r"""(n,) for (n, 1), or the other way round: the difference of the two is (n, n)."""
-    for name, tensor in data(case):
+    for name, tensor in data(context):
         if tensor.numel() < 2:
             continue
         others = [tensor.unsqueeze(-1)]  # also for a forward pass that squeezes it
         others += [tensor.squeeze(-1)] if tensor.shape[-1] == 1 else []
         for other in others:
-            if gradients := rerun(case, {name: other}):
-                yield Hypothesis(
-                    Fault.BROADCAST_N_BY_N,
-                    gradients,
-                    f"{name} met the output in another shape, (n,) against (n, 1), so that their difference became "
-                    "every sample against every other one, (n, n).",
-                    f"give {name} the shape of the output",
+            if gradients := rerun(context, {name: other}):
+                explanation = (
+                    f"{name} was broadcast against the output, (n,) against (n, 1), so that their difference has shape "
+                    "(n, n): every sample against every other one."
                 )
+                yield Hypothesis(Fault.BROADCAST_N_BY_N, gradients, explanation, f"give {name} the output's shape")
 
 
-def target_missing(case: Context) -> Iterator[Hypothesis]:
+def target_missing(context: Context) -> Iterator[Hypothesis]:
     r"""O instead of O − y."""
-    for name, tensor in data(case):
-        if gradients := rerun(case, {name: torch.zeros_like(tensor)}):
-            yield Hypothesis(
-                Fault.TARGET_TERM_MISSING,
-                {key: gradient for key, gradient in gradients.items() if gradient.any()},
-                f"This is the gradient for {name} = 0: the term with {name} is missing.",
-                f"subtract {name}",
-            )
+    for name, tensor in data(context):
+        if gradients := rerun(context, {name: torch.zeros_like(tensor)}):
+            gradients = {key: gradient for key, gradient in gradients.items() if gradient.any()}
+            explanation = f"This is the gradient for {name} = 0: the term with {name} is missing."
+            yield Hypothesis(Fault.TARGET_TERM_MISSING, gradients, explanation, f"subtract {name}")
 
 
-def target_transposed(case: Context) -> Iterator[Hypothesis]:
+def target_sign(context: Context) -> Iterator[Hypothesis]:
     r"""O + y instead of O − y."""
-    for name, tensor in data(case):
-        if gradients := rerun(case, {name: -tensor}):
-            yield Hypothesis(
-                Fault.SIGN,
-                gradients,
-                f"This is the gradient for −{name}: the sign of the term with {name} is wrong, the rest is right.",
-                f"turn the sign of {name}",
-            )
+    for name, tensor in data(context):
+        if gradients := rerun(context, {name: -tensor}):
+            explanation = f"This is the gradient for −{name}: only the term with {name} has the wrong sign."
+            yield Hypothesis(Fault.SIGN, gradients, explanation, f"flip the sign of {name}")
 
 
-def bessel(case: Context) -> Iterator[Hypothesis]:
+def data(context: Context) -> list[tuple[str, Tensor]]:
+    r"""The floating point inputs without a gradient."""
+    graph = context.graph
+    return [(name, t) for name, t in graph.inputs.items() if name not in graph.leaves and t.is_floating_point()]
+
+
+def bessel(context: Context) -> Iterator[Hypothesis]:
     r"""N − 1 for n in a variance or a mean, or the other way round."""
-    counter = Averages(None)
+    counter = BesselCorrection(None)
     with torch.no_grad(), counter:
-        case.comparison.forward(**case.graph.inputs)
+        context.comparison.forward(**context.graph.inputs)
     for call in range(counter.calls):
-        if gradients := rerun(case, {}, Averages(call)):
+        if gradients := rerun(context, {}, BesselCorrection(call)):
             yield Hypothesis(
                 Fault.BESSEL,
                 gradients,
-                "A variance, standard deviation or mean was taken with n − 1 where the loss has n, or the other way "
-                "round.",
+                "A variance, standard deviation or mean divides by n − 1 where the loss divides by n, or vice versa.",
                 "divide by the number that the forward pass divides by (torch.var has correction=1)",
             )
 
 
-class Averages(TorchFunctionMode):
-    r"""Exchanges n and n − 1 in one of the calls of var, std and mean."""
+class BesselCorrection(TorchFunctionMode):
+    r"""Exchanges n and n − 1 in one of the calls of var, std and mean.
+
+    Args:
+        chosen: the number of the call; None counts the calls and changes nothing.
+    """
 
     def __init__(self, chosen: int | None) -> None:
         super().__init__()
@@ -100,22 +100,12 @@ class Averages(TorchFunctionMode):
         return result * (factor if name == "var" else factor**0.5)
 
 
-def data(case: Context) -> list[tuple[str, Tensor]]:
-    r"""The floating point inputs without a gradient."""
-    return [
-        (name, tensor)
-        for name, tensor in case.graph.inputs.items()
-        if name not in case.graph.leaves and tensor.is_floating_point()
-    ]
-
-
-def rerun(case: Context, changed: Mapping[str, Tensor], mode: TorchFunctionMode | None = None) -> Gradients | None:
-    r"""The gradients of the loss of other data; None if it has none."""
-    inputs = {**case.graph.inputs, **changed}
+def rerun(context: Context, changed: Mapping[str, Tensor], mode: TorchFunctionMode | None = None) -> Gradients | None:
+    r"""The gradients with other data; None if forward does not accept the data."""
+    inputs = {**context.graph.inputs, **changed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            modes = (mode or Promotion(),)
-            return gradients_of(case.comparison.forward, inputs, list(case.base), *modes)
-        except Exception:  # the user's forward, with what it was not written for
+            return gradients_of(context.comparison.forward, inputs, list(context.base), mode or Promotion())
+        except Exception:  # the user's forward, with data that it was not written for
             return None
