@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -12,36 +12,20 @@ from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.graph import Graph
 
 
-@dataclass(frozen=True)
-class Constant:
-    r"""A constant that a gradient may have been multiplied by.
-
-    Args:
-        fault: the mistake.
-        value: the constant.
-        meaning: a human-readable name, which continues "This is".
-        fix: what to do about it.
-    """
+class Constant(NamedTuple):
+    r"""A constant that a gradient may have been multiplied by."""
 
     fault: Fault
     value: float
-    meaning: str
+    meaning: str  # a human-readable name
     fix: str
 
 
 FOR_ANY_BATCH = (
     Constant(Fault.SIGN, -1, "−1 times the gradient", "flip the sign; a squared error gives output − target"),
+    Constant(Fault.FACTOR_2, 2, "twice the gradient", "halve it: a ½ in the loss cancels the 2, or it was added twice"),
     Constant(
-        Fault.FACTOR_2,
-        2,
-        "twice the gradient",
-        "halve it: does the loss have the ½ whose derivative cancels the 2, or was the gradient added twice?",
-    ),
-    Constant(
-        Fault.FACTOR_HALF,
-        0.5,
-        "half the gradient",
-        "double it: the 2 from the derivative of a square is missing, or there is one ½ too many",
+        Fault.FACTOR_HALF, 0.5, "half the gradient", "double it: the 2 of a square is missing, or there is a ½ too many"
     ),
     Constant(Fault.FACTOR, -2, "−2 times the gradient", "flip the sign and halve it"),
     Constant(Fault.FACTOR, -0.5, "−½ times the gradient", "flip the sign and double it"),
@@ -49,12 +33,7 @@ FOR_ANY_BATCH = (
 
 
 def common_constants(batch_sizes: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
-    r"""The constants to try.
-
-    Args:
-        batch_sizes: each candidate for the batch size n ↦ why it is one.
-        learning_rate: η, if the caller gave it.
-    """
+    r"""The constants to try, for each candidate batch size, which has its reason with it, and for η if it is known."""
     yield from FOR_ANY_BATCH
     if learning_rate is not None and learning_rate != 1:
         for sign, c in (("", learning_rate), ("−", -learning_rate)):
@@ -74,14 +53,13 @@ def batch_constants(n: int, why: str) -> Iterator[Constant]:
     yield Constant(Fault.FACTOR_N, 1 / n, f"1/n of the gradient, {where}", too_small)
     yield Constant(Fault.SIGN_AND_FACTOR_N, -n, f"−n times the gradient, {where}", f"flip the sign, and {too_large}")
     yield Constant(Fault.SIGN_AND_FACTOR_N, -1 / n, f"−1/n of the gradient, {where}", f"flip the sign, and {too_small}")
-    if n == 2:
-        return  # n − 1 = 1: the division by it changes nothing
-    for c, ratio, mistake in (
-        (n / (n - 1), "n/(n − 1)", "divided by n − 1 instead of n"),
-        ((n - 1) / n, "(n − 1)/n", "divided by n instead of n − 1"),
-    ):
-        fix = f"multiply by {1 / c:.6g}: divide by the number that the loss divides by"
-        yield Constant(Fault.BESSEL, c, f"{ratio} times the gradient, {where}: {mistake}", fix)
+    if n > 2:  # n − 1 = 1 is no divisor
+        for ratio, mistake, c in (
+            ("n/(n − 1)", "n − 1 instead of n", n / (n - 1)),
+            ("(n − 1)/n", "n instead of n − 1", (n - 1) / n),
+        ):
+            fix = f"multiply by {1 / c:.6g}: divide by the number that the loss divides by"
+            yield Constant(Fault.BESSEL, c, f"{ratio} times the gradient, {where}: divided by {mistake}", fix)
 
 
 AVERAGES = frozenset(("mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"))

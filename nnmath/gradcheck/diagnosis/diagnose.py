@@ -36,12 +36,8 @@ def diagnose(
 ) -> list[Finding]:
     r"""What is wrong with the gradients that are wrong.
 
-    Args:
-        comparison: with at least one wrong gradient.
-        n: the batch size, if the caller gave it.
-        learning_rate: η, if the caller gave it.
-        rebuild: makes the same check at another batch size, which distinguishes n from a constant.
-        in_graph: whether the comparison's graph records the user's mathematics, so that mistakes can be made in it.
+    ``n``, ``learning_rate`` and ``rebuild`` are those of :func:`nnmath.gradcheck.check_gradients`. ``in_graph`` says
+    whether the comparison's graph records the user's mathematics, so that mistakes can be made in it.
 
     Returns:
         First the hypotheses that reproduce the numbers, then what can be said of the other gradients.
@@ -83,7 +79,9 @@ def diagnose_graph(
             match = dataclasses.replace(match, names=match.names + others)
         findings += to_findings(context, match, rebuild)
     if disconnected:
-        findings.append(disconnected_from_loss(disconnected))
+        explanation = f"For autograd the loss that forward returns does not depend on {' and '.join(disconnected)}."
+        fix = "does forward use this argument, and does it reach the loss without detach, no_grad or item()?"
+        findings.append(Finding(Fault.UNKNOWN, disconnected, explanation, fix))
     findings += [describe_unexplained(context, name) for name in context.remaining]
     return [with_downstream(finding, downstream) for finding in merge(findings)]
 
@@ -116,16 +114,6 @@ def with_downstream(finding: Finding, downstream: dict[str, str]) -> Finding:
     verb = "follows" if len(followers) == 1 else "follow"
     explanation = f"{finding.explanation} {', '.join(followers)} only {verb} from it."
     return dataclasses.replace(finding, names=finding.names + followers, explanation=explanation)
-
-
-def disconnected_from_loss(names: list[str]) -> Finding:
-    r"""Inputs that are not connected to the loss in autograd's graph."""
-    return Finding(
-        Fault.UNKNOWN,
-        names,
-        f"For autograd the loss that forward returns does not depend on {' and '.join(names)}: the gradient is 0.",
-        "does forward use its argument of that name, and does it reach the loss without detach, no_grad or item()?",
-    )
 
 
 def best_match(context: Context) -> Match | None:

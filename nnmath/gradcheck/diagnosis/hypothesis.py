@@ -24,48 +24,28 @@ from nnmath.gradcheck.graph.graph import Gradients, Graph
 
 @dataclass(frozen=True)
 class Hypothesis:
-    r"""A mistake that may have been made.
+    r"""A mistake that may have been made."""
 
-    Args:
-        fault: its name; None for a constant and nothing else.
-        gradients: name ↦ the gradient that the mistake gives.
-        explanation: one or two sentences for the report.
-        fix: what to write instead.
-        edit: the mistake as a change to the graph, if it is one.
-        fitted: how many numbers were fitted to the user's gradients.
-        observed: name ↦ what to compare with, where that is not the user's gradient itself.
-    """
-
-    fault: Fault | None
-    gradients: Gradients
-    explanation: str = ""
-    fix: str = ""
-    edit: Edit | None = None
-    fitted: int = 0
-    observed: Gradients = field(default_factory=dict)
+    fault: Fault | None  # None for a constant and nothing else
+    gradients: Gradients  # that the mistake gives, by name
+    explanation: str = ""  # one or two sentences for the report
+    fix: str = ""  # what to write instead
+    edit: Edit | None = None  # the mistake as a change to the graph, if it is one
+    fitted: int = 0  # how many numbers were fitted to the user's gradients
+    observed: Gradients = field(default_factory=dict)  # what to compare with, where it is not the user's gradient
 
 
 @dataclass
 class Context:
-    r"""What a rule knows about the wrong gradients.
-
-    Args:
-        comparison: the user's gradients and the reference.
-        n: the batch size, if the caller gave it.
-        learning_rate: η, if the caller gave it.
-        remaining: the names that are not explained yet, the one nearest to the loss first.
-        edit: the mistakes in the graph that were accepted so far.
-        base: the gradients with these mistakes.
-        in_graph: whether the graph records the user's mathematics, so that mistakes can be made in it.
-    """
+    r"""What a rule knows about the wrong gradients."""
 
     comparison: Comparison
-    n: int | None
-    learning_rate: float | None
-    remaining: list[str]
-    edit: Edit = field(default_factory=Edit)
-    base: Gradients = field(default_factory=dict)
-    in_graph: bool = True
+    n: int | None  # the batch size, if the caller gave it
+    learning_rate: float | None  # η, if the caller gave it
+    remaining: list[str]  # the names that are not explained yet, the one nearest to the loss first
+    edit: Edit = field(default_factory=Edit)  # the mistakes in the graph that were accepted so far
+    base: Gradients = field(default_factory=dict)  # the gradients with these mistakes
+    in_graph: bool = True  # whether the graph records the user's mathematics, so that mistakes can be made in it
 
     @property
     def graph(self) -> Graph:
@@ -109,13 +89,9 @@ class Context:
             return None
 
     def fits(self, name: str, candidate: Tensor, value: Tensor | None = None, max_residual: float = 0.1) -> bool:
-        r"""Whether a candidate is the user's gradient to rounding, and explains its difference from the reference.
+        r"""Whether a candidate is the user's gradient to rounding, or the given value.
 
-        Args:
-            name: of the gradient.
-            candidate: what it should be.
-            value: what to compare with instead of the user's gradient.
-            max_residual: the largest share of the difference that may stay unexplained.
+        At most the share ``max_residual`` of the difference from the reference may stay unexplained.
         """
         own = self.value(name)
         value = own if value is None else value
@@ -182,10 +158,8 @@ class Match:
     hypothesis: Hypothesis
     names: list[str]
     constant: float
-    constants: list[Constant]
-    r"""the constant by name; several if they have the same value"""
-    contradictions: int
-    r"""how many gradients are right although the hypothesis would make them wrong"""
+    constants: list[Constant]  # the constant by name; several if they have the same value
+    contradictions: int  # how many gradients are right although the hypothesis would make them wrong
 
     @property
     def fitted(self) -> int:

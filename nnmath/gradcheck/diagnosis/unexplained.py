@@ -48,25 +48,18 @@ def small_relative(context: Context, name: str) -> Finding | None:
         return None
     float32 = torch.finfo(torch.float32).eps
     precision = ", about float32's precision" if float32 / 64 <= entry.relative <= 64 * float32 else ""
-    return Finding(
-        Fault.SMALL_RELATIVE,
-        [name],
-        f"Close but not equal: off by {entry.relative:.1e} of the largest entry{precision}.",
-        "look for an epsilon on one side only, a finite difference, a lower precision, or cancellation",
-    )
+    explanation = f"Close but not equal: off by {entry.relative:.1e} of the largest entry{precision}."
+    fix = "look for an epsilon on one side only, a finite difference, a lower precision, or cancellation"
+    return Finding(Fault.SMALL_RELATIVE, [name], explanation, fix)
 
 
 def unknown(context: Context, name: str) -> Finding:
     r"""The numbers alone."""
     entry = context.comparison.entry(name)
-    numbers = (
-        f"off by {entry.relative:.1e} of the largest entry, cosine {entry.cosine:.4f}, ratio {entry.ratio:.4g}"
-        if entry.shape_ok
-        else entry.note
-    )
-    return Finding(
-        Fault.UNKNOWN,
-        [name],
-        f"None of the known mistakes gives these numbers: {numbers}.",
-        "check its factors one by one: make the intermediate values inputs of forward too, and pass their gradients",
-    )
+    numbers = entry.note
+    if entry.shape_ok:
+        error = f"off by {entry.relative:.1e} of the largest entry"
+        numbers = f"{error}, cosine {entry.cosine:.4f}, ratio {entry.ratio:.4g}"
+    explanation = f"None of the known mistakes gives these numbers: {numbers}."
+    fix = "check its factors one by one: make intermediate values inputs of forward too, and pass their gradients"
+    return Finding(Fault.UNKNOWN, [name], explanation, fix)

@@ -8,18 +8,7 @@ and add it. A rule does not test its hypotheses; all of them are tested in the s
 from __future__ import annotations
 
 from nnmath.gradcheck.diagnosis.hypothesis import Rule
-from nnmath.gradcheck.diagnosis.rules import (
-    activations,
-    data,
-    jacobians,
-    layout,
-    paths,
-    regularization,
-    scale,
-    slopes,
-    sums,
-    tensors,
-)
+from nnmath.gradcheck.diagnosis.rules import activations, jacobians, layout, loss, paths, scale, sums, tensors
 from nnmath.gradcheck.diagnosis.rules.graph_rule import GraphRule
 from nnmath.gradcheck.faults import Fault
 
@@ -33,8 +22,8 @@ LOCAL: tuple[Rule, ...] = (
     layout.swapped,
     layout.other_shape,
     scale.clipped_to_a_value,
-    regularization.regularization,
-    regularization.other_penalty,
+    loss.penalty,
+    loss.other_penalty,
 )
 r"""Those that need no graph: the reference is enough."""
 
@@ -86,17 +75,15 @@ RULES: tuple[Rule, ...] = (
         "z or h is that value.",
         "remove it: it is already applied, or the loss cancels it, as cross-entropy does with the sigmoid",
     ),
-    slopes.derivative_on_one_side,
-    data.broadcast_n_by_n,
-    data.target_missing,
-    data.target_sign,
+    activations.derivative_on_one_side,
+    loss.wrong_data,
     tensors.subtrahend_missing,
     tensors.updated_weights,
     tensors.wrong_tensor,
     tensors.wrong_tensor_each_time,
     GraphRule(
         Fault.ACTIVATION_DERIVATIVE_WRONG,
-        slopes.with_polynomial_of_output,
+        activations.with_polynomial_of_output,
         "The derivative of {place} was taken to be {kind}, where h is its value.",
         "multiply by the derivative of the function that the forward pass applies",
     ),
@@ -116,7 +103,7 @@ RULES: tuple[Rule, ...] = (
         "for S = A B the gradients are dS Bᵀ and Aᵀ dS",
     ),
     paths.tensor_missing,
-    data.bessel,
+    loss.bessel,
     GraphRule(
         Fault.GRAD_OUTPUT_IGNORED,
         paths.with_ones_for_grad_output,

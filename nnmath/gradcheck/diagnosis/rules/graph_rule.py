@@ -21,19 +21,12 @@ r"""its kind, the human-readable place, and the change to the graph"""
 
 @dataclass(frozen=True)
 class GraphRule:
-    r"""Yields a hypothesis for each way to make one mistake in the graph.
+    r"""Yields a hypothesis for each way to make one mistake in the graph."""
 
-    Args:
-        fault: its name, or kind ↦ name.
-        mistakes: the ways to make it.
-        explanation: for the report, with {place} and {kind}.
-        fix: what to write instead.
-    """
-
-    fault: Fault | dict[str, Fault]
-    mistakes: Callable[[Context], Iterator[Mistake[str]]]
-    explanation: str
-    fix: str
+    fault: Fault | dict[str, Fault]  # or kind ↦ fault
+    mistakes: Callable[[Context], Iterator[Mistake[str]]]  # the ways to make it
+    explanation: str  # for the report, with {place} and {kind}
+    fix: str  # what to write instead
 
     def __call__(self, context: Context) -> Iterator[Hypothesis]:
         for kind, place, edit in self.mistakes(context):

@@ -3,6 +3,7 @@ r"""The Jacobian of a softmax, a log-softmax, a logsumexp or a layer norm, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -39,9 +40,9 @@ def incomplete_jacobian(context: Context, node: Node) -> Iterator[tuple[str, Edi
     elif name == "logsumexp":
         yield "its weights, the softmax, are left out", set_grad_input(node, expand_to_input)
     elif name == "nativelayernorm":
-        yield "the variance is taken for a constant", set_grad_input(node, layer_norm(node, mean=True))
-        yield "the mean is taken for a constant", set_grad_input(node, layer_norm(node, variance=True))
-        yield "mean and variance are taken for constants", set_grad_input(node, layer_norm(node))
+        yield "the variance is taken for a constant", set_grad_input(node, partial(layer_norm, node, True, False))
+        yield "the mean is taken for a constant", set_grad_input(node, partial(layer_norm, node, False, True))
+        yield "mean and variance are taken for constants", set_grad_input(node, partial(layer_norm, node, False, False))
 
 
 def softmax_along(p: Tensor, dim: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -57,19 +58,12 @@ def expand_to_input(g: Tensor, right: Tensor) -> Tensor:
     return g.expand(right.shape)
 
 
-def layer_norm(node: Node, mean: bool = False, variance: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
-    r"""∂/∂x of layer norm: (γg − mean(γg) − x̂ mean(γg x̂)) / s, with the terms of mean and variance on demand."""
-    saved: Any = node
-
-    def gradient(g: Tensor, right: Tensor) -> Tensor:
-        normalized = (saved._saved_input - saved._saved_result1) * saved._saved_result2
-        g = g if saved._saved_weight is None else g * saved._saved_weight
-        dims = list(range(-len(saved._saved_normalized_shape), 0))
-        result = g
-        if mean:
-            result = result - g.mean(dims, keepdim=True)
-        if variance:
-            result = result - normalized * (g * normalized).mean(dims, keepdim=True)
-        return result * saved._saved_result2
-
-    return gradient
+def layer_norm(node: Any, mean: bool, variance: bool, g: Tensor, right: Tensor) -> Tensor:
+    r"""∂/∂x of layer norm: (γg − mean(γg) − x̂ mean(γg x̂)) / s, with or without the terms of mean and variance."""
+    normalized = (node._saved_input - node._saved_result1) * node._saved_result2
+    g = g if node._saved_weight is None else g * node._saved_weight
+    dims = list(range(-len(node._saved_normalized_shape), 0))
+    result = g - g.mean(dims, keepdim=True) if mean else g
+    if variance:
+        result = result - normalized * (g * normalized).mean(dims, keepdim=True)
+    return result * node._saved_result2

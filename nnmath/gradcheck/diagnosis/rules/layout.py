@@ -22,12 +22,9 @@ def transposed(context: Context) -> Iterator[Hypothesis]:
         for order in permutations(range(base.ndim)):
             candidate = base.permute(order)
             if candidate.shape == value.shape and is_distinct(candidate, base):
-                yield Hypothesis(
-                    Fault.TRANSPOSE,
-                    {name: candidate},
-                    f"This is the transpose: the dimensions of the gradient are in the order {order}.",
-                    "exchange the two factors of the product, or transpose the result",
-                )
+                explanation = f"This is the transpose: the dimensions of the gradient are in the order {order}."
+                fix = "exchange the two factors of the product, or transpose the result"
+                yield Hypothesis(Fault.TRANSPOSE, {name: candidate}, explanation, fix)
 
 
 def flipped(context: Context) -> Iterator[Hypothesis]:
@@ -50,12 +47,9 @@ def permuted(context: Context) -> Iterator[Hypothesis]:
         if value.numel() == base.numel() and ordered.unique().numel() >= 3:
             candidate = torch.empty_like(ordered)
             candidate[value.flatten().argsort()] = ordered
-            yield Hypothesis(
-                Fault.PERMUTED,
-                {name: candidate.view(value.shape)},
-                "The right numbers are in other places, as after a reshape where a transpose was meant.",
-                "look at the order of the entries: reshape does not exchange dimensions",
-            )
+            explanation = "The right numbers are in other places, as after a reshape where a transpose was meant."
+            fix = "look at the order of the entries: reshape does not exchange dimensions"
+            yield Hypothesis(Fault.PERMUTED, {name: candidate.view(value.shape)}, explanation, fix)
 
 
 def swapped(context: Context) -> Iterator[Hypothesis]:
@@ -81,14 +75,12 @@ def not_summed(context: Context) -> Iterator[Hypothesis]:
             continue
         for dims, keepdim, total in partial_sums(value):
             if total.shape == base.shape:
-                yield Hypothesis(
-                    Fault.BIAS_NOT_SUMMED,
-                    {name: base},
+                explanation = (
                     f"Shape {tuple(value.shape)}: the sum of this over dimension {format_dims(dims)} is the gradient. "
-                    "What is broadcast in the forward pass is summed in the backward pass.",
-                    f"add .sum({format_dims(dims)}{', keepdim=True' if keepdim else ''})",
-                    observed={name: total},
+                    "What is broadcast in the forward pass is summed in the backward pass."
                 )
+                fix = f"add .sum({format_dims(dims)}{', keepdim=True' if keepdim else ''})"
+                yield Hypothesis(Fault.BIAS_NOT_SUMMED, {name: base}, explanation, fix, observed={name: total})
 
 
 def other_shape(context: Context) -> Iterator[Hypothesis]:
@@ -116,11 +108,9 @@ def is_distinct(a: Tensor, b: Tensor) -> bool:
 
 
 def broadcasts(small: Tensor, large: Tensor) -> bool:
-    r"""Whether one shape broadcasts to the other."""
-    try:
-        return torch.broadcast_shapes(small.shape, large.shape) == large.shape
-    except RuntimeError:
-        return False
+    r"""Whether the shape of one tensor broadcasts to that of the other."""
+    padded = (1,) * (large.ndim - small.ndim) + tuple(small.shape)
+    return len(padded) == large.ndim and all(a in (1, b) for a, b in zip(padded, large.shape, strict=True))
 
 
 def orientations(tensor: Tensor) -> list[Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.autograd.graph import Node
 
+from nnmath.gradcheck.diagnosis.constants import Constant
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.diagnosis.rules.graph_rule import at_every_node, differentiable_edges
 from nnmath.gradcheck.diagnosis.rules.layout import broadcasts
@@ -30,17 +31,14 @@ def missing_path(context: Context) -> Iterator[Hypothesis]:
     for kind, place, edit in without_path(context):
         without = context.gradients(edit)
         if without is not None:
-            yield Hypothesis(
-                Fault.MISSING_PATH,
-                {name: gradient for name, gradient in without.items() if gradient.any()},
-                f"The path through {place} is missing: {kind} was taken for a constant.",
-                "add the gradient that arrives on this path to the gradients on the others",
-                edit,
-            )
+            gradients = {name: gradient for name, gradient in without.items() if gradient.any()}
+            explanation = f"The path through {place} is missing: {kind} was taken for a constant."
+            fix = "add the gradient that arrives on this path to the gradients on the others"
+            yield Hypothesis(Fault.MISSING_PATH, gradients, explanation, fix, edit)
             yield from scaled_path(context, without, place, kind, edit)
 
 
-def scaled_path(context: Context, without: Gradients, place: str, kind: str, edit: Edit) -> Iterator[Hypothesis]:
+def scaled_path(context: Context, without: Gradients, place: str, kind: str, cut: Edit) -> Iterator[Hypothesis]:
     r"""The gradient along one path multiplied by a constant, and along the others not: v = rest + t · path."""
     paths = {name: context.base[name] - rest for name, rest in without.items()}
     partial = {name: p for name, p in paths.items() if not context.indistinguishable(name, p, context.base[name])}
@@ -48,16 +46,13 @@ def scaled_path(context: Context, without: Gradients, place: str, kind: str, edi
         if abs(t) < 1e-6:
             continue
         close = [k for k in context.constants if context.fits(name, without[name] + k.value * paths[name])]
-        t, fault = (close[0].value, close[0].fault) if close else (t, Fault.FACTOR)
-        yield Hypothesis(
-            fault,
-            {key: rest + t * paths[key] for key, rest in without.items()},
-            f"Along one path, through {place}, the gradient of {kind} was multiplied by {t:.6g}"
-            + (f": {close[0].meaning}." if close else "."),
-            close[0].fix if close else "look for this constant where the path begins",
-            partly(edit, t),
-            fitted=0 if close else 1,
-        )
+        fix = "look for this constant where the path begins"
+        constant = close[0] if close else Constant(Fault.FACTOR, t, "", fix)
+        gradients = {key: rest + constant.value * paths[key] for key, rest in without.items()}
+        explanation = f"Along one path, through {place}, the gradient of {kind} was multiplied by {constant.value:.6g}"
+        explanation += f": {constant.meaning}." if close else "."
+        edit = partly(cut, constant.value)
+        yield Hypothesis(constant.fault, gradients, explanation, constant.fix, edit, fitted=0 if close else 1)
 
 
 @at_every_node
@@ -94,13 +89,10 @@ def transposed_path(context: Context) -> Iterator[Hypothesis]:
             edges = [i for i, (before, _) in enumerate(node.next_functions) if before is leaf]
             without = context.gradients(scaled_edges(node, edges, 0.0)) if edges else None
             if without is not None:
-                place = context.graph.describe(node)
-                yield Hypothesis(
-                    Fault.TRANSPOSE,
-                    {name: without[name] + (base - without[name]).T},
-                    f"The part of the gradient that comes from {place} is transposed.",
-                    "exchange the two factors of that product, or transpose it before it is added",
-                )
+                candidate = without[name] + (base - without[name]).T
+                explanation = f"The part of the gradient that comes from {context.graph.describe(node)} is transposed."
+                fix = "exchange the two factors of that product, or transpose it before it is added"
+                yield Hypothesis(Fault.TRANSPOSE, {name: candidate}, explanation, fix)
 
 
 def tensor_missing(context: Context) -> Iterator[Hypothesis]:

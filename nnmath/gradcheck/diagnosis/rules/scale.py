@@ -15,12 +15,9 @@ def detached(context: Context) -> Iterator[Hypothesis]:
     r"""No gradient where there should be one."""
     zeros = {name: torch.zeros_like(value) for name, value, _ in context.pairs() if not value.any()}
     if zeros:
-        yield Hypothesis(
-            Fault.DETACHED,
-            zeros,
-            "The gradient is zero or missing, although the loss depends on this input.",
-            "look for a detach, a no_grad, a None, or a term of the chain rule that was left out",
-        )
+        explanation = "The gradient is zero or missing, although the loss depends on this input."
+        fix = "look for a detach, a no_grad, a None, or a term of the chain rule that was left out"
+        yield Hypothesis(Fault.DETACHED, zeros, explanation, fix)
 
 
 def constant(context: Context) -> Iterator[Hypothesis]:
@@ -41,12 +38,9 @@ def clipped_to_a_norm(context: Context) -> Iterator[Hypothesis]:
         before = float(torch.cat([base[name].flatten() for name in group]).norm())
         target = float(f"{norm:.2g}")
         if target and before and abs(norm - target) <= 1e-6 * target:
-            yield Hypothesis(
-                Fault.CLIPPED,
-                {name: target / before * base[name] for name in group},
-                f"The gradient was scaled to the norm {target:g}; it is {before:.6g}.",
-                "compare the gradient before clipping",
-            )
+            gradients = {name: target / before * base[name] for name in group}
+            explanation = f"The gradient was scaled to the norm {target:g}; its norm is {before:.6g}."
+            yield Hypothesis(Fault.CLIPPED, gradients, explanation, "compare the gradient before clipping")
 
 
 def clipped_to_a_value(context: Context) -> Iterator[Hypothesis]:
@@ -57,10 +51,6 @@ def clipped_to_a_value(context: Context) -> Iterator[Hypothesis]:
         limit = float(value.abs().max())
         cut = base.abs() > limit
         if limit > 0 and 0 < int(cut.sum()) < cut.numel():
-            yield Hypothesis(
-                Fault.CLIPPED,
-                {name: gradient.clamp(-limit, limit) for name, gradient in context.base.items()},
-                f"Entries were cut off at ±{limit:.6g}.",
-                "compare the gradient before clipping",
-                fitted=1,
-            )
+            gradients = {name: gradient.clamp(-limit, limit) for name, gradient in context.base.items()}
+            explanation = f"Entries were cut off at ±{limit:.6g}."
+            yield Hypothesis(Fault.CLIPPED, gradients, explanation, "compare the gradient before clipping", fitted=1)

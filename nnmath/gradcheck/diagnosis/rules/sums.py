@@ -97,19 +97,12 @@ def kept_subsets(terms: list[Tensor], target: Tensor) -> Iterator[list[int]]:
 def subset_hypothesis(gradients: Gradients, kept: list[int], n: int) -> Hypothesis:
     r"""The hypothesis that only these samples were added."""
     few = len(kept) <= n / 2
-    lost = [s for s in range(n) if s not in kept]
-    which = f"sample {format_samples(kept)} alone" if few else f"all but {format_samples(lost)}"
-    return Hypothesis(
-        Fault.OVERWRITTEN if few else Fault.MISSING_PATH,
-        gradients,
-        f"Of the {n} samples, counted from 0, this is the gradient of {which}.",
-        "add the gradients of all samples: += instead of =, and a loop to the very end",
-    )
-
-
-def format_samples(samples: list[int]) -> str:
-    r"""The first samples of a list, and the last one."""
-    return ", ".join(map(str, samples[:6])) + (f" … {samples[-1]}" if len(samples) > 6 else "")
+    samples = kept if few else [s for s in range(n) if s not in kept]
+    text = ", ".join(map(str, samples[:6])) + (f" … {samples[-1]}" if len(samples) > 6 else "")
+    which = f"sample {text} alone" if few else f"all but {text}"
+    explanation = f"Of the {n} samples, counted from 0, this is the gradient of {which}."
+    fix = "add the gradients of all samples: += instead of =, and a loop to the very end"
+    return Hypothesis(Fault.OVERWRITTEN if few else Fault.MISSING_PATH, gradients, explanation, fix)
 
 
 def keep_sample(nodes: list[Node], n: int, sample: int) -> Edit:

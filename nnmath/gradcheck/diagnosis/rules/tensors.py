@@ -3,6 +3,7 @@ r"""A saved tensor mistaken for another in backward: an updated weight, a transp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, product
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.autograd.graph import Node
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.diagnosis.rules.activations import pointwise
 from nnmath.gradcheck.diagnosis.rules.graph_rule import relevant_nodes
+from nnmath.gradcheck.diagnosis.rules.layout import orientations
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit
 from nnmath.gradcheck.graph.graph import Gradients, Site
@@ -29,25 +31,22 @@ def updated_weights(context: Context) -> Iterator[Hypothesis]:
     for direction in [own] if right else [own, context.base]:
         names = [name for name in keys_of if name in direction]
         for chosen in [[name] for name in names] + ([names] if len(names) > 1 else []):
-            used = {name: keys_of[name] for name in chosen}
-            rates = [context.learning_rate] if context.learning_rate else fit_rates(context, used, direction)
-            for rate in rates:
-                for which in [chosen, names] if chosen != names else [names]:
-                    edit = update(context, {name: keys_of[name] for name in which}, direction, rate)
-                    if gradients := context.gradients(edit):
-                        yield Hypothesis(
-                            Fault.UPDATED_WEIGHTS,
-                            gradients,
-                            f"Backward used {' and '.join(which)} after the update θ − η g, with η = {rate:.6g}; the "
-                            "gradient belongs to the weights of the forward pass.",
-                            "compute all gradients first, then update all parameters",
-                            edit,
-                            fitted=0 if context.learning_rate else 1,
-                        )
+            eta = context.learning_rate
+            rates = [eta] if eta else fit_rates(context, {name: keys_of[name] for name in chosen}, direction)
+            for rate, which in product(rates, (chosen, names)):
+                edit = update(context, {name: keys_of[name] for name in which}, direction, rate)
+                if gradients := context.gradients(edit):
+                    weights = " and ".join(which)
+                    explanation = (
+                        f"Backward used {weights} after the update θ − η g with η = {rate:.6g}, not before it."
+                    )
+                    fix = "compute all gradients first, then update all parameters"
+                    fitted = 0 if eta else 1
+                    yield Hypothesis(Fault.UPDATED_WEIGHTS, gradients, explanation, fix, edit, fitted)
 
 
 def saved_leaves(context: Context) -> dict[str, list[SavedKey]]:
-    r"""Leaf ↦ where it is saved for another's gradient."""
+    r"""Leaf ↦ where it is saved for the gradient of another tensor."""
     keys: dict[str, list[SavedKey]] = {}
     for key, tensor in context.graph.saved.items():
         for name, leaf in context.graph.leaves.items():
@@ -77,64 +76,62 @@ def fit_rates(context: Context, keys_of: dict[str, list[SavedKey]], direction: G
 
 def subtrahend_missing(context: Context) -> Iterator[Hypothesis]:
     r"""O for O − y in the derivative of (O − y)², or of a loss that has an argument for the target."""
+    graph, fault = context.graph, Fault.TARGET_TERM_MISSING
     for key, tensor in saved_tensors(context):
         if key[1] == "_raw_saved_target":
-            yield from replaced_by(context, Fault.TARGET_TERM_MISSING, "0", {key: torch.zeros_like(tensor)})
+            yield from replaced_by(context, fault, "0", {key: torch.zeros_like(tensor)})
             continue
-        for node in context.graph.nodes:
-            call, value = context.graph.recorder.calls.get(node), context.graph.value(node)
-            if context.graph.function(node) == "sub" and value is not None and call is not None and len(call.args) == 2:
-                minuend = call.args[0]
-                if isinstance(minuend, Tensor) and minuend.shape == tensor.shape and same_storage(value, tensor):
-                    what = "the minuend alone"
-                    yield from replaced_by(context, Fault.TARGET_TERM_MISSING, what, {key: minuend.detach()})
+        for node in (node for node in graph.nodes if graph.function(node) == "sub"):
+            call, value = graph.recorder.calls.get(node), graph.value(node)
+            if value is None or call is None or len(call.args) != 2 or not same_storage(value, tensor):
+                continue
+            minuend = call.args[0]
+            if isinstance(minuend, Tensor) and minuend.shape == tensor.shape:
+                yield from replaced_by(context, fault, "the minuend alone", {key: minuend.detach()})
 
 
 def wrong_tensor(context: Context) -> Iterator[Hypothesis]:
     r"""The transpose of a saved tensor, its mirror image, ones, or any other tensor of its shape."""
     for key, tensor in saved_tensors(context):
-        for fault, what, other in [*distortions(context, key[0], tensor), *other_tensors(context, key[0], tensor)]:
+        for fault, what, other in chain(distortions(context, key[0], tensor), other_tensors(context, key[0], tensor)):
             yield from replaced_by(context, fault, what, {key: other})
 
 
 def wrong_tensor_each_time(context: Context) -> Iterator[Hypothesis]:
     r"""The same in each iteration of a loop: distorted, or the tensors of another iteration or of another line."""
+    graph = context.graph
     saved: dict[tuple[Site | None, str, str], list[SavedKey]] = {}
     for key, _ in saved_tensors(context):
-        saved.setdefault((context.graph.site(key[0]), key[0].name(), key[1]), []).append(key)
-    loops = [(keys, [context.graph.saved[key] for key in keys]) for keys in saved.values() if len(keys) > 1]
-    values: dict[tuple[Site | None, str], list[Node]] = {}
-    for node in context.graph.nodes:
-        if context.graph.value(node) is not None:
-            values.setdefault((context.graph.site(node), node.name()), []).append(node)
+        saved.setdefault((graph.site(key[0]), key[0].name(), key[1]), []).append(key)
+    values: dict[tuple[Site | None, str], list[tuple[str, Tensor]]] = {}
+    for node in graph.nodes:
+        if (value := graph.value(node)) is not None:
+            values.setdefault((graph.site(node), node.name()), []).append((graph.describe(node), value))
+    loops = [(keys, [graph.saved[key] for key in keys]) for keys in saved.values() if len(keys) > 1]
     for keys, tensors in loops:
         options = [distortions(context, keys[0][0], tensor) for tensor in tensors]
         for same in zip(*options, strict=False):
             replacements = dict(zip(keys, (tensor for _, _, tensor in same), strict=True))
             yield from replaced_by(context, same[0][0], same[0][1], replacements)
-        for shifted in shifts(tensors, tensors):
-            fault = fault_at(context, keys[0][0])
-            yield from replaced_by(context, fault, OTHER_ITERATION, dict(zip(keys, shifted, strict=True)))
-    for keys, tensors in loops:
-        for nodes in values.values():
-            others = [value for node in nodes if (value := context.graph.value(node)) is not None]
-            for shifted in shifts(others, tensors):
-                fault, what = fault_at(context, keys[0][0]), f"the value of {context.graph.describe(nodes[0])}"
-                yield from replaced_by(context, fault, what, dict(zip(keys, shifted, strict=True)))
+        yield from shifted(context, keys, OTHER_ITERATION, tensors)
+    for keys, _ in loops:
+        for line in values.values():
+            yield from shifted(context, keys, f"the value of {line[0][0]}", [value for _, value in line])
 
 
 OTHER_ITERATION = "its value from another iteration of the loop"
 
 
-def shifts(others: list[Tensor], tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+def shifted(context: Context, keys: list[SavedKey], what: str, others: list[Tensor]) -> Iterator[Hypothesis]:
     r"""Other tensors in place of a loop's: in reverse, one iteration later or earlier; the ends keep their own."""
-    n = len(tensors)
-    results = [others[::-1]] if len(others) == n else []
-    for offset in range(-1, 2 + max(0, len(others) - n)):
-        results.append([others[k + offset] if 0 <= k + offset < len(others) else tensors[k] for k in range(n)])
-    for shifted in results:
-        if all(a.shape == b.shape for a, b in zip(tensors, shifted, strict=True)):
-            yield shifted
+    tensors, fault = [context.graph.saved[key] for key in keys], fault_at(context, keys[0][0])
+    n, m = len(tensors), len(others)
+    candidates = [others[::-1]] if m == n else []
+    for offset in range(-1, 2 + max(0, m - n)):
+        candidates.append([others[k + offset] if 0 <= k + offset < m else tensors[k] for k in range(n)])
+    for candidate in candidates:
+        if all(a.shape == b.shape for a, b in zip(tensors, candidate, strict=True)):
+            yield from replaced_by(context, fault, what, dict(zip(keys, candidate, strict=True)))
 
 
 def replaced_by(context: Context, fault: Fault, what: str, replaced: dict[SavedKey, Tensor]) -> Iterator[Hypothesis]:
@@ -178,9 +175,9 @@ def other_tensors(context: Context, node: Node, tensor: Tensor) -> Iterator[Repl
     r"""All tensors of the forward pass that have the shape of a saved one, and transposes that have it."""
     fault = fault_at(context, node)
     for name, other in context.graph.tensors():
-        for text, view in (("", other), ("the transpose of ", other.mT)) if other.ndim == 2 else (("", other),):
+        for view in orientations(other):
             if view.shape == tensor.shape:
-                yield fault, f"{text}{name}", view
+                yield fault, name if view is other else f"the transpose of {name}", view
 
 
 def tensor_name(context: Context, tensor: Tensor) -> str:
