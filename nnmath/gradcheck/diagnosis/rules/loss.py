@@ -2,6 +2,7 @@ r"""The loss: a target that was broadcast or left out, n − 1 for n, a penalty 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,7 +19,9 @@ from nnmath.gradcheck.graph.graph import Gradients, Promotion, promote_to_float6
 
 def wrong_data(context: Context) -> Iterator[Hypothesis]:
     r"""A target y that is (n,) against (n, 1) or the other way round, so that O − y is (n, n); O or O + y for O − y."""
-    for name, y in data(context):
+    for name, y in context.graph.inputs.items():
+        if name in context.graph.leaves or not y.is_floating_point():
+            continue
         text = f"{name} was broadcast against the output, (n,) against (n, 1): the difference is (n, n)."
         reshaped = [y.unsqueeze(-1)]  # also of (n, 1), for a forward pass that squeezes it
         reshaped += [y.squeeze(-1)] if y.shape[-1:] == (1,) else []
@@ -32,12 +35,6 @@ def wrong_data(context: Context) -> Iterator[Hypothesis]:
         if gradients := rerun(context, {name: -y}):
             text = f"This is the gradient for −{name}: only the term with {name} has the wrong sign."
             yield Hypothesis(Fault.SIGN, gradients, text, f"flip the sign of {name}")
-
-
-def data(context: Context) -> list[tuple[str, Tensor]]:
-    r"""The floating point inputs without a gradient."""
-    graph = context.graph
-    return [(name, t) for name, t in graph.inputs.items() if name not in graph.leaves and t.is_floating_point()]
 
 
 def bessel(context: Context) -> Iterator[Hypothesis]:
@@ -99,13 +96,19 @@ def penalty(context: Context) -> Iterator[Hypothesis]:
     for term, terms in (("λθ", leaves), ("λ sign θ", signs)):
         for c in [1.0, *(constant.value for constant in context.constants)]:
             start = {name: c * base for name, base in context.base.items()}
-            direction = {name: c * tensor for name, tensor in terms.items() if has_enough_entries(tensor)}
+            direction = {  # of three signs there are only a few patterns
+                name: c * tensor
+                for name, tensor in terms.items()
+                if tensor.numel() >= (5 if torch.equal(tensor, tensor.sign()) else 3)
+            }
             for _, weight in context.fit_steps(start, direction):
                 gradients = {name: context.base[name] + weight * tensor for name, tensor in terms.items()}
                 if weight > 0:
                     explanation = f"The gradient has a term {term} with λ = {weight:.6g}; the loss has no such penalty."
                     fix = "leave the penalty to the optimizer, or add it to the loss"
-                    fitted = 0 if is_round(weight) else 1  # people choose a round λ
+                    fitted = (
+                        0 if math.isclose(weight, float(f"{weight:.1e}"), rel_tol=1e-6) else 1
+                    )  # a round λ is chosen
                     yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, fix, fitted=fitted)
                 elif weight < 0:
                     explanation = f"The term {term} with λ = {-weight:.6g} is missing, from the penalty in the loss."
@@ -124,13 +127,3 @@ def other_penalty(context: Context) -> Iterator[Hypothesis]:
             fitted = 0 if abs(a + b) <= 1e-6 * abs(a) else 2  # none if both have the same λ
             fix = "‖θ‖₁ has the gradient sign θ, ½ ‖θ‖² has θ"
             yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, fix, fitted=fitted)
-
-
-def has_enough_entries(penalty: Tensor) -> bool:
-    r"""Whether a fit to this term says something; there are only a few patterns of three signs."""
-    return penalty.numel() >= (5 if torch.equal(penalty, penalty.sign()) else 3)
-
-
-def is_round(number: float) -> bool:
-    r"""Whether a number has no more than two digits."""
-    return abs(number - float(f"{number:.1e}")) <= 1e-6 * abs(number)

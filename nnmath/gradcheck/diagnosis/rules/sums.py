@@ -69,9 +69,10 @@ def subset_of_samples(context: Context) -> Iterator[Hypothesis]:
     leaves = set(context.graph.leaf_of)
     nodes = [node for node in context.graph.nodes if any(before in leaves for before, _ in node.next_functions)]
     names = [name for name, _, _ in context.pairs(same_shape=True)]
-    for n in (n for n in context.batch_sizes if 2 <= n <= MAX_SAMPLES):
-        results = [context.gradients(keep_sample(nodes, n, s)) for s in range(n)]
-        per_sample = [gradients for gradients in results if gradients is not None]
+    for n in context.batch_sizes:
+        if not 2 <= n <= MAX_SAMPLES:
+            continue
+        per_sample = [g for s in range(n) if (g := context.gradients(keep_sample(nodes, n, s))) is not None]
         for group in [names, *([name] for name in names if len(names) > 1)]:
             if len(per_sample) < n or sum(context.value(name).numel() for name in group) < 3:
                 continue
