@@ -1,7 +1,5 @@
 r"""Constants that gradients are multiplied by by mistake: is −0.125 the sign and 1/n of a batch of 8, or any number?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

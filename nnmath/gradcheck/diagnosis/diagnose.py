@@ -1,7 +1,5 @@
 r"""The choice among hypotheses: the one that explains the most gradients, then the most of the rest."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress

@@ -4,8 +4,6 @@ A rule yields hypotheses; each has the gradients that it predicts. It is accepte
 to rounding, and for no others; they may be multiplied by a constant besides.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 r"""What the report says of a wrong gradient that no hypothesis reproduces."""
 
-from __future__ import annotations
-
 import torch
 
 from nnmath.gradcheck.comparison.rounding import RTOL

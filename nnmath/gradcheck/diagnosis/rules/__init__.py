@@ -5,8 +5,6 @@ To add any other, write a function of a :class:`~nnmath.gradcheck.diagnosis.hypo
 and add it. A rule does not test its hypotheses; all of them are tested in the same way.
 """
 
-from __future__ import annotations
-
 from nnmath.gradcheck.diagnosis.hypothesis import Rule
 from nnmath.gradcheck.diagnosis.rules import activations, jacobians, layout, loss, paths, scale, sums, tensors
 from nnmath.gradcheck.diagnosis.rules.graph_rule import GraphRule

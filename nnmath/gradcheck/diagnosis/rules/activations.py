@@ -1,7 +1,5 @@
 r"""The derivative of a function applied entry by entry: missing, of another function, at another tensor, or twice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 

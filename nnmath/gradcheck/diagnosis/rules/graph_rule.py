@@ -1,7 +1,5 @@
 r"""A mistake made in the graph: at each node, at all nodes of a line, at all nodes of one function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial

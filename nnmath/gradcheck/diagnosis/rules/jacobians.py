@@ -1,7 +1,5 @@
 r"""The Jacobian of a softmax, a log-softmax, a logsumexp or a layer norm, with a term missing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

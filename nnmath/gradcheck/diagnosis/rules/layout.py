@@ -1,7 +1,5 @@
 r"""The right numbers in the wrong place: transposed, flipped, swapped, not summed, of another shape."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain, combinations, permutations
 

@@ -1,7 +1,5 @@
 r"""The loss: a target that was broadcast or left out, n − 1 for n, a penalty that is missing or extra."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping

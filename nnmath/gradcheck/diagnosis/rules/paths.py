@@ -1,7 +1,5 @@
 r"""The paths of the chain rule: one left out, one with a constant or a transpose of its own, a factor left out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 r"""A gradient that is zero, scaled by a constant, or clipped."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 r"""A sum with some of its terms lost: some samples, some uses of a weight, a repeated index."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 

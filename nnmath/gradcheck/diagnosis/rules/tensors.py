@@ -1,7 +1,5 @@
 r"""A saved tensor mistaken for another in backward: an updated weight, a transpose, another layer's value."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain, product
 
