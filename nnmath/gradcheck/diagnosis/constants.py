@@ -1,4 +1,4 @@
-r"""Constants that gradients are multiplied by by mistake: is −0.125 the sign and 1/n of a batch of 8, or any number?"""
+r"""Constant factors that a gradient may wrongly have: is −0.125 the sign and 1/n of a batch of 8, or any number?"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from nnmath.gradcheck.graph.graph import Graph
 
 
 class Constant(NamedTuple):
-    r"""A constant that a gradient may have been multiplied by."""
+    r"""A constant factor that a gradient may wrongly have."""
 
     fault: Fault
     value: float
@@ -31,7 +31,7 @@ FOR_ANY_BATCH = (
 
 
 def common_constants(batch_sizes: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
-    r"""The constants to try, for each candidate batch size, which has its reason with it, and for η if it is known."""
+    r"""The constants to try, given the candidate batch sizes, with why they are candidates, and η if it is known."""
     yield from FOR_ANY_BATCH
     if learning_rate is not None and learning_rate != 1:
         for sign, c in (("", learning_rate), ("−", -learning_rate)):
@@ -43,7 +43,7 @@ def common_constants(batch_sizes: Mapping[int, str], learning_rate: float | None
 
 
 def batch_constants(n: int, why: str) -> Iterator[Constant]:
-    r"""The constants that come from averaging over n samples, or from not averaging."""
+    r"""The constants of an average over n samples that is missing, extra, or over n − 1."""
     where = f"with n = {n}, {why}"
     too_large = f"divide by n = {n}: the loss averages over the samples, the gradient sums"
     too_small = f"multiply by n = {n}: the gradient was divided by n once too often"

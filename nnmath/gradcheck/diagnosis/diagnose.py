@@ -130,7 +130,7 @@ def best_match(context: Context) -> Match | None:
                     if best is None or key < best[0]:
                         best = (key, match)
                     explains_all = len(match.names) == len(context.remaining)
-                    # after a mere constant: a mistake that explained all as well would come down to it
+                    # if a constant explains all, any other mistake that does so is equivalent to it
                     if explains_all and (hypothesis.fault is None or not any(key[1:])):
                         return match
     return best[1] if best else None
@@ -144,7 +144,7 @@ def hypotheses(rule: Rule, context: Context, limit: int) -> Iterator[Hypothesis]
 
 
 def to_findings(context: Context, match: Match, rebuild: Rebuild | None) -> list[Finding]:
-    r"""A match for the report: the hypothesis, and the constant that the gradients were multiplied by besides."""
+    r"""A match for the report: the hypothesis, and the constant factor."""
     hypothesis, names, constants = match.hypothesis, match.names, match.constants
     findings: list[Finding] = []
     if hypothesis.fault is not None:
@@ -186,7 +186,7 @@ def disambiguate(context: Context, constants: list[Constant], names: list[str], 
 
 
 def merge(findings: list[Finding]) -> list[Finding]:
-    r"""Findings that say the same of several gradients, as one."""
+    r"""One finding for all gradients of which the same is said."""
     names: dict[tuple[Fault, str, str], list[str]] = {}
     for finding in findings:
         names.setdefault((finding.fault, finding.explanation, finding.fix), []).extend(finding.names)

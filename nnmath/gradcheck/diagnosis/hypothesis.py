@@ -1,7 +1,7 @@
 r"""A hypothesis about a wrong gradient, and its test: it has to reproduce the user's numbers.
 
 A rule yields hypotheses; each has the gradients that it predicts. It is accepted for those gradients that it reproduces
-to rounding, and for no others; they may be multiplied by a constant besides.
+to rounding, up to a constant factor, and for no others.
 """
 
 import math
@@ -69,7 +69,7 @@ class Context:
         return self.comparison.values.get(name, torch.zeros_like(self.comparison.reference[name]))
 
     def pairs(self, same_shape: bool = False) -> Iterator[tuple[str, Tensor, Tensor]]:
-        r"""The gradients that are not explained yet: name, the user's value, the base. On demand of equal shape."""
+        r"""The name, the user's value and the base of each gradient that is not explained yet."""
         for name in self.remaining:
             value, base = self.value(name), self.base[name]
             if value.shape == base.shape or not same_shape:
@@ -87,7 +87,7 @@ class Context:
             return None
 
     def fits(self, name: str, candidate: Tensor, value: Tensor | None = None, max_residual: float = 0.1) -> bool:
-        r"""Whether a candidate is the user's gradient to rounding, or the given value.
+        r"""Whether a candidate is the user's gradient to rounding, or ``value`` if one is passed.
 
         At most the share ``max_residual`` of the difference from the reference may stay unexplained.
         """
@@ -189,9 +189,9 @@ def matches(context: Context, hypothesis: Hypothesis) -> Iterator[Match]:
 
 
 def find_constant(context: Context, hypothesis: Hypothesis, name: str) -> tuple[float | None, list[Constant]]:
-    r"""The constant between a predicted gradient and the user's, and its names: 1, or one with a name, or None.
+    r"""The constant factor between a predicted gradient and the user's, and its names; None if there is none.
 
-    A constant without a name is accepted only from the hypothesis that there is a constant and nothing else.
+    A constant without a name is accepted only if the hypothesis is a constant and nothing else.
     """
     value, candidate = hypothesis.observed.get(name, context.value(name)), hypothesis.gradients[name]
     if value.shape != candidate.shape:

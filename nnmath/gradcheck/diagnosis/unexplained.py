@@ -12,12 +12,12 @@ FEW = 0.25
 
 
 def describe_unexplained(context: Context, name: str) -> Finding:
-    r"""What is special about the differences, without their cause."""
+    r"""What distinguishes the wrong entries, without a cause."""
     return wrong_entries(context, name) or small_relative(context, name) or unknown(context, name)
 
 
 def wrong_entries(context: Context, name: str) -> Finding | None:
-    r"""Some entries are right, and the others are 0 or few."""
+    r"""Only some of the entries are wrong."""
     value, base = context.value(name), context.base[name]
     if value.shape != base.shape:
         return None

@@ -27,13 +27,7 @@ r"""Those that need no graph: the reference is enough."""
 
 RULES: tuple[Rule, ...] = (
     *LOCAL,
-    GraphRule(
-        jacobians.FAULTS,
-        jacobians.incomplete_jacobian,
-        "The Jacobian of {place} is not complete: {kind}.",
-        "softmax has ∂pᵢ/∂zⱼ = pᵢ (δᵢⱼ − pⱼ), which leaves p − y with cross-entropy; the mean and the variance of a "
-        "normalization depend on its input too",
-    ),
+    jacobians.incomplete_jacobian,
     sums.last_iteration_only,
     paths.missing_path,
     GraphRule(

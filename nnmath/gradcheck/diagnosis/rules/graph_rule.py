@@ -21,7 +21,7 @@ r"""its kind, the human-readable place, and the change to the graph"""
 class GraphRule:
     r"""Yields a hypothesis for each way to make one mistake in the graph."""
 
-    fault: Fault | dict[str, Fault]  # or kind ↦ fault
+    fault: Fault
     mistakes: Callable[[Context], Iterator[Mistake[str]]]  # the ways to make it
     explanation: str  # for the report, with {place} and {kind}
     fix: str  # what to write instead
@@ -29,9 +29,8 @@ class GraphRule:
     def __call__(self, context: Context) -> Iterator[Hypothesis]:
         for kind, place, edit in self.mistakes(context):
             if gradients := context.gradients(edit):
-                fault = self.fault[kind] if isinstance(self.fault, dict) else self.fault
                 explanation = self.explanation.format(place=place, kind=kind)
-                yield Hypothesis(fault, gradients, explanation, self.fix, edit)
+                yield Hypothesis(self.fault, gradients, explanation, self.fix, edit)
 
 
 def at_every_node(

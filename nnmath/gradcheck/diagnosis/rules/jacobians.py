@@ -7,40 +7,42 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.gradcheck.diagnosis.hypothesis import Context
-from nnmath.gradcheck.diagnosis.rules.graph_rule import at_every_node
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
+from nnmath.gradcheck.diagnosis.rules.graph_rule import walk
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit, derivative_of, set_grad_input, straight_through
 
-FAULTS = {
-    "only the diagonal p of the Jacobian is used": Fault.MISSING_PATH,
-    "its softmax is left out": Fault.MISSING_PATH,
-    "only its softmax is used, without the target": Fault.TARGET_TERM_MISSING,
-    "its weights, the softmax, are left out": Fault.MISSING_FACTOR,
-    "its sum runs along another dimension": Fault.ACTIVATION_DERIVATIVE_WRONG,
-    "the variance is taken for a constant": Fault.MISSING_PATH,
-    "the mean is taken for a constant": Fault.MISSING_PATH,
-    "mean and variance are taken for constants": Fault.MISSING_PATH,
-}
 
-
-@at_every_node
-def incomplete_jacobian(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
+def incomplete_jacobian(context: Context) -> Iterator[Hypothesis]:
     r"""Softmax without its off-diagonal, log-softmax with one of its two terms, a layer norm with its mean constant."""
+    for (fault, mistake), place, edit in walk(context, partial(missing_terms, context)):
+        if gradients := context.gradients(edit):
+            explanation = f"The Jacobian of {place} is not complete: {mistake}."
+            fix = "softmax has ∂pᵢ/∂zⱼ = pᵢ (δᵢⱼ − pⱼ), with cross-entropy p − y; mean and variance depend on the input"
+            yield Hypothesis(fault, gradients, explanation, fix, edit)
+
+
+def missing_terms(context: Context, node: Node) -> Iterator[tuple[tuple[Fault, str], Edit]]:
+    r"""The terms that may be missing at a node: (fault, description), edit."""
     name, p = context.graph.function(node), context.graph.value(node)
     if name == "softmax" and p is not None:
-        yield "only the diagonal p of the Jacobian is used", derivative_of(node, p)
+        yield (Fault.MISSING_PATH, "only the diagonal p of the Jacobian is used"), derivative_of(node, p)
         for dim in range(p.ndim):
-            yield "its sum runs along another dimension", set_grad_input(node, softmax_along(p, dim))
+            kind = (Fault.ACTIVATION_DERIVATIVE_WRONG, "its sum runs along another dimension")
+            yield kind, set_grad_input(node, softmax_along(p, dim))
     elif name == "logsoftmax":
-        yield "its softmax is left out", straight_through([node])
-        yield "only its softmax is used, without the target", set_grad_input(node, lambda g, right: right - g)
+        yield (Fault.MISSING_PATH, "its softmax is left out"), straight_through([node])
+        kind = (Fault.TARGET_TERM_MISSING, "only its softmax is used, without the target")
+        yield kind, set_grad_input(node, lambda g, right: right - g)
     elif name == "logsumexp":
-        yield "its weights, the softmax, are left out", set_grad_input(node, expand_to_input)
+        yield (Fault.MISSING_FACTOR, "its weights, the softmax, are left out"), set_grad_input(node, expand_to_input)
     elif name == "nativelayernorm":
-        yield "the variance is taken for a constant", set_grad_input(node, partial(layer_norm, node, True, False))
-        yield "the mean is taken for a constant", set_grad_input(node, partial(layer_norm, node, False, True))
-        yield "mean and variance are taken for constants", set_grad_input(node, partial(layer_norm, node, False, False))
+        for text, mean, variance in (
+            ("the variance is treated as a constant", True, False),
+            ("the mean is treated as a constant", False, True),
+            ("mean and variance are treated as constants", False, False),
+        ):
+            yield (Fault.MISSING_PATH, text), set_grad_input(node, partial(layer_norm, node, mean, variance))
 
 
 def softmax_along(p: Tensor, dim: int) -> Callable[[Tensor, Tensor], Tensor]:

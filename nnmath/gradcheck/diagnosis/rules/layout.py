@@ -63,7 +63,7 @@ def swapped(context: Context) -> Iterator[Hypothesis]:
                 yield Hypothesis(Fault.SWAPPED, {a: candidates[0], b: back[0]}, explanation, "exchange them")
             for candidate in candidates:
                 explanation = f"{a} has the gradient of {b}."
-                yield Hypothesis(Fault.SWAPPED, {a: candidate}, explanation, f"return the gradient of {a} there")
+                yield Hypothesis(Fault.SWAPPED, {a: candidate}, explanation, f"return the gradient of {a} instead")
 
 
 def not_summed(context: Context) -> Iterator[Hypothesis]:

@@ -36,7 +36,7 @@ def wrong_data(context: Context) -> Iterator[Hypothesis]:
 
 
 def bessel(context: Context) -> Iterator[Hypothesis]:
-    r"""N − 1 for n in a variance or a mean, or the other way round."""
+    r"""A variance or a mean that divides by n − 1 instead of n, or the other way round."""
     counter = BesselCorrection(chosen=None)
     with torch.no_grad(), counter:
         context.comparison.forward(**context.graph.inputs)

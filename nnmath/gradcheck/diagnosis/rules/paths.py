@@ -16,7 +16,7 @@ from nnmath.gradcheck.graph.graph import Gradients
 
 @at_every_node
 def without_path(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
-    r"""One argument, or all of them, taken for constants."""
+    r"""One argument, or all of them, treated as constants."""
     edges = differentiable_edges(context, node)
     if len(edges) > 1:
         for i in edges:
@@ -25,12 +25,12 @@ def without_path(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
 
 
 def missing_path(context: Context) -> Iterator[Hypothesis]:
-    r"""One use of a tensor, or a tensor altogether, taken for a constant; or its gradient scaled there."""
+    r"""A use of a tensor, or the tensor altogether, treated as a constant; or the gradient along this path scaled."""
     for kind, place, edit in without_path(context):
         without = context.gradients(edit)
         if without is not None:
             gradients = {name: gradient for name, gradient in without.items() if gradient.any()}
-            explanation = f"The path through {place} is missing: {kind} was taken for a constant."
+            explanation = f"The path through {place} is missing: {kind} was treated as a constant."
             fix = "add the gradient that arrives on this path to the gradients on the others"
             yield Hypothesis(Fault.MISSING_PATH, gradients, explanation, fix, edit)
             yield from scaled_path(context, without, place, kind, edit)

@@ -19,7 +19,7 @@ def detached(context: Context) -> Iterator[Hypothesis]:
 
 
 def constant(context: Context) -> Iterator[Hypothesis]:
-    r"""A constant and nothing else, whatever it is."""
+    r"""Any constant, and nothing else."""
     yield Hypothesis(None, context.base)
 
 
