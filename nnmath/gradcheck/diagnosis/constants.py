@@ -22,9 +22,7 @@ class Constant(NamedTuple):
 FOR_ANY_BATCH = (
     Constant(Fault.SIGN, -1, "−1 times the gradient", "flip the sign; a squared error gives output − target"),
     Constant(Fault.FACTOR_2, 2, "twice the gradient", "halve it: a ½ in the loss cancels the 2, or it was added twice"),
-    Constant(
-        Fault.FACTOR_HALF, 0.5, "half the gradient", "double it: the 2 of a square is missing, or there is a ½ too many"
-    ),
+    Constant(Fault.FACTOR_HALF, 0.5, "half the gradient", "double it: the 2 of a square is missing, or a ½ is extra"),
     Constant(Fault.FACTOR, -2, "−2 times the gradient", "flip the sign and halve it"),
     Constant(Fault.FACTOR, -0.5, "−½ times the gradient", "flip the sign and double it"),
 )

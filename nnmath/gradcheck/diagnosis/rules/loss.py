@@ -42,9 +42,7 @@ def bessel(context: Context) -> Iterator[Hypothesis]:
         context.comparison.forward(**context.graph.inputs)
     for call in range(counter.calls):
         if gradients := rerun(context, {}, BesselCorrection(call)):
-            explanation = (
-                "A variance, standard deviation or mean divides by n − 1 instead of n, or by n instead of n − 1."
-            )
+            explanation = "A variance, standard deviation or mean divides by n − 1 instead of n, or vice versa."
             fix = "divide by the number that the forward pass divides by (torch.var has correction=1)"
             yield Hypothesis(Fault.BESSEL, gradients, explanation, fix)
 

@@ -35,12 +35,9 @@ def updated_weights(context: Context) -> Iterator[Hypothesis]:
                 edit = update(context, {name: keys_of[name] for name in which}, direction, rate)
                 if gradients := context.gradients(edit):
                     weights = " and ".join(which)
-                    explanation = (
-                        f"Backward used {weights} after the update θ − η g with η = {rate:.6g}, not before it."
-                    )
+                    explanation = f"Backward used {weights} after the update θ − η g, η = {rate:.6g}, not before it."
                     fix = "compute all gradients first, then update all parameters"
-                    fitted = 0 if eta else 1
-                    yield Hypothesis(Fault.UPDATED_WEIGHTS, gradients, explanation, fix, edit, fitted)
+                    yield Hypothesis(Fault.UPDATED_WEIGHTS, gradients, explanation, fix, edit, fitted=0 if eta else 1)
 
 
 def saved_leaves(context: Context) -> dict[str, list[SavedKey]]:
