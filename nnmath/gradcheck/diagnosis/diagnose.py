@@ -1,6 +1,4 @@
-r"""Why a gradient is wrong: the story that explains the most, then the one that explains the most of the rest."""
-
-from __future__ import annotations
+r"""The choice among hypotheses: the one that explains the most gradients, then the most of the rest."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -13,15 +11,18 @@ from nnmath.gradcheck import validation
 from nnmath.gradcheck.comparison.compare import compare
 from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.kinks import Moved
-from nnmath.gradcheck.diagnosis.constants import Constant, described
-from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, Match, fit_scale, matches
+from nnmath.gradcheck.diagnosis.constants import Constant, describe_constant
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, Match, Rule, fit_scale, matches
 from nnmath.gradcheck.diagnosis.rules import LOCAL, RULES
-from nnmath.gradcheck.diagnosis.unexplained import REMAINDERS
+from nnmath.gradcheck.diagnosis.unexplained import UNEXPLAINED, describe_unexplained
 from nnmath.gradcheck.faults import Fault, Finding
 from nnmath.gradcheck.graph.edits import Edit, replace_grad_output, scale
 from nnmath.gradcheck.graph.graph import Forward, Graph
 
 Rebuild = Callable[[int], tuple[Forward, Mapping[str, Tensor], Mapping[str, Tensor | None]]]
+
+MAX_HYPOTHESES = 1000
+r"""Of one rule; fewer in a graph of more than 150 nodes."""
 
 
 def diagnose(
@@ -31,133 +32,143 @@ def diagnose(
     rebuild: Rebuild | None = None,
     in_graph: bool = True,
 ) -> list[Finding]:
-    r"""What is wrong with the gradients that are.
+    r"""What is wrong with the gradients that are wrong.
 
-    Args:
-        comparison: with at least one gradient that is wrong.
-        n: the batch size, if it is known.
-        learning_rate: η, if it is known.
-        rebuild: the same check at another batch size, to tell n from a constant.
-        in_graph: whether the comparison's graph is the user's mathematics, and mistakes can be made in it.
+    ``n``, ``learning_rate`` and ``rebuild`` are those of :func:`nnmath.gradcheck.check_gradients`. ``in_graph`` says
+    whether the comparison's graph records the user's mathematics, so that mistakes can be made in it.
 
     Returns:
-        The findings, the most certain first: stories that reproduce the numbers, then what can be said without one.
+        First the hypotheses that reproduce the numbers, then what can be said of the other gradients.
     """
-    findings = of_graph(comparison, n, learning_rate, rebuild, in_graph)
+    findings = diagnose_graph(comparison, n, learning_rate, rebuild, in_graph)
     for moves in comparison.kinks:  # the other choices of the derivative at a kink, if they explain more
-        if any(finding.fault in UNEXPLAINED for finding in findings):
+        if count_unexplained(findings):
             graph = Graph(comparison.forward, comparison.inputs, list(comparison.gradients), Moved(moves))
             other = dataclasses.replace(comparison, graph=graph, reference=graph.gradients())
-            findings = min(findings, of_graph(other, n, learning_rate, rebuild, in_graph), key=unexplained)
+            findings = min(findings, diagnose_graph(other, n, learning_rate, rebuild, in_graph), key=count_unexplained)
     return findings
 
 
-UNEXPLAINED = (Fault.PARTIAL, Fault.LOCALIZED, Fault.SMALL_RELATIVE, Fault.UNKNOWN)
-
-
-def unexplained(findings: list[Finding]) -> int:
-    r"""How many gradients have no story."""
+def count_unexplained(findings: list[Finding]) -> int:
+    r"""How many gradients no hypothesis explains."""
     return sum(len(finding.names) for finding in findings if finding.fault in UNEXPLAINED)
 
 
-def of_graph(
+def diagnose_graph(
     comparison: Comparison, n: int | None, learning_rate: float | None, rebuild: Rebuild | None, in_graph: bool
 ) -> list[Finding]:
-    r"""What is wrong, seen from the comparison's own reference and graph."""
-    depth = comparison.graph.depth
+    r"""What is wrong, by the comparison's own reference and graph."""
+    depth, reference = comparison.graph.depth, comparison.reference
     remaining = sorted(comparison.wrong, key=lambda name: depth[name])
-    case = Context(comparison, n, learning_rate, remaining, base=dict(comparison.reference), in_graph=in_graph)
-    downstream = downstream_errors(case)
-    case.remaining = [name for name in remaining if name not in downstream]
+    context = Context(comparison, n, learning_rate, remaining, base=dict(reference), in_graph=in_graph)
+    downstream = downstream_errors(context)
+    context.mark_explained(list(downstream))
+    disconnected = [name for name in context.remaining if not reference[name].any() and context.value(name).any()]
+    context.mark_explained(disconnected)
     findings: list[Finding] = []
-    severed = [name for name in case.remaining if not comparison.reference[name].any() and case.value(name).any()]
-    case.remaining = [name for name in case.remaining if name not in severed]
-    while case.remaining and (match := best(case)):
-        names = match.names
-        case.remaining = [name for name in case.remaining if name not in names]
-        if match.story.edit is not None:
-            edit = case.edit + (match.story.edit if match.constant == 1 else scale(match.story.edit, match.constant))
-            case = dataclasses.replace(case, edit=edit, base=case.graph.gradients(edit))
-            names = names + [name for name in case.remaining if case.fits(name, case.base[name])]  # once it is known
-            case.remaining = [name for name in case.remaining if name not in names]
-        findings += told(case, dataclasses.replace(match, names=names), rebuild)
-    findings += [disconnected_from_loss(severed)] if severed else []
-    for name in case.remaining:
-        findings.append(next(finding for rule in REMAINDERS if (finding := rule(case, name)) is not None))
-    return [with_downstream(finding, downstream) for finding in merged(findings)]
+    while context.remaining and (match := best_match(context)):
+        context.mark_explained(match.names)
+        edit = match.hypothesis.edit
+        if edit is not None:
+            edit = context.edit + (edit if match.constant == 1 else scale(edit, match.constant))
+            context = dataclasses.replace(context, edit=edit, base=context.graph.gradients(edit))
+            others = [name for name in context.remaining if context.fits(name, context.base[name])]
+            context.mark_explained(others)
+            match = dataclasses.replace(match, names=match.names + others)
+        findings += to_findings(context, match, rebuild)
+    if disconnected:
+        explanation = f"For autograd the loss that forward returns does not depend on {' and '.join(disconnected)}."
+        fix = "does forward use this argument, and does it reach the loss without detach, no_grad or item()?"
+        findings.append(Finding(Fault.UNKNOWN, disconnected, explanation, fix))
+    findings += [describe_unexplained(context, name) for name in context.remaining]
+    return [with_downstream(finding, downstream) for finding in merge(findings)]
 
 
-MOST = 1000
-r"""Stories of one rule that are looked at; fewer in a graph of more than 150 nodes."""
+def downstream_errors(context: Context) -> dict[str, str]:
+    r"""Gradients that are wrong because that of an intermediate value is: name ↦ the name of the intermediate.
+
+    An intermediate is an input d that the forward pass adds to a value, z + d: its gradient is that of z.
+    """
+    downstream: dict[str, str] = {}
+    graph, leaf_of = context.graph, {name: node for node, name in context.graph.leaf_of.items()}
+    for name, value, _ in context.pairs(same_shape=True):
+        for node in graph.nodes if name not in downstream else ():
+            inputs = [before for before, _ in node.next_functions]
+            if node.name() != "AddBackward0" or leaf_of[name] not in inputs or graph.value(node) is None:
+                continue
+            predicted = context.gradients(replace_grad_output(node, value)) or {}
+            for other in (other for other in context.remaining if other in predicted and other != name):
+                changed = not context.indistinguishable(other, predicted[other], context.base[other])
+                if changed and context.fits(other, predicted[other]):
+                    downstream.setdefault(other, name)
+    return downstream
 
 
-def disconnected_from_loss(names: list[str]) -> Finding:
-    r"""Inputs that the loss does not depend on, as autograd sees it."""
-    return Finding(
-        Fault.UNKNOWN,
-        names,
-        f"For autograd the loss that forward returns does not depend on {' and '.join(names)}: the gradient is 0.",
-        "does forward use its argument of that name, and does it reach the loss without detach, no_grad or item()?",
-    )
+def with_downstream(finding: Finding, downstream: dict[str, str]) -> Finding:
+    r"""A finding, and the gradients that are wrong only because its own are."""
+    followers = [name for name, source in downstream.items() if source in finding.names]
+    if not followers:
+        return finding
+    verb = "follows" if len(followers) == 1 else "follow"
+    explanation = f"{finding.explanation} {', '.join(followers)} only {verb} from it."
+    return dataclasses.replace(finding, names=finding.names + followers, explanation=explanation)
 
 
-def best(case: Context) -> Match | None:
-    r"""The match that explains the most gradients, contradicts the fewest, and has the least that was fitted."""
-    cases = [case]
-    if case.edit != Edit():
-        cases.append(dataclasses.replace(case, edit=Edit(), base=dict(case.comparison.reference)))
-    first: tuple[tuple[int, ...], Match] | None = None
-    most = min(MOST, max(MOST // 5, 150 * MOST // max(1, len(case.graph.nodes))))
-    for each in cases:
-        for rule in RULES if each.in_graph else LOCAL:
-            for story in hypotheses(rule, each, most):
-                for match in matches(each, story):
-                    combined = match.constant != 1 and match.story.fault is not None
-                    key = (-len(match.names), match.contradictions, match.free, int(combined))
-                    if first is None or key < first[0]:
-                        first = (key, match)
-                    if (key[0] == -len(case.remaining) and not any(key[1:])) or explains_all(case, match):
+def best_match(context: Context) -> Match | None:
+    r"""The match that explains the most gradients, contradicts the fewest, and has the fewest fitted numbers."""
+    contexts = [context]
+    if context.edit != Edit():
+        contexts.append(dataclasses.replace(context, edit=Edit(), base=dict(context.comparison.reference)))
+    limit = min(MAX_HYPOTHESES, max(MAX_HYPOTHESES // 5, 150 * MAX_HYPOTHESES // max(1, len(context.graph.nodes))))
+    best: tuple[tuple[int, ...], Match] | None = None
+    for start in contexts:
+        for rule in RULES if start.in_graph else LOCAL:
+            for hypothesis in hypotheses(rule, start, limit):
+                for match in matches(start, hypothesis):
+                    combined = match.constant != 1 and hypothesis.fault is not None
+                    key = (-len(match.names), match.contradictions, match.fitted, int(combined))
+                    if best is None or key < best[0]:
+                        best = (key, match)
+                    explains_all = len(match.names) == len(context.remaining)
+                    # if a constant explains all, any other mistake that does so is equivalent to it
+                    if explains_all and (hypothesis.fault is None or not any(key[1:])):
                         return match
-    return first[1] if first else None
+    return best[1] if best else None
 
 
-def hypotheses(rule: Callable[[Context], Iterator[Hypothesis]], case: Context, most: int) -> Iterator[Hypothesis]:
-    r"""A rule's stories; one that cannot deal with this graph, of complex numbers say, has no more of them."""
-    # torch raises any of these at kinds of tensors that an operation lacks; a rule without a story accuses nobody
+def hypotheses(rule: Rule, context: Context, limit: int) -> Iterator[Hypothesis]:
+    r"""The hypotheses of a rule, until it meets a tensor that it cannot handle, for example a complex one."""
+    # torch raises any of these for tensors that an operation does not support; a rule without a hypothesis does no harm
     with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
-        yield from islice(rule(case), most)
+        yield from islice(rule(context), limit)
 
 
-def explains_all(case: Context, match: Match) -> bool:
-    r"""Whether a mere constant explains all that remains: a story that did so too would come down to it."""
-    return match.story.fault is None and len(match.names) == len(case.remaining)
-
-
-def told(case: Context, match: Match, rebuild: Rebuild | None) -> list[Finding]:
-    r"""A match for a person: the story, and the constant that was multiplied in besides."""
-    story, names = match.story, match.names
-    findings = [] if story.fault is None else [Finding(story.fault, names, story.explanation, story.fix)]
-    if match.constant != 1 and not match.constants:
-        explanation = f"This is {described(match.constant, case.comparison.inputs)}."
+def to_findings(context: Context, match: Match, rebuild: Rebuild | None) -> list[Finding]:
+    r"""A match for the report: the hypothesis, and the constant factor."""
+    hypothesis, names, constants = match.hypothesis, match.names, match.constants
+    findings: list[Finding] = []
+    if hypothesis.fault is not None:
+        findings.append(Finding(hypothesis.fault, names, hypothesis.explanation, hypothesis.fix))
+    if match.constant != 1 and not constants:
+        explanation = f"This is {describe_constant(match.constant, context.comparison.inputs)}."
         findings.append(Finding(Fault.FACTOR, names, explanation, f"divide by {match.constant:.6g}"))
-    constants = match.constants
     if len(constants) > 1 and rebuild is not None:
-        constants = disambiguate(case, constants, names, rebuild)
+        constants = disambiguate(context, constants, names, rebuild)
     for constant in constants:
         others = " and ".join(other.fault.value for other in constants if other is not constant)
-        doubt = f" {others} would give the same here: check at another n, or let rebuild= make it." if others else ""
-        besides = "This is" if story.fault is None else "Besides the above, it is"
-        findings.append(Finding(constant.fault, names, f"{besides} {constant.meaning}.{doubt}", constant.fix))
+        doubt = f" {others} would give the same here: check at another n, or pass rebuild=." if others else ""
+        subject = "This is" if hypothesis.fault is None else "In addition, it is"
+        findings.append(Finding(constant.fault, names, f"{subject} {constant.meaning}.{doubt}", constant.fix))
     return findings
 
 
-def disambiguate(case: Context, constants: list[Constant], names: list[str], rebuild: Rebuild) -> list[Constant]:
+def disambiguate(context: Context, constants: list[Constant], names: list[str], rebuild: Rebuild) -> list[Constant]:
     r"""The constants that are left when the same check is made at another batch size.
 
     Raises:
         ValueError: rebuild raises, or returns what cannot be checked.
     """
-    n = 2 * (case.n or len(names)) + 3
+    n = 2 * (context.n or len(names)) + 3
     problem = validation.call(f"rebuild({n})", lambda: tuple(rebuild(n)))
     if len(problem) != 3:
         raise ValueError(f"rebuild({n}) must return (forward, inputs, gradients), got {len(problem)} items")
@@ -165,50 +176,17 @@ def disambiguate(case: Context, constants: list[Constant], names: list[str], reb
     validation.tensors(inputs=inputs, gradients=gradients)
     validation.names(inputs, gradients)
     again = compare(forward, inputs, gradients)
-    there = Context(again, n, case.learning_rate, names, base=again.reference)
+    other = Context(again, n, context.learning_rate, names, base=again.reference)
     faults = set()
     for name in (name for name in names if name in gradients and again.has_shape(name)):
         c = fit_scale(again.reference[name], again.values[name])
         if c is not None:
-            faults |= {constant.fault for constant in there.named(name, c, again.reference[name])}
+            faults |= {constant.fault for constant in other.constants_near(c, name, again.reference[name])}
     return [constant for constant in constants if constant.fault in faults] or constants
 
 
-def downstream_errors(case: Context) -> dict[str, str]:
-    r"""Gradients that follow from a wrong one nearer to the loss, an intermediate's: name ↦ that one's name.
-
-    An intermediate is an input d that the forward pass adds to a value, z + d: its gradient is the one that goes on.
-    """
-    heirs: dict[str, str] = {}
-    leaf_of = {name: node for node, name in case.graph.leaf_of.items()}
-    for name in case.remaining:
-        value = case.value(name)
-        for node in case.graph.nodes:
-            if name in heirs or node.name() != "AddBackward0" or value.shape != case.base[name].shape:
-                continue
-            here = [after for after, _ in node.next_functions]
-            if leaf_of[name] not in here or case.graph.value(node) is None:
-                continue
-            followed = case.gradients(replace_grad_output(node, value)) or {}
-            for other in set(followed).intersection(case.remaining) - {name}:
-                if not case.indistinguishable(other, followed[other], case.base[other]) and case.fits(
-                    other, followed[other]
-                ):
-                    heirs.setdefault(other, name)
-    return heirs
-
-
-def with_downstream(finding: Finding, heirs: dict[str, str]) -> Finding:
-    r"""A finding together with the gradients that only hand on what is wrong in its own."""
-    followers = [heir for heir, source in heirs.items() if source in finding.names]
-    if not followers:
-        return finding
-    follow = f" {', '.join(followers)} only follow{'s' if len(followers) == 1 else ''} from it."
-    return dataclasses.replace(finding, names=finding.names + followers, explanation=finding.explanation + follow)
-
-
-def merged(findings: list[Finding]) -> list[Finding]:
-    r"""Findings that say the same of several gradients, as one."""
+def merge(findings: list[Finding]) -> list[Finding]:
+    r"""One finding for all gradients of which the same is said."""
     names: dict[tuple[Fault, str, str], list[str]] = {}
     for finding in findings:
         names.setdefault((finding.fault, finding.explanation, finding.fix), []).extend(finding.names)

@@ -1,294 +1,238 @@
-r"""A story of how a wrong gradient came about, and the test that it has to pass: the numbers must be the user's.
+r"""A hypothesis about a wrong gradient, and its test: it has to reproduce the user's numbers.
 
-A rule tells stories; each says what the gradients would be if it were true. A story is believed for the gradients that
-it reproduces to rounding, and for no others. A constant may have been multiplied in besides.
+A rule yields hypotheses; each has the gradients that it predicts. It is accepted for those gradients that it reproduces
+to rounding, up to a constant factor, and for no others.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 
 from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.rounding import RTOL, underflow_allowance
-from nnmath.gradcheck.diagnosis.constants import Constant, common_constants, sizes_in
+from nnmath.gradcheck.diagnosis.constants import Constant, batch_sizes_in_data, batch_sizes_in_graph, common_constants
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, combine
-from nnmath.gradcheck.graph.graph import Gradients, Graph, Site
+from nnmath.gradcheck.graph.edits import Edit
+from nnmath.gradcheck.graph.graph import Gradients, Graph
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    r"""What may have happened.
+    r"""A mistake that may have been made."""
 
-    Args:
-        fault: None if there is no more to it than a constant.
-        gradients: name ↦ what that would make of the gradient.
-        explanation: one or two sentences for a person.
-        fix: what to write instead.
-        edit: the mistake in the graph, if it is one there.
-        free: how many numbers were fitted to the user's gradients.
-        given: name ↦ what to compare it with, where that is not the user's gradient as it is.
-    """
-
-    fault: Fault | None
-    gradients: Gradients
-    explanation: str = ""
-    fix: str = ""
-    edit: Edit | None = None
-    free: int = 0
-    given: Gradients = field(default_factory=dict)
+    fault: Fault | None  # None for a constant and nothing else
+    gradients: Gradients  # that the mistake gives, by name
+    explanation: str = ""  # one or two sentences for the report
+    fix: str = ""  # what to write instead
+    edit: Edit | None = None  # the mistake as a change to the graph, if it is one
+    fitted: int = 0  # how many numbers were fitted to the user's gradients
+    observed: Gradients = field(default_factory=dict)  # what to compare with, where it is not the user's gradient
 
 
 @dataclass
 class Context:
-    r"""What a rule may look at.
-
-    Args:
-        comparison: the gradients by hand beside the reference.
-        n: the batch size, if it is known.
-        learning_rate: η, if it is known.
-        remaining: the names not explained yet, the one nearest to the loss first.
-        edit: the mistakes in the graph that have been found so far.
-        base: what the gradients would be with those.
-        in_graph: whether the graph is the user's mathematics, and mistakes can be made in it.
-    """
+    r"""What a rule knows about the wrong gradients."""
 
     comparison: Comparison
-    n: int | None
-    learning_rate: float | None
-    remaining: list[str]
-    edit: Edit = field(default_factory=Edit)
-    base: Gradients = field(default_factory=dict)
-    in_graph: bool = True
+    n: int | None  # the batch size, if the caller gave it
+    learning_rate: float | None  # η, if the caller gave it
+    remaining: list[str]  # the names that are not explained yet, the one nearest to the loss first
+    edit: Edit = field(default_factory=Edit)  # the mistakes in the graph that were accepted so far
+    base: Gradients = field(default_factory=dict)  # the gradients with these mistakes
+    in_graph: bool = True  # whether the graph records the user's mathematics, so that mistakes can be made in it
 
     @property
     def graph(self) -> Graph:
         r"""The graph of the loss."""
         return self.comparison.graph
 
-    def value(self, name: str) -> Tensor:
-        r"""The user's gradient in float64; zeros where it is missing."""
-        return self.comparison.values.get(name, torch.zeros_like(self.comparison.reference[name]))
+    @cached_property
+    def batch_sizes(self) -> dict[int, str]:
+        r"""Candidate batch sizes, and why: n alone if the caller gave it."""
+        if self.n is not None:
+            return {self.n: "the batch size"}
+        inputs, gradients = self.comparison.inputs, self.comparison.gradients
+        data = {name: tensor for name, tensor in inputs.items() if name not in gradients}
+        return {**batch_sizes_in_graph(self.graph), **batch_sizes_in_data(data)}
 
     @cached_property
     def constants(self) -> list[Constant]:
         r"""The constants that have a name here."""
-        return list(common_constants(self.n, self.sizes, self.learning_rate))
+        return list(common_constants(self.batch_sizes, self.learning_rate))
 
-    @cached_property
-    def sizes(self) -> dict[int, str]:
-        r"""The sizes that may be the batch's, and why: n if it is known."""
-        if self.n is not None:
-            return {self.n: "the batch size"}
-        return {**averaged_over(self.graph), **sizes_in(self.comparison.inputs, self.comparison.gradients)}
+    def value(self, name: str) -> Tensor:
+        r"""The user's gradient in float64; zeros where it is missing."""
+        return self.comparison.values.get(name, torch.zeros_like(self.comparison.reference[name]))
+
+    def pairs(self, same_shape: bool = False) -> Iterator[tuple[str, Tensor, Tensor]]:
+        r"""The name, the user's value and the base of each gradient that is not explained yet."""
+        for name in self.remaining:
+            value, base = self.value(name), self.base[name]
+            if value.shape == base.shape or not same_shape:
+                yield name, value, base
+
+    def mark_explained(self, names: list[str]) -> None:
+        r"""Removes names from those that are not explained yet."""
+        self.remaining = [name for name in self.remaining if name not in names]
 
     def gradients(self, edit: Edit) -> Gradients | None:
-        r"""The gradients with one more mistake; None if it cannot be made, for the shapes do not fit."""
+        r"""The gradients with one more mistake; None if the shapes do not allow it."""
         try:
             return self.graph.gradients(self.edit + edit)
         except RuntimeError:
             return None
 
-    def fits(self, name: str, candidate: Tensor, value: Tensor | None = None, part: float = 0.1) -> bool:
-        r"""Whether a candidate is the user's gradient to rounding, and explains what the reference does not.
+    def fits(self, name: str, candidate: Tensor, value: Tensor | None = None, max_residual: float = 0.1) -> bool:
+        r"""Whether a candidate is the user's gradient to rounding, or ``value`` if one is passed.
 
-        What it leaves unexplained may at most be that part of what the reference does.
+        At most the share ``max_residual`` of the difference from the reference may stay unexplained.
         """
         own = self.value(name)
         value = own if value is None else value
         if value.shape != candidate.shape or not value.numel():
             return False
         reference, dtype = self.comparison.reference[name], self.comparison.dtype(name)
-        off = value - reference if value is own and own.shape == reference.shape else value
+        difference = value - reference if value is own and own.shape == reference.shape else value
         noise = self.comparison.noise.get(name, 0.0) + underflow_allowance(dtype)
         bound = RTOL[dtype] * float(candidate.abs().max()) + noise
-        largest = float(off.abs().max())
+        largest = float(difference.abs().max())
         rounding = max(1e-3, 4 * torch.finfo(dtype).eps)
-        limit = min(bound, rounding * largest + noise, part * largest)
+        limit = min(bound, rounding * largest + noise, max_residual * largest)
         return float((value - candidate).abs().max()) <= limit
 
     def indistinguishable(self, name: str, a: Tensor, b: Tensor) -> bool:
-        r"""Whether two candidates are too close to tell one from the other."""
+        r"""Whether two candidates are equal to rounding."""
         if a.shape != b.shape:
             return False
         size = max(float(a.abs().max()), float(b.abs().max())) if a.numel() else 0.0
         noise = self.comparison.noise.get(name, 0.0)
         return not a.numel() or float((a - b).abs().max()) <= 10 * RTOL[self.comparison.dtype(name)] * size + noise
 
-    def named(self, name: str, c: float, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
-        r"""The constants with a name that multiply a candidate to the user's gradient; c is the best of all numbers."""
+    def constants_near(self, c: float, name: str, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
+        r"""The constants with a name, close to the fitted c, that multiply a candidate to the user's gradient."""
         close = [constant for constant in self.constants if abs(c - constant.value) <= 0.1 * abs(c)]
         return [constant for constant in close if self.fits(name, constant.value * candidate, value)]
 
+    def fit_steps(self, start: Gradients, direction: Gradients) -> list[tuple[str, float]]:
+        r"""The distinct t for which start + t · direction is one of the user's gradients to rounding, with its name."""
+        steps: list[tuple[str, float]] = []
+        for name, value, _ in self.pairs(same_shape=True):
+            t = fit_scale(direction[name], value - start[name]) if name in direction else None
+            if t is None or any(math.isclose(t, other, rel_tol=1e-6) for _, other in steps):
+                continue
+            if self.fits(name, start[name] + t * direction[name]):
+                steps.append((name, t))
+        return steps
 
-def fit_scale(part: Tensor, whole: Tensor) -> float | None:
-    r"""The number t for which t · part is closest to whole; None if part is 0."""
+
+Rule = Callable[[Context], Iterator[Hypothesis]]
+
+
+def fit_scale(part: Tensor, total: Tensor) -> float | None:
+    r"""The number t for which t · part is closest to total; None if part is 0."""
     size = float(part.abs().max()) if part.numel() else 0.0
     if not size:
         return None
     unit = part / size  # squares of small numbers would underflow
-    return float((unit * whole).sum() / (unit * unit).sum()) / size
+    return float((unit * total).sum() / (unit * unit).sum()) / size
 
 
-def fit_coefficients(parts: list[Tensor], whole: Tensor) -> list[float] | None:
-    r"""The numbers t for which Σ t · part is closest to whole; None if they are not finite."""
+def fit_coefficients(parts: list[Tensor], total: Tensor) -> list[float] | None:
+    r"""The numbers t for which Σ t · part is closest to total; None if an entry is not finite."""
     matrix = torch.stack([part.flatten() for part in parts], dim=1)
-    if not bool(matrix.isfinite().all()) or not bool(whole.isfinite().all()):
+    if not bool(matrix.isfinite().all()) or not bool(total.isfinite().all()):
         return None
-    return torch.linalg.lstsq(matrix, whole.flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
-
-
-AVERAGES = frozenset(("mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"))
-
-
-def averaged_over(graph: Graph) -> dict[int, str]:
-    r"""The numbers that the forward pass averages over or divides by: each may be the batch's size."""
-    found: dict[int, str] = {}
-    for node in graph.nodes:
-        name, value, before = graph.function(node), graph.value(node), graph.input(node)
-        before = getattr(node, "_saved_self", None) if before is None else before
-        if before is not None and before.ndim and (name in AVERAGES or name.startswith("binarycrossentropy")):
-            for n in (before.numel() // (1 if value is None else max(1, value.numel())), before.shape[0]):
-                found.setdefault(n, f"what {graph.describe(node)} averages over")
-        divisor = getattr(node, "_saved_other", None) if name == "div" else None
-        if isinstance(divisor, Tensor) and divisor.ndim == 0 and not divisor.requires_grad and divisor % 1 == 0:
-            found.setdefault(int(divisor), f"what {graph.describe(node)} divides by")
-    return found
+    return torch.linalg.lstsq(matrix, total.flatten()[:, None], driver="gelsd").solution[:, 0].tolist()
 
 
 @dataclass(frozen=True)
 class Match:
-    r"""A story, and the gradients that it explains up to a constant."""
+    r"""A hypothesis, and the gradients that it reproduces up to one constant."""
 
-    story: Hypothesis
+    hypothesis: Hypothesis
     names: list[str]
     constant: float
-    constants: list[Constant]
-    r"""the constant by name; several if they have the same value"""
-    contradictions: int
-    r"""gradients that are right, though the story would make them wrong"""
+    constants: list[Constant]  # the constant by name; several if they have the same value
+    contradictions: int  # how many gradients are right although the hypothesis would make them wrong
 
     @property
-    def free(self) -> int:
+    def fitted(self) -> int:
         r"""How many numbers were fitted."""
-        return self.story.free + (self.constant != 1 and not self.constants)
+        return self.hypothesis.fitted + (self.constant != 1 and not self.constants)
 
 
-def matches(case: Context, story: Hypothesis) -> Iterator[Match]:
-    r"""The gradients that a story explains, those with the same constant together."""
+def matches(context: Context, hypothesis: Hypothesis) -> Iterator[Match]:
+    r"""The gradients that a hypothesis reproduces, one match for each constant."""
     groups: list[tuple[float, list[Constant], list[str]]] = []
-    for name in case.remaining:
-        if name not in story.gradients:
-            continue
-        c, constants = constant_of(case, story, name)
+    for name in (name for name in context.remaining if name in hypothesis.gradients):
+        c, constants = find_constant(context, hypothesis, name)
         if c is None:
             continue
-        for other, _, names in groups:
-            if abs(c - other) <= (1e-6 + RTOL[case.comparison.dtype(name)]) * abs(c):
-                names.append(name)
-                break
+        tolerance = (1e-6 + RTOL[context.comparison.dtype(name)]) * abs(c)
+        same = [names for other, _, names in groups if abs(c - other) <= tolerance]
+        if same:
+            same[0].append(name)
         else:
             groups.append((c, constants, [name]))
     for c, constants, names in groups:
-        equations = sum(case.value(name).numel() for name in names)
-        if equations > 2 and only_a_constant(case, story, names):
+        equations = sum(context.value(name).numel() for name in names)
+        if equations > 2 and constant_is_enough(context, hypothesis, names):
             continue
-        match = Match(story, names, c, constants, contradictions(case, story))
-        twofold = story.fault is not None and c != 1
-        if equations >= (match.free + 2 if match.free or twofold else 1):
+        match = Match(hypothesis, names, c, constants, count_contradictions(context, hypothesis))
+        combined = hypothesis.fault is not None and c != 1
+        if equations >= (match.fitted + 2 if match.fitted or combined else 1):
             yield match
 
 
-def constant_of(case: Context, story: Hypothesis, name: str) -> tuple[float | None, list[Constant]]:
-    r"""What a story's gradient must be multiplied by to be the user's: 1, a constant with a name, None if it cannot be.
+def find_constant(context: Context, hypothesis: Hypothesis, name: str) -> tuple[float | None, list[Constant]]:
+    r"""The constant factor between a predicted gradient and the user's, and its names; None if there is none.
 
-    Only the story of a mere constant may have one without a name.
+    A constant without a name is accepted only if the hypothesis is a constant and nothing else.
     """
-    value, candidate = story.given.get(name, case.value(name)), story.gradients[name]
+    value, candidate = hypothesis.observed.get(name, context.value(name)), hypothesis.gradients[name]
     if value.shape != candidate.shape:
         return None, []
-    bare = story.fault is None
-    if not bare and case.fits(name, candidate, value):
+    constant_only = hypothesis.fault is None
+    if not constant_only and context.fits(name, candidate, value):
         return 1.0, []
     c = fit_scale(candidate, value)
-    if c is None or (not bare and not story.given and case.indistinguishable(name, candidate, case.base[name])):
+    if c is None:
         return None, []
-    if constants := case.named(name, c, candidate, value):
+    if not constant_only and not hypothesis.observed and context.indistinguishable(name, candidate, context.base[name]):
+        return None, []
+    if constants := context.constants_near(c, name, candidate, value):
         return constants[0].value, constants
-    return (c, []) if bare and c != 0 and case.fits(name, c * candidate, value, part=0.02) else (None, [])
+    accepted = constant_only and c != 0 and context.fits(name, c * candidate, value, max_residual=0.02)
+    return (c if accepted else None), []
 
 
-def only_a_constant(case: Context, story: Hypothesis, names: list[str]) -> bool:
-    r"""Whether a story that claims more fits no better than a constant, so that nothing speaks for the rest of it."""
-    if story.fault in (None, Fault.CLIPPED, Fault.DETACHED) or story.given:
+def constant_is_enough(context: Context, hypothesis: Hypothesis, names: list[str]) -> bool:
+    r"""Whether a constant alone fits as well as the hypothesis, so that nothing supports the rest of it."""
+    if hypothesis.fault in (None, Fault.CLIPPED, Fault.DETACHED) or hypothesis.observed:
         return False
     c = None
     for name in names:
-        base, told, value = case.base[name], story.gradients[name], case.value(name)
-        if base.shape != told.shape:
+        base, predicted, value = context.base[name], hypothesis.gradients[name], context.value(name)
+        if base.shape != predicted.shape:
             return False
         c = (fit_scale(base, value) or 0.0) if c is None else c
-        by_constant = (value - c * base).abs().max()
-        by_story = (value - (fit_scale(told, value) or 0.0) * told).abs().max()
-        if float(by_constant) > 3 * float(by_story) + 1e-2 * case.comparison.bounds[name]:
+        error_of_constant = float((value - c * base).abs().max())
+        error = float((value - (fit_scale(predicted, value) or 0.0) * predicted).abs().max())
+        if error_of_constant > 3 * error + 1e-2 * context.comparison.bounds[name]:
             return False
     return True
 
 
-def contradictions(case: Context, story: Hypothesis) -> int:
-    r"""How many gradients are right, though the story would make them wrong."""
-    if story.edit is None:
+def count_contradictions(context: Context, hypothesis: Hypothesis) -> int:
+    r"""How many gradients are right although the hypothesis would make them wrong."""
+    if hypothesis.edit is None:
         return 0
     return sum(
-        not case.indistinguishable(name, story.gradients[name], reference)
-        for name, reference in case.comparison.reference.items()
-        if name not in case.comparison.wrong and name in story.gradients
+        not context.indistinguishable(name, hypothesis.gradients[name], reference)
+        for name, reference in context.comparison.reference.items()
+        if name not in context.comparison.wrong and name in hypothesis.gradients
     )
-
-
-Single = tuple[Node, str, Edit]
-r"""a node, the kind of mistake made there, and the mistake"""
-
-
-def at_every_node(
-    case: Context, mistakes: Callable[[Node], Iterator[tuple[str, Edit]]]
-) -> Iterator[tuple[str, str, Edit]]:
-    r"""A mistake at all nodes that a line of the code created, at each node, then at all of the same function.
-
-    Args:
-        case: its graph is walked.
-        mistakes: node ↦ the mistakes that can be made there, each with the kind that it is.
-
-    Yields:
-        the kind, the place for a person, the mistake.
-    """
-    graph = case.graph
-    singles: list[tuple[str, str, Edit]] = []
-    by_line: dict[tuple[Site | None, str, str], list[Single]] = {}
-    by_function: dict[tuple[str, str], list[Single]] = {}
-    for node in graph.nodes:
-        if graph.reachable_leaves[node].isdisjoint(case.remaining):
-            continue
-        for kind, edit in mistakes(node):
-            singles.append((kind, graph.describe(node), edit))
-            by_line.setdefault((graph.site(node), node.name(), kind), []).append((node, kind, edit))
-            by_function.setdefault((node.name(), kind), []).append((node, kind, edit))
-    for line in by_line.values():
-        if len(line) > 1:
-            yield line[0][1], f"{graph.describe(line[0][0])}, each time", combine(edit for _, _, edit in line)
-    yield from singles
-    sizes = {(name, kind, len(line)) for (_, name, kind), line in by_line.items()}
-    for (name, kind), same in by_function.items():
-        if len(same) > 1 and (name, kind, len(same)) not in sizes:
-            yield kind, f"every {graph.function(same[0][0])}", combine(edit for _, _, edit in same)
-
-
-def scaled(tensors: Mapping[str, Tensor], c: float) -> Gradients:
-    r"""Each tensor times c."""
-    return {name: c * tensor for name, tensor in tensors.items()}

@@ -1,7 +1,5 @@
 r"""The right numbers in the wrong place: transposed, flipped, swapped, not summed, of another shape."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain, combinations, permutations
 
@@ -14,148 +12,122 @@ from nnmath.gradcheck.faults import Fault
 MAX_DIMENSIONS = 5
 
 
-def transposed(case: Context) -> Iterator[Hypothesis]:
-    r"""Dimensions exchanged, of a gradient that is not symmetric."""
-    for name in case.remaining:
-        base, value = case.base[name], case.value(name)
+def transposed(context: Context) -> Iterator[Hypothesis]:
+    r"""The dimensions in another order, where the gradient is not symmetric."""
+    for name, value, base in context.pairs():
         if not 2 <= base.ndim <= MAX_DIMENSIONS:
             continue
         for order in permutations(range(base.ndim)):
             candidate = base.permute(order)
-            if candidate.shape == value.shape and clearly_other(candidate, base):
-                yield Hypothesis(
-                    Fault.TRANSPOSE,
-                    {name: candidate},
-                    f"This is the transpose: the dimensions of the gradient stand in the order {order}.",
-                    "exchange the two factors of the product, or transpose the result",
-                )
+            if candidate.shape == value.shape and is_distinct(candidate, base):
+                explanation = f"This is the transpose: the dimensions of the gradient are in the order {order}."
+                fix = "exchange the two factors of the product, or transpose the result"
+                yield Hypothesis(Fault.TRANSPOSE, {name: candidate}, explanation, fix)
 
 
-def flipped(case: Context) -> Iterator[Hypothesis]:
-    r"""In reverse order along some dimensions."""
-    for name in case.remaining:
-        base = case.base[name]
-        if base.ndim <= MAX_DIMENSIONS:
-            for dims in subsets([d for d in range(base.ndim) if base.shape[d] > 1]):
-                candidate = base.flip(dims)
-                if clearly_other(candidate, base):
-                    yield Hypothesis(
-                        Fault.FLIP,
-                        {name: candidate},
-                        f"The entries stand in reverse order along dimension {format_list(dims)}.",
-                        f"flip it along dimension {format_list(dims)}",
-                    )
-
-
-def permuted(case: Context) -> Iterator[Hypothesis]:
-    r"""The same numbers, each in some other place."""
-    for name in case.remaining:
-        base, value = case.base[name].flatten(), case.value(name)
-        ordered = base.sort().values
-        if value.numel() == base.numel() and ordered.unique().numel() >= 3:
-            candidate = torch.empty_like(base)
-            candidate[value.flatten().argsort()] = ordered
-            yield Hypothesis(
-                Fault.PERMUTED,
-                {name: candidate.view(value.shape)},
-                "The right numbers stand in other places, as after a reshape where a transpose was meant.",
-                "look at the order of the entries: reshape does not exchange dimensions",
-            )
-
-
-def swapped(case: Context) -> Iterator[Hypothesis]:
-    r"""The gradient of another input; two that hold each other's first."""
-    for a in case.remaining:
-        for b in case.base:
-            fitting = [t for t in views(case.base[b]) if t.shape == case.value(a).shape]
-            if a == b or not fitting or not clearly_other(fitting[0], case.base[a]):
-                continue
-            back = [t for t in views(case.base[a]) if t.shape == case.value(b).shape]
-            if back and b in case.remaining and case.fits(b, back[0]):
-                explanation = f"{a} and {b} hold each other's gradient."
-                yield Hypothesis(Fault.SWAPPED, {a: fitting[0], b: back[0]}, explanation, "exchange them")
-            for candidate in fitting:
-                yield Hypothesis(
-                    Fault.SWAPPED, {a: candidate}, f"{a} holds the gradient of {b}.", f"return {a}'s own in its place"
-                )
-
-
-def not_summed(case: Context) -> Iterator[Hypothesis]:
-    r"""One gradient for each sample, where the sum over them is the gradient."""
-    for name in case.remaining:
-        value, base = case.value(name), case.base[name]
-        if value.shape == base.shape or not value.ndim <= MAX_DIMENSIONS:
+def flipped(context: Context) -> Iterator[Hypothesis]:
+    r"""The reverse order along some dimensions."""
+    for name, _, base in context.pairs():
+        if base.ndim > MAX_DIMENSIONS:
             continue
-        for dims in subsets(range(value.ndim)):
-            for keepdim in (False, True):
-                total = value.sum(dims, keepdim=keepdim)
-                if total.shape == base.shape and value.numel() > base.numel():
-                    yield Hypothesis(
-                        Fault.BIAS_NOT_SUMMED,
-                        {name: base},
-                        f"Shape {tuple(value.shape)}: these are summands; their sum over dimension {format_list(dims)} "
-                        "is the gradient. What is broadcast in the forward pass is summed in the backward pass.",
-                        f"add .sum({format_list(dims)}{', keepdim=True' if keepdim else ''})",
-                        given={name: total},
-                    )
+        for dims in subsets([d for d in range(base.ndim) if base.shape[d] > 1]):
+            candidate = base.flip(dims)
+            if is_distinct(candidate, base):
+                explanation = f"The entries are in reverse order along dimension {format_dims(dims)}."
+                fix = f"flip the gradient along dimension {format_dims(dims)}"
+                yield Hypothesis(Fault.FLIP, {name: candidate}, explanation, fix)
 
 
-def other_shape(case: Context) -> Iterator[Hypothesis]:
-    r"""The right numbers in another shape; or repeated; or summed over too much."""
-    for name in case.remaining:
-        value, base = case.value(name), case.base[name]
+def permuted(context: Context) -> Iterator[Hypothesis]:
+    r"""The same numbers in any other order."""
+    for name, value, base in context.pairs():
+        ordered = base.flatten().sort().values
+        if value.numel() == base.numel() and ordered.unique().numel() >= 3:
+            candidate = torch.empty_like(ordered)
+            candidate[value.flatten().argsort()] = ordered
+            explanation = "The right numbers are in other places, as after a reshape where a transpose was meant."
+            fix = "look at the order of the entries: reshape does not exchange dimensions"
+            yield Hypothesis(Fault.PERMUTED, {name: candidate.view(value.shape)}, explanation, fix)
+
+
+def swapped(context: Context) -> Iterator[Hypothesis]:
+    r"""The gradient of another input; first two inputs that have each other's."""
+    for a in context.remaining:
+        for b in context.base:
+            candidates = [t for t in orientations(context.base[b]) if t.shape == context.value(a).shape]
+            if a == b or not candidates or not is_distinct(candidates[0], context.base[a]):
+                continue
+            back = [t for t in orientations(context.base[a]) if t.shape == context.value(b).shape]
+            if back and b in context.remaining and context.fits(b, back[0]):
+                explanation = f"{a} and {b} have each other's gradient."
+                yield Hypothesis(Fault.SWAPPED, {a: candidates[0], b: back[0]}, explanation, "exchange them")
+            for candidate in candidates:
+                explanation = f"{a} has the gradient of {b}."
+                yield Hypothesis(Fault.SWAPPED, {a: candidate}, explanation, f"return the gradient of {a} instead")
+
+
+def not_summed(context: Context) -> Iterator[Hypothesis]:
+    r"""One gradient for each sample, where the sum over them is the gradient."""
+    for name, value, base in context.pairs():
+        if value.shape == base.shape or value.numel() <= base.numel() or value.ndim > MAX_DIMENSIONS:
+            continue
+        for dims, keepdim, total in partial_sums(value):
+            if total.shape == base.shape:
+                explanation = (
+                    f"Shape {tuple(value.shape)}: the sum of this over dimension {format_dims(dims)} is the gradient. "
+                    "What is broadcast in the forward pass is summed in the backward pass."
+                )
+                fix = f"add .sum({format_dims(dims)}{', keepdim=True' if keepdim else ''})"
+                yield Hypothesis(Fault.BIAS_NOT_SUMMED, {name: base}, explanation, fix, observed={name: total})
+
+
+def other_shape(context: Context) -> Iterator[Hypothesis]:
+    r"""The right numbers in another shape, or repeated, or summed over too many dimensions."""
+    for name, value, base in context.pairs():
         if value.shape == base.shape:
             continue
         shapes = f"shape {tuple(value.shape)} where the input has {tuple(base.shape)}"
         if value.numel() == base.numel():
-            yield Hypothesis(
-                Fault.SHAPE,
-                {name: base.reshape(value.shape)},
-                f"The numbers are right, in {shapes}.",
-                f"return it with .reshape({tuple(base.shape)})",
-            )
+            explanation, fix = f"The numbers are right, in {shapes}.", f"return it with .reshape({tuple(base.shape)})"
+            yield Hypothesis(Fault.SHAPE, {name: base.reshape(value.shape)}, explanation, fix)
         if broadcasts(base, value):
-            yield Hypothesis(
-                Fault.SHAPE,
-                {name: base.expand(value.shape)},
-                f"The gradient is there several times over: {shapes}.",
-                "return it once",
-            )
-        for dims in subsets(range(base.ndim)):
-            for keepdim in (False, True):
-                candidate = base.sum(dims, keepdim=keepdim)
-                if candidate.shape == value.shape:
-                    yield Hypothesis(
-                        Fault.SHAPE,
-                        {name: candidate},
-                        f"Summed over dimension {format_list(dims)}, which the input has: {shapes}.",
-                        f"do not sum over dimension {format_list(dims)}",
-                    )
+            explanation = f"The gradient is repeated: {shapes}."
+            yield Hypothesis(Fault.SHAPE, {name: base.expand(value.shape)}, explanation, "return it once")
+        for dims, _, candidate in partial_sums(base):
+            if candidate.shape == value.shape:
+                explanation = f"Summed over dimension {format_dims(dims)}, which the input has: {shapes}."
+                fix = f"do not sum over dimension {format_dims(dims)}"
+                yield Hypothesis(Fault.SHAPE, {name: candidate}, explanation, fix)
 
 
-def clearly_other(a: Tensor, b: Tensor) -> bool:
-    r"""Whether two tensors differ enough to tell one from the other."""
+def is_distinct(a: Tensor, b: Tensor) -> bool:
+    r"""Whether two tensors differ enough to distinguish them."""
     return a.shape != b.shape or float((a - b).abs().max()) > 1e-2 * float(b.abs().max())
 
 
 def broadcasts(small: Tensor, large: Tensor) -> bool:
-    r"""Whether one shape broadcasts to the other."""
-    try:
-        return torch.broadcast_shapes(small.shape, large.shape) == large.shape
-    except RuntimeError:
-        return False
+    r"""Whether the shape of one tensor broadcasts to that of the other."""
+    padded = (1,) * (large.ndim - small.ndim) + tuple(small.shape)
+    return len(padded) == large.ndim and all(a in (1, b) for a, b in zip(padded, large.shape, strict=True))
 
 
-def views(tensor: Tensor) -> list[Tensor]:
-    r"""A tensor, and its transpose."""
+def orientations(tensor: Tensor) -> list[Tensor]:
+    r"""A tensor, and its transpose if it is a matrix."""
     return [tensor, tensor.mT] if tensor.ndim == 2 else [tensor]
 
 
-def subsets(dims: range | list[int]) -> Iterator[tuple[int, ...]]:
+def partial_sums(tensor: Tensor) -> Iterator[tuple[tuple[int, ...], bool, Tensor]]:
+    r"""The sums over each subset of the dimensions: dims, keepdim, sum."""
+    for dims in subsets(list(range(tensor.ndim))):
+        for keepdim in (False, True):
+            yield dims, keepdim, tensor.sum(dims, keepdim=keepdim)
+
+
+def subsets(dims: list[int]) -> Iterator[tuple[int, ...]]:
     r"""The subsets of some dimensions, small ones first, without the empty one."""
     return chain.from_iterable(combinations(dims, size) for size in range(1, len(dims) + 1))
 
 
-def format_list(dims: tuple[int, ...]) -> str:
-    r"""Dimensions for a person."""
+def format_dims(dims: tuple[int, ...]) -> str:
+    r"""Dimensions as in the code: 0, or (0, 1)."""
     return str(dims[0]) if len(dims) == 1 else str(dims)

@@ -1,213 +1,183 @@
-r"""A tensor that backward had saved, taken for another: an updated weight, a transpose, another layer's value."""
+r"""A saved tensor mistaken for another in backward: an updated weight, a transpose, another layer's value."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import chain, product
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, fit_scale
+from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.diagnosis.rules.activations import pointwise
+from nnmath.gradcheck.diagnosis.rules.graph_rule import relevant_nodes
+from nnmath.gradcheck.diagnosis.rules.layout import orientations
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit
 from nnmath.gradcheck.graph.graph import Gradients, Site
 
-Saved = tuple[Node, str]
+SavedKey = tuple[Node, str]
 r"""A node and the attribute in which it saved a tensor."""
+Replacement = tuple[Fault, str, Tensor]
+r"""What to call the mistake, a human-readable name of the other tensor, and the tensor."""
 
 
-# --- weights from after their update ---------------------------------------------------------------------------------
+def updated_weights(context: Context) -> Iterator[Hypothesis]:
+    r"""Case 2 with θ − η g: a layer's weight was updated before the layer below it used it."""
+    keys_of = saved_leaves(context)
+    own = {name: value for name, value in context.comparison.values.items() if context.comparison.has_shape(name)}
+    right = all(context.indistinguishable(name, own[name], context.base[name]) for name in own)
+    for direction in [own] if right else [own, context.base]:
+        names = [name for name in keys_of if name in direction]
+        for chosen in [[name] for name in names] + ([names] if len(names) > 1 else []):
+            eta = context.learning_rate
+            rates = [eta] if eta else fit_rates(context, {name: keys_of[name] for name in chosen}, direction)
+            for rate, which in product(rates, (chosen, names)):
+                edit = update(context, {name: keys_of[name] for name in which}, direction, rate)
+                if gradients := context.gradients(edit):
+                    weights = " and ".join(which)
+                    explanation = f"Backward used {weights} after the update θ − η g, η = {rate:.6g}, not before it."
+                    fix = "compute all gradients first, then update all parameters"
+                    yield Hypothesis(Fault.UPDATED_WEIGHTS, gradients, explanation, fix, edit, fitted=0 if eta else 1)
 
 
-def updated_weights(case: Context) -> Iterator[Hypothesis]:
-    r"""Case 2 with θ − η g: a layer's weight had been updated before the layer below it used it."""
-    users = weights(case)
-    for direction in directions(case):
-        names = [name for name in users if name in direction]
-        choices = [[name] for name in names] + ([names] if len(names) > 1 else [])
-        for chosen in choices:
-            rates = [case.learning_rate] if case.learning_rate else fitted_rates(case, users, chosen, direction)
-            for rate in rates:
-                for which in dict.fromkeys((tuple(chosen), tuple(names))):
-                    edit = updated(case, users, which, direction, rate)
-                    if gradients := case.gradients(edit):
-                        yield Hypothesis(
-                            Fault.UPDATED_WEIGHTS,
-                            gradients,
-                            f"Backward used {' and '.join(which)} from after the update θ − η g, with η = {rate:.6g}; "
-                            "the gradient belongs to the weights of the forward pass.",
-                            "compute all gradients first, then update all parameters",
-                            edit,
-                            free=0 if case.learning_rate else 1,
-                        )
-
-
-def weights(case: Context) -> dict[str, list[Saved]]:
-    r"""Leaf ↦ where it is saved for another's gradient."""
-    users: dict[str, list[Saved]] = {}
-    for key, tensor in case.graph.saved.items():
-        for name, leaf in case.graph.leaves.items():
+def saved_leaves(context: Context) -> dict[str, list[SavedKey]]:
+    r"""Leaf ↦ where it is saved for the gradient of another tensor."""
+    keys: dict[str, list[SavedKey]] = {}
+    for key, tensor in context.graph.saved.items():
+        for name, leaf in context.graph.leaves.items():
             if same_storage(tensor, leaf):
-                users.setdefault(name, []).append(key)
-    return users
+                keys.setdefault(name, []).append(key)
+    return keys
 
 
-def directions(case: Context) -> list[Gradients]:
-    r"""What a weight may have been updated by: the user's own gradients, the right ones."""
-    own = {name: value for name, value in case.comparison.values.items() if case.comparison.has_shape(name)}
-    return [own] if all(case.indistinguishable(name, own[name], case.base[name]) for name in own) else [own, case.base]
+def update(context: Context, keys_of: dict[str, list[SavedKey]], direction: Gradients, rate: float) -> Edit:
+    r"""These weights, wherever they are saved, after a step of gradient descent."""
+    saved: dict[SavedKey, Tensor] = {}
+    for name, keys in keys_of.items():
+        leaf = context.graph.leaves[name].detach() - rate * direction[name]
+        for key in keys:
+            old = context.graph.saved[key]  # in the layout of the old tensor, which may be a transpose
+            saved[key] = leaf.as_strided(old.shape, old.stride()) if leaf.is_contiguous() else leaf.reshape(old.shape)
+    return Edit(saved=saved)
 
 
-def updated(
-    case: Context, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients, rate: float
-) -> Edit:
-    r"""These weights, wherever they are saved, after a step of descent."""
-    return Edit(
-        saved={
-            key: as_saved(case.graph.saved[key], case.graph.leaves[name].detach() - rate * direction[name])
-            for name in names
-            for key in users[name]
-        }
-    )
-
-
-def fitted_rates(
-    case: Context, users: dict[str, list[Saved]], names: Sequence[str], direction: Gradients
-) -> list[float]:
-    r"""η, from a gradient that depends on it linearly, as the one of the layer below does."""
+def fit_rates(context: Context, keys_of: dict[str, list[SavedKey]], direction: Gradients) -> list[float]:
+    r"""Candidates for η, from a gradient that is linear in it, as that of the layer below is."""
     small = 1e-3
-    moved = case.gradients(updated(case, users, names, direction, small)) or {}
-    rates: list[float] = []
-    for name in (name for name in case.remaining if name in moved):
-        slope, value = (moved[name] - case.base[name]) / small, case.value(name)
-        if value.shape != slope.shape:
-            continue
-        rate = fit_scale(slope, value - case.base[name])
-        if rate and rate > 0 and case.fits(name, case.base[name] + rate * slope):
-            rates += [rate] if all(abs(rate - other) > 1e-6 * other for other in rates) else []
-    return rates
+    perturbed = context.gradients(update(context, keys_of, direction, small)) or {}
+    slopes = {name: (gradient - context.base[name]) / small for name, gradient in perturbed.items()}
+    return [rate for _, rate in context.fit_steps(context.base, slopes) if rate > 0]
 
 
-# --- any other tensor ------------------------------------------------------------------------------------------------
-
-
-def subtrahend_missing(case: Context) -> Iterator[Hypothesis]:
-    r"""O for O − y in the derivative of (O − y)², or of a loss that has a target of its own."""
-    for key, tensor in saved(case):
+def subtrahend_missing(context: Context) -> Iterator[Hypothesis]:
+    r"""O for O − y in the derivative of (O − y)², or of a loss that has an argument for the target."""
+    graph, fault = context.graph, Fault.TARGET_TERM_MISSING
+    for key, tensor in saved_tensors(context):
         if key[1] == "_raw_saved_target":
-            yield from taken_for(case, Fault.TARGET_TERM_MISSING, "0", {key: torch.zeros_like(tensor)})
+            yield from replaced_by(context, fault, "0", {key: torch.zeros_like(tensor)})
             continue
-        for node in case.graph.nodes:
-            call, value = case.graph.recorder.calls.get(node), case.graph.value(node)
-            if case.graph.function(node) == "sub" and value is not None and call is not None and len(call.args) == 2:
-                minuend = call.args[0]
-                if isinstance(minuend, Tensor) and minuend.shape == tensor.shape and same_storage(value, tensor):
-                    what = "what is subtracted from for the difference, that is"
-                    yield from taken_for(case, Fault.TARGET_TERM_MISSING, what, {key: minuend.detach()})
+        for node in (node for node in graph.nodes if graph.function(node) == "sub"):
+            call, value = graph.recorder.calls.get(node), graph.value(node)
+            if value is None or call is None or len(call.args) != 2 or not same_storage(value, tensor):
+                continue
+            minuend = call.args[0]
+            if isinstance(minuend, Tensor) and minuend.shape == tensor.shape:
+                yield from replaced_by(context, fault, "the minuend alone", {key: minuend.detach()})
 
 
-def wrong_tensor(case: Context) -> Iterator[Hypothesis]:
-    r"""A saved tensor's transpose, its mirror image, ones, or any other tensor of its shape."""
-    for key, tensor in saved(case):
-        for fault, what, other in replacements(case, key[0], tensor):
-            yield from taken_for(case, fault, what, {key: other})
+def wrong_tensor(context: Context) -> Iterator[Hypothesis]:
+    r"""The transpose of a saved tensor, its mirror image, ones, or any other tensor of its shape."""
+    for key, tensor in saved_tensors(context):
+        for fault, what, other in chain(distortions(context, key[0], tensor), other_tensors(context, key[0], tensor)):
+            yield from replaced_by(context, fault, what, {key: other})
 
 
-def wrong_tensor_each_time(case: Context) -> Iterator[Hypothesis]:
-    r"""The same in each pass of a loop: transposes, ones, or the tensors of another line, or of another pass."""
-    lines: dict[tuple[Site | None, str, str], list[Saved]] = {}
-    for key, _ in saved(case):
-        lines.setdefault((case.graph.site(key[0]), key[0].name(), key[1]), []).append(key)
+def wrong_tensor_each_time(context: Context) -> Iterator[Hypothesis]:
+    r"""The same in each iteration of a loop: distorted, or the tensors of another iteration or of another line."""
+    graph = context.graph
+    saved: dict[tuple[Site | None, str, str], list[SavedKey]] = {}
+    for key, _ in saved_tensors(context):
+        saved.setdefault((graph.site(key[0]), key[0].name(), key[1]), []).append(key)
     values: dict[tuple[Site | None, str], list[tuple[str, Tensor]]] = {}
-    for node in case.graph.nodes:
-        if (value := case.graph.value(node)) is not None:
-            values.setdefault((case.graph.site(node), node.name()), []).append((case.graph.describe(node), value))
-    loops = {keys[0]: [case.graph.saved[key] for key in keys] for keys in lines.values() if len(keys) > 1}
-    keys_of = {keys[0]: keys for keys in lines.values()}
-    for first, tensors in loops.items():
-        for fault, what, others in replacements_each_time(case, first[0], tensors):
-            yield from taken_for(case, fault, what, dict(zip(keys_of[first], others, strict=True)))
-        place = "that of another pass of the loop"
-        for shifted in shifts(tensors, tensors):
-            yield from taken_for(case, wrong(case, first[0]), place, dict(zip(keys_of[first], shifted, strict=True)))
-    for first, tensors in loops.items():
+    for node in graph.nodes:
+        if (value := graph.value(node)) is not None:
+            values.setdefault((graph.site(node), node.name()), []).append((graph.describe(node), value))
+    loops = [(keys, [graph.saved[key] for key in keys]) for keys in saved.values() if len(keys) > 1]
+    for keys, tensors in loops:
+        options = [distortions(context, keys[0][0], tensor) for tensor in tensors]
+        for same in zip(*options, strict=False):
+            replacements = dict(zip(keys, (tensor for _, _, tensor in same), strict=True))
+            yield from replaced_by(context, same[0][0], same[0][1], replacements)
+        yield from shifted(context, keys, OTHER_ITERATION, tensors)
+    for keys, _ in loops:
         for line in values.values():
-            for shifted in shifts([value for _, value in line], tensors):
-                what = f"the value of {line[0][0]}"
-                yield from taken_for(case, wrong(case, first[0]), what, dict(zip(keys_of[first], shifted, strict=True)))
+            yield from shifted(context, keys, f"the value of {line[0][0]}", [value for _, value in line])
 
 
-def shifts(others: list[Tensor], tensors: list[Tensor]) -> Iterator[list[Tensor]]:
-    r"""A loop's tensors as they are, one pass earlier or later, and in reverse; the ends keep their own."""
-    n = len(tensors)
-    found = [others[::-1]] if len(others) == n else []
-    for offset in range(-1, 2 + max(0, len(others) - n)):
-        found.append([others[k + offset] if 0 <= k + offset < len(others) else tensors[k] for k in range(n)])
-    for shifted in found:
-        if all(a.shape == b.shape for a, b in zip(tensors, shifted, strict=True)):
-            yield shifted
+OTHER_ITERATION = "its value from another iteration of the loop"
 
 
-def replacements_each_time(
-    case: Context, node: Node, tensors: list[Tensor]
-) -> Iterator[tuple[Fault, str, list[Tensor]]]:
-    r"""What may have been taken for the tensors that a line saved in each pass of a loop."""
-    options = [list(replacements(case, node, tensor, bare=True)) for tensor in tensors]
-    for same in zip(*options, strict=False):
-        yield same[0][0], same[0][1], [tensor for _, _, tensor in same]
+def shifted(context: Context, keys: list[SavedKey], what: str, others: list[Tensor]) -> Iterator[Hypothesis]:
+    r"""Other tensors in place of a loop's: in reverse, one iteration later or earlier; the ends keep their own."""
+    tensors, fault = [context.graph.saved[key] for key in keys], fault_at(context, keys[0][0])
+    n, m = len(tensors), len(others)
+    candidates = [others[::-1]] if m == n else []
+    for offset in range(-1, 2 + max(0, m - n)):
+        candidates.append([others[k + offset] if 0 <= k + offset < m else tensors[k] for k in range(n)])
+    for candidate in candidates:
+        if all(a.shape == b.shape for a, b in zip(tensors, candidate, strict=True)):
+            yield from replaced_by(context, fault, what, dict(zip(keys, candidate, strict=True)))
 
 
-def taken_for(case: Context, fault: Fault, what: str, replaced: dict[Saved, Tensor]) -> Iterator[Hypothesis]:
-    r"""The story that these tensors were taken for the saved ones."""
-    edit, key = Edit(saved=replaced), next(iter(replaced))
-    if all(torch.equal(case.graph.saved[k], tensor) for k, tensor in replaced.items()):
+def replaced_by(context: Context, fault: Fault, what: str, replaced: dict[SavedKey, Tensor]) -> Iterator[Hypothesis]:
+    r"""The hypothesis that backward used other tensors instead of the saved ones."""
+    edit = Edit(saved=replaced)
+    node, attribute = next(iter(replaced))
+    if all(torch.equal(context.graph.saved[key], tensor) for key, tensor in replaced.items()):
         return
-    if gradients := case.gradients(edit):
-        name = tensor_name(case, case.graph.saved[key])
-        each = ", each time" if len(replaced) > 1 else ""
-        what = "that of another pass of the loop" if what == name else what
-        yield Hypothesis(
-            fault,
-            gradients,
-            f"The backward pass of {case.graph.describe(key[0])} took {what} for {name}{each}.",
-            f"use {name}, as the forward pass did",
-            edit,
-        )
+    if gradients := context.gradients(edit):
+        name = tensor_name(context, context.graph.saved[node, attribute])
+        each_time = ", each time" if len(replaced) > 1 else ""
+        what = OTHER_ITERATION if what == name else what
+        explanation = f"The backward pass of {context.graph.describe(node)} used {what} instead of {name}{each_time}."
+        yield Hypothesis(fault, gradients, explanation, f"use {name}, as the forward pass did", edit)
 
 
-def saved(case: Context) -> Iterator[tuple[Saved, Tensor]]:
-    r"""The saved tensors that what remains to be explained depends on."""
-    for key, tensor in case.graph.saved.items():
-        if not case.graph.reachable_leaves[key[0]].isdisjoint(case.remaining):
-            yield key, tensor
+def saved_tensors(context: Context) -> Iterator[tuple[SavedKey, Tensor]]:
+    r"""The saved tensors that a gradient which is not explained yet depends on."""
+    relevant = set(relevant_nodes(context))
+    return ((key, tensor) for key, tensor in context.graph.saved.items() if key[0] in relevant)
 
 
-def wrong(case: Context, node: Node) -> Fault:
+def fault_at(context: Context, node: Node) -> Fault:
     r"""What to call another tensor in a node's derivative."""
-    return Fault.WRONG_TENSOR if pointwise(case, node) is None else Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
+    return Fault.WRONG_TENSOR if pointwise(context, node) is None else Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
 
 
-def replacements(case: Context, node: Node, tensor: Tensor, bare: bool = False) -> Iterator[tuple[Fault, str, Tensor]]:
-    r"""What may have been taken for a saved tensor; ``bare`` without all the other tensors there are."""
-    name, fault = tensor_name(case, tensor), wrong(case, node)
-    if fault is Fault.WRONG_TENSOR:
+def distortions(context: Context, node: Node, tensor: Tensor) -> Iterator[Replacement]:
+    r"""The transpose of a saved tensor, its mirror image, and ones; none where it is the input of a function."""
+    if fault_at(context, node) is Fault.WRONG_TENSOR:
+        name = tensor_name(context, tensor)
         if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
             yield Fault.TRANSPOSE, f"the transpose of {name}", tensor.mT.contiguous()
-        if case.graph.function(node) == "convolution" and tensor.ndim > 2:
+        if context.graph.function(node) == "convolution" and tensor.ndim > 2:
             yield Fault.FLIP, f"the mirror image of {name}", tensor.flip(list(range(2, tensor.ndim)))
         if tensor.numel() > 1:
             yield Fault.MISSING_FACTOR, "1", torch.ones_like(tensor)
-    for other_name, other in () if bare else case.graph.tensors():
-        for view, text in ((other, ""), (other.mT, "the transpose of ")) if other.ndim == 2 else ((other, ""),):
+
+
+def other_tensors(context: Context, node: Node, tensor: Tensor) -> Iterator[Replacement]:
+    r"""All tensors of the forward pass that have the shape of a saved one, and transposes that have it."""
+    fault = fault_at(context, node)
+    for name, other in context.graph.tensors():
+        for view in orientations(other):
             if view.shape == tensor.shape:
-                yield fault, f"{text}{other_name}", view
+                yield fault, name if view is other else f"the transpose of {name}", view
 
 
-def tensor_name(case: Context, tensor: Tensor) -> str:
-    r"""A tensor's name for a person."""
-    for name, other in case.graph.tensors():
+def tensor_name(context: Context, tensor: Tensor) -> str:
+    r"""A human-readable name of a saved tensor."""
+    for name, other in context.graph.tensors():
         if other.shape == tensor.shape and (same_storage(other, tensor) or torch.equal(other, tensor)):
             return name
     return "the tensor that it had saved"
@@ -216,8 +186,3 @@ def tensor_name(case: Context, tensor: Tensor) -> str:
 def same_storage(a: Tensor, b: Tensor) -> bool:
     r"""Whether two tensors are views of the same numbers, all of them."""
     return a.numel() == b.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
-
-
-def as_saved(saved: Tensor, leaf: Tensor) -> Tensor:
-    r"""A leaf's new value, laid out as the node had saved the old one, which may be its transpose."""
-    return leaf.as_strided(saved.shape, saved.stride()) if leaf.is_contiguous() else leaf.reshape(saved.shape)
