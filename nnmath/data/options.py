@@ -13,12 +13,8 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, re
 if TYPE_CHECKING:
     from nnmath.data.dataset import Dataset
 
-    Seed = int
-    Momentum = float
-else:
-    Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
-    Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
-
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
+Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
 Activation = Literal["sigmoid", "tanh", "relu", "identity"]
 
 
@@ -65,7 +61,7 @@ class NetworkOptions:
     Args:
         neurons: neurons of the hidden layers, as 4 or '[8, 8]'; '[]' for no hidden layer
         hidden: activation of the hidden layers: sigmoid, tanh, relu or identity
-        output: activation of the last layer: sigmoid, tanh, relu or identity
+        output: activation of the last layer, one of the same
     """
 
     neurons: PositiveInt | list[PositiveInt] = 4
