@@ -264,14 +264,14 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
     from nnmath.data.datamodule import DataModule
     from nnmath.data.datasets import breast_cancer
     from nnmath.network import Network
-    from nnmath.training.module import TrainingModule, binary_metrics
+    from nnmath.training.module import TrainingModule, build_metrics
     from nnmath.training.tensorboard.curves import GradientDiscrepancy, GradientNorm, gradient_discrepancy
 
     class Textbook(L.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.network = Network(backward="autograd")
-            self.metrics = binary_metrics()
+            self.metrics = build_metrics("binary")
 
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             x, y = batch

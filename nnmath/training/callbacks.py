@@ -1,147 +1,130 @@
-r"""What else is seen while training: gradient norms, the agreement of the two backwards, a bar over the epochs."""
+r"""Callbacks that control a run: checkpoints, a graceful stop, a progress bar over the epochs."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
-from rich.progress import Progress, TaskID
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from nnmath.runtime.progress import epochs_progress
+from nnmath.runtime.progress import epochs_bar
 
 
 class Checkpoint(ModelCheckpoint):
-    r"""Lightning's ModelCheckpoint that looks at every k-th epoch, and at the last whatever its number.
+    r"""Lightning's ModelCheckpoint at every k-th epoch and the last one, unless the loss is not finite.
 
-    Without a monitor also at the one that a run was interrupted after; the best is then still what it would have been.
-    Nothing is kept of a network whose loss is no finite number.
+    Without a monitor, a checkpoint is also written when the run is interrupted. The state has file names without their
+    folder, so that a run can be moved.
 
     Args:
-        filename: of the checkpoint, without its ending; it is replaced by the next.
+        filename: name of the file, without its ending; the next checkpoint replaces it.
         every_n_epochs: k ≥ 1.
-        monitor: the figure that has to fall for the checkpoint to be replaced; None replaces it every time.
+        monitor: replace the file only if this value has fallen; None replaces it every time.
     """
 
     def __init__(self, filename: str, every_n_epochs: int, monitor: str | None = None) -> None:
-        super().__init__(
-            filename=filename, monitor=monitor, every_n_epochs=every_n_epochs, enable_version_counter=False
-        )
+        options: dict[str, Any] = {"monitor": monitor, "every_n_epochs": every_n_epochs}
+        super().__init__(filename=filename, **options, enable_version_counter=False)
 
     @property
-    def state_key(self) -> str:
-        return self._generate_state_key(
-            filename=self.filename, monitor=self.monitor
-        )  # Lightning's has k, which changes
+    def state_key(self) -> str:  # Lightning's has k, with which a resumed run need not agree
+        return self._generate_state_key(filename=self.filename, monitor=self.monitor)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not finite_loss(trainer):
             return
         interrupted = trainer.should_stop and self.monitor is None
         if interrupted or trainer.current_epoch + 1 == trainer.max_epochs:
-            self._every_n_epochs = 1  # Lightning has no public way to say so
+            self._every_n_epochs = 1  # Lightning has no public way to save at this epoch as well
         for logger in trainer.loggers:
-            logger.save()  # a run that goes on from here has its curves until here
+            logger.save()  # flush, so that a resumed run keeps its curves
         super().on_train_epoch_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.located(super().state_dict(), os.path.basename)
+        return {"best_model_path": os.path.basename(self.best_model_path), "best_model_score": self.best_model_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        folder = str(self.dirpath)
-        state = self.located(state_dict, lambda name: os.path.join(folder, name) if name else "")
-        super().load_state_dict(state | {"dirpath": self.dirpath})
-        self.current_score = state["current_score"]  # which Lightning forgets
-
-    def located(self, state: dict[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
-        r"""The state with its files elsewhere: it has their names alone, so that a run's folder can be moved."""
-        files = {name: where(state[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
-        models = {where(path): score for path, score in state["best_k_models"].items()}
-        return state | files | {"best_k_models": models, "dirpath": ""}
+        name, score = os.path.basename(state_dict["best_model_path"]), state_dict["best_model_score"]
+        if not name:
+            return
+        self.best_model_path = os.path.join(str(self.dirpath), name)
+        if self.monitor:
+            if not math.isfinite(score):
+                raise ValueError(f"invalid score of the best checkpoint: {score}")
+            self.kth_best_model_path, self.best_k_models = self.best_model_path, {self.best_model_path: score}
+            self.best_model_score = self.kth_value = score
 
 
 class GracefulStop(Callback):
-    r"""Ends a run after an epoch, so that the checkpoint is that of a whole one, or after a loss that is no number.
+    r"""Ends a run at the end of an epoch, on SIGINT (Ctrl-C) or SIGTERM or when the loss is not finite.
 
-    In :meth:`handle_signals`, SIGINT (Ctrl-C) or SIGTERM ask for it; a second one is a KeyboardInterrupt. To be
-    named before the checkpoints.
+    Within :meth:`handle_signals`, the first signal requests the stop and a second one raises KeyboardInterrupt. This
+    callback comes before the checkpoints, so that they see ``trainer.should_stop``. After the first epoch trained,
+    ``progressed`` is True.
     """
 
     SIGNALS = signal.SIGINT, signal.SIGTERM
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = self.progressed = False
 
     @contextmanager
     def handle_signals(self, trainer: L.Trainer) -> Iterator[None]:
-        r"""The signals are this callback's within, also before the first epoch and after the last."""
-        # Lightning's own handler would end the process in the middle of an epoch, and without a word
-        connector: Any = trainer._signal_connector  # which has no public way to do without it
+        r"""Handle the signals, also before the first epoch and after the last one."""
+        # Lightning's own SIGTERM handler would end the process silently in the middle of an epoch
+        connector: Any = trainer._signal_connector  # there is no public way to disable it
         connector._sigterm_notifier_fn = lambda *_: None
-        main = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, self.on_signal) for number in self.SIGNALS if main}
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        previous = {number: signal.signal(number, self.on_signal) for number in self.SIGNALS if is_main_thread}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
     def on_signal(self, number: int, frame: Any) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        wanted = self.asked or not finite_loss(trainer)
-        if trainer.strategy.reduce_boolean_decision(wanted, all=False):  # if one of several processes wants it
+        self.progressed = True
+        stop = self.requested or not finite_loss(trainer)
+        if trainer.strategy.reduce_boolean_decision(stop, all=False):  # any process can request it
             trainer.should_stop = True
 
 
 def finite_loss(trainer: L.Trainer) -> bool:
-    r"""Whether the last validation loss, if there is any, is a finite number."""
+    r"""Whether the latest validation loss is finite; True before there is one."""
     return bool(trainer.callback_metrics.get("loss/val", torch.zeros(())).isfinite())
 
 
-class EpochProgress(ProgressBar):
-    r"""A bar over the whole run with the validation's results behind it; nothing where stderr is no terminal.
+class EpochProgress(Callback):
+    r"""One bar over the epochs of the run, with the validation results, if stderr is a terminal.
 
-    Lightning's own bars start anew with every epoch, and an epoch of full-batch descent is a single step.
+    Lightning's own bars restart with every epoch, and an epoch of full-batch descent is a single step.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.enabled = sys.stderr.isatty()
-        self.bar: Progress | None = None
-
-    def disable(self) -> None:
-        self.enabled = False  # Lightning asks for it in all processes but the first
+        self.bar = ExitStack()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if self.enabled:
-            self.bar = epochs_progress()
-            self.bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
-            self.bar.start()
+        self.update = self.bar.enter_context(epochs_bar(trainer.max_epochs or 0, shown=trainer.is_global_zero))
+        self.update(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if self.bar:
-            results = "  ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
-            done = trainer.current_epoch + 1
-            self.bar.update(TaskID(0), completed=done, description=results.replace("metrics/", ""))
+        results = "  ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
+        self.update(trainer.current_epoch + 1, results.replace("metrics/", ""))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.stop()
+        self.bar.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        if self.bar:
-            self.bar.stop()
-            self.bar = None
+        self.bar.close()

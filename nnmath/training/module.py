@@ -1,4 +1,4 @@
-r"""The LightningModule: the network, its error, SGD with momentum, cosine annealing, metrics, and what is logged."""
+r"""The LightningModule: loss, SGD with momentum and cosine annealing, metrics, and the curves that are logged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
 
@@ -17,57 +19,39 @@ from nnmath.data.batches import Batch
 from nnmath.equations import ActivationName, validate
 from nnmath.network import BackwardMode, HalfMSELoss, Network
 
-EACH: dict[str, Any] = {"sync_on_compute": False}
-r"""For metrics of rows that each process has all of."""
 
+def build_metrics(task: str) -> MetricCollection:
+    r"""Metrics of validation and test rows. Every process evaluates all of these, so that nothing is synchronised.
 
-def binary_metrics() -> MetricCollection:
-    r"""What is measured where the target is 0 or 1; an output above 1/2 counts as 1."""
-    return MetricCollection(
-        {
-            "accuracy": BinaryAccuracy(validate_args=False, **EACH),
-            "auroc": BinaryAUROC(validate_args=False, **EACH),
-            "f1": BinaryF1Score(validate_args=False, **EACH),
-        }
-    )
-
-
-def regression_metrics() -> MetricCollection:
-    r"""What is measured where the target is any number."""
-    return MetricCollection({"r2": R2Score(**EACH), "mean_absolute_error": MeanAbsoluteError(**EACH)})
-
-
-METRICS = {"binary": binary_metrics, "regression": regression_metrics}
-
-
-def epochs_done(trainer: L.Trainer) -> int:
-    r"""How many epochs have been trained, also where a run is gone on with after its last one."""
-    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]  # declared less narrowly
+    Raises:
+        ValueError: the task is neither "binary" nor "regression".
+    """
+    if task == "regression":
+        return MetricCollection(
+            {"r2": R2Score(sync_on_compute=False), "mean_absolute_error": MeanAbsoluteError(sync_on_compute=False)}
+        )
+    if task != "binary":
+        raise ValueError(f"task must be 'binary' or 'regression', got {task!r}")
+    classes = {"accuracy": BinaryAccuracy, "auroc": BinaryAUROC, "f1": BinaryF1Score}  # an output above 1/2 is class 1
+    return MetricCollection({name: cls(validate_args=False, sync_on_compute=False) for name, cls in classes.items()})
 
 
 class TrainingModule(L.LightningModule):
-    r"""Trains a network on E = 1/(2n) Σ (O − y)² by SGD with momentum, the learning rate annealed over the whole run.
+    r"""Trains a network on E = 1/(2n) Σ (O − y)² by SGD with momentum and cosine annealing over the whole run.
 
-    The length T of the cosine is the Trainer's: its ``max_epochs`` (a step of the schedule an epoch), or its
-    ``max_steps`` where those are given (a step of the schedule an update).
+    The length T of the cosine is the Trainer's ``max_epochs``, in epochs, or its ``max_steps``, in updates.
 
-    Once an epoch, with the number of finished epochs as the step, this goes to the logger: ``loss/train`` and
-    ``loss/val``, ``metrics/...`` of the validation rows, and the epoch's ``training/learning_rate``. The training
-    loss is the mean over the epoch's rows, each taken before its batch's update; the validation loss is taken after the
-    last. A test logs ``test/loss`` and the metrics as ``test/...``. TensorBoard opens the first two groups by the
-    alphabet, hence these names. The newest figures are in ``trainer.callback_metrics``.
+    Each epoch logs ``loss/train``, ``loss/val``, ``metrics/...`` of the validation rows and ``training/learning_rate``;
+    the step is the number of finished epochs. The training loss is the mean over the rows, each taken before the update
+    of its batch; the validation loss is taken after the last update. A test logs ``test/loss`` and ``test/...``.
 
     Args:
-        sizes: the neurons of each layer, the inputs first.
-        hidden: the activation of the hidden layers.
-        output: the activation of the last layer.
-        backward: who computes the gradients, "manual" (the equations) or "autograd".
+        sizes, hidden, output, backward: the arguments of :class:`nnmath.network.Network`.
         learning_rate: η > 0 at the start.
         momentum: m in [0, 1).
-        eta_min: η_min in [0, η], the learning rate that the cosine ends at.
-        task: "binary" for a target of 0 and 1 (accuracy, AUROC, F1), "regression" for any other (R², mean absolute
-            error).
-        y_std: what a target of 1 is in the units of the data; the mean absolute error is given in them.
+        eta_min: η_min in [0, η], the final learning rate of the cosine.
+        task: "binary" for a target of 0 and 1 (accuracy, AUROC, F1), "regression" otherwise (R², mean absolute error).
+        y_std: the standard deviation of the target; the mean absolute error is given in its units.
 
     Raises:
         ValueError: an argument is out of range or unknown.
@@ -91,14 +75,12 @@ class TrainingModule(L.LightningModule):
         validate.in_interval(0, float("inf"), closed="neither", learning_rate=learning_rate, y_std=y_std)
         validate.in_interval(0, 1, closed="left", momentum=momentum)
         validate.in_interval(0, learning_rate, eta_min=eta_min)
-        if task not in METRICS:
-            raise ValueError(f"task must be 'binary' or 'regression', got {task!r}")
         sizes = list(sizes)
         self.save_hyperparameters()
         self.network = Network(sizes, hidden, output, backward)
         self.loss, self.summed_loss = HalfMSELoss("mean", backward), HalfMSELoss("sum", backward)
-        self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError(**EACH)
-        self.eval_metrics = METRICS[task]()
+        self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError(sync_on_compute=False)
+        self.eval_metrics = build_metrics(task)
         self.curves: dict[str, float | Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,19 +92,13 @@ class TrainingModule(L.LightningModule):
         self.train_mse.update(output.detach(), y)
         if self.trainer.world_size == 1:
             return cast(Tensor, self.loss(output, y))
-        # DDP takes the mean of W processes' gradients: that of W/n Σ_rows is 1/n Σ, however many rows each of them has
+        # DDP averages the gradients of W processes. Each scales its sum by W/n, so that the average is 1/n Σ over the
+        # n rows of all processes, however many rows each of them has.
         n = torch.tensor(float(len(x)), device=y.device)
         torch.distributed.all_reduce(n)
         return cast(Tensor, self.summed_loss(output, y) * (self.trainer.world_size / n))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.evaluate(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.evaluate(batch)
-
-    def evaluate(self, batch: Batch) -> None:
-        r"""Adds the rows of the batch to the loss and the metrics."""
         x, y = batch
         output = self.network(x)
         self.eval_mse.update(output, y)
@@ -130,19 +106,21 @@ class TrainingModule(L.LightningModule):
             self.eval_metrics.update(output * self.hparams["y_std"], y * self.hparams["y_std"])
         elif self.hparams["output"] == "sigmoid":
             self.eval_metrics.update(output, y.int())
-        else:  # torchmetrics wants probabilities; this keeps the order, and 1/2 where it is
+        else:  # torchmetrics expects probabilities; this map keeps the order, and the threshold at 1/2
             self.eval_metrics.update(torch.sigmoid(output - 0.5), y.int())
 
-    def evaluation(self, loss: str, metrics: str) -> dict[str, Tensor]:
-        r"""The loss and the metrics of all rows since the last call, the metrics' names behind their group's."""
-        result = {loss: self.eval_mse.compute() * self.network.sizes[-1] / 2}
-        result |= {f"{metrics}/{name}": value for name, value in self.eval_metrics.compute().items()}
+    test_step = validation_step
+
+    def pop_results(self, loss: str, metrics: str) -> dict[str, Tensor]:
+        r"""The loss and the metrics of the rows since the last call, named ``loss`` and ``metrics``/name."""
+        results = {loss: self.eval_mse.compute() * self.network.sizes[-1] / 2}
+        results |= {f"{metrics}/{name}": value for name, value in self.eval_metrics.compute().items()}
         self.eval_mse.reset()
         self.eval_metrics.reset()
-        return result
+        return results
 
-    # A small network's epoch would mostly be spent in self.log, were it used: about 1 ms as soon as it is called once.
-    # So the curves go to the logger in one call an epoch, and what callbacks monitor straight to where they look.
+    # self.log would take about 1 ms per epoch, most of the epoch of a small network. So the curves go to the logger in
+    # one call per epoch, and monitored values directly to trainer.callback_metrics.
 
     def log_curves(self, curves: Mapping[str, float | Tensor], step: int) -> None:
         for logger in self.loggers:
@@ -152,10 +130,10 @@ class TrainingModule(L.LightningModule):
         self.curves = {"training/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
 
     def on_validation_epoch_end(self) -> None:
-        result = self.evaluation("loss/val", "metrics")
+        results = self.pop_results("loss/val", "metrics")
         if not self.trainer.sanity_checking:
-            self.trainer.callback_metrics.update(result)
-            self.curves |= result
+            self.trainer.callback_metrics.update(results)
+            self.curves |= results
 
     def on_train_epoch_end(self) -> None:
         self.curves["loss/train"] = self.train_mse.compute() * self.network.sizes[-1] / 2
@@ -163,21 +141,24 @@ class TrainingModule(L.LightningModule):
         self.log_curves(self.curves, step=self.current_epoch + 1)
 
     def on_test_epoch_end(self) -> None:
-        result = self.evaluation("test/loss", "test")
-        self.trainer.callback_metrics.update(result)
-        self.log_curves(result, step=epochs_done(self.trainer))
+        results = self.pop_results("test/loss", "test")
+        self.trainer.callback_metrics.update(results)
+        progress: Any = self.trainer.fit_loop.epoch_progress  # current_epoch lags when resuming after the last epoch
+        self.log_curves(results, step=progress.current.processed)
+
+    def build_optimizer(self, length: int) -> tuple[SGD, CosineAnnealingLR]:
+        r"""SGD with momentum, and a cosine of this many steps."""
+        eta, momentum, eta_min = (self.hparams[name] for name in ("learning_rate", "momentum", "eta_min"))
+        optimizer = SGD(self.network.parameters(), lr=eta, momentum=momentum)
+        return optimizer, CosineAnnealingLR(optimizer, length, eta_min=eta_min)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = torch.optim.SGD(
-            self.network.parameters(), lr=self.hparams["learning_rate"], momentum=self.hparams["momentum"]
-        )
-        by_steps = self.trainer.max_steps > 0
-        length = self.trainer.estimated_stepping_batches if by_steps else self.trainer.max_epochs
+        per_step = self.trainer.max_steps > 0
+        length = self.trainer.estimated_stepping_batches if per_step else self.trainer.max_epochs
         if length is None or length < 1:
             raise ValueError(f"the cosine needs an end: give the Trainer max_epochs or max_steps, got {length}")
-        length = int(length)
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, length, eta_min=self.hparams["eta_min"])
+        optimizer, scheduler = self.build_optimizer(int(length))
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step" if by_steps else "epoch"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step" if per_step else "epoch"},
         }

@@ -1,4 +1,4 @@
-"""Training in a test: by a quiet Trainer, or by the script, in a process of its own or in this one; what came of it."""
+"""Training in a test: by a quiet Trainer or by the script, in another process or in this one; and its results."""
 
 import contextlib
 import logging
@@ -22,47 +22,48 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 
 
-def fit(module, data, folder, ckpt_path=None, **options):
-    """Trains on the CPU, from a checkpoint if one is given, logs to ``folder`` and gives the Trainer back."""
-    options = {"enable_checkpointing": False, "enable_progress_bar": False} | options
+def fit(module, data, folder, **options):
+    """Trains on the CPU, logs to ``folder`` and returns the Trainer."""
+    options = {"enable_checkpointing": False} | options
     trainer = L.Trainer(
         accelerator="cpu",
         logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
         enable_model_summary=False,
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         **options,
     )
-    stops = [callback for callback in trainer.callbacks if isinstance(callback, GracefulStop)]
     with contextlib.ExitStack() as stack:
-        for stop in stops:
-            stack.enter_context(stop.handle_signals(trainer))
-        trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+        for callback in trainer.callbacks:
+            if isinstance(callback, GracefulStop):
+                stack.enter_context(callback.handle_signals(trainer))
+        trainer.fit(module, data)
     return trainer
 
 
 def scalars(folder):
-    """What lies in the event files: tag ↦ [(step, value), ...]."""
+    """The curves in the event files: tag ↦ [(step, value), ...]."""
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def start(folder, *options, **more):
-    """The training script as people start it."""
+    """Starts the training script in a process of its own."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, SCRIPT, *map(str, options)], cwd=folder, **pipes, **more)
 
 
 def train(folder, *options, timeout=120, **more):
-    """The same, and waits for its end."""
+    """Runs the training script in a process of its own."""
     process = start(folder, *options, **more)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def train_here(folder, *options):
-    """The same in this process."""
+    """Runs the training script in this process."""
     return run_here(SCRIPT, folder, *options)
 
 
@@ -80,12 +81,12 @@ def wait_for(file):
         time.sleep(0.01)
 
 
-processes = multiprocessing.get_context("forkserver")  # imports once, for all tests, what takes seconds
+processes = multiprocessing.get_context("forkserver")  # its slow imports are shared by all tests
 processes.set_forkserver_preload(["nnmath.training.run"])
 
 
-def machine(rank, machines, port, folder, options):
-    """One of several machines, on each of which the script is started; here they are processes."""
+def run_machine(rank, machines, port, folder, options):
+    """Runs the script as one of several machines, which are processes here."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank)}
     process = train_here(folder, *options, "--num-nodes", machines, "--strategy", "ddp")
     (folder / f"errors-{rank}").write_text(process.stderr)
@@ -93,12 +94,12 @@ def machine(rank, machines, port, folder, options):
 
 
 def train_on(machines, folder, *options):
-    """Their exit codes, and what they said on stderr."""
+    """Runs the script on several machines; returns their exit codes and their stderr."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = [
-        processes.Process(target=machine, args=(rank, machines, port, folder, options)) for rank in range(machines)
+        processes.Process(target=run_machine, args=(rank, machines, port, folder, options)) for rank in range(machines)
     ]
     for process in started:
         process.start()

@@ -33,9 +33,9 @@ def test_gradient_norm_of_each_layer(tmp_path):
     assert [step for step, _ in curves["training/gradient_norm/layer1"]] == [1, 2, 3]
 
 
-class TestAgreement:
+class TestGradientDiscrepancy:
     @pytest.mark.parametrize("backward", ["manual", "autograd"])
-    def test_is_logged_every_k_epochs_and_is_rounding(self, tmp_path, backward):
+    def test_is_logged_every_k_epochs_and_is_small(self, tmp_path, backward):
         data = DataModule(moons(), batch_size=50)
         fit(TrainingModule(backward=backward), data, tmp_path, max_epochs=7, callbacks=[GradientDiscrepancy(3)])
         curve = scalars(tmp_path)["training/gradient_discrepancy"]
@@ -49,7 +49,7 @@ class TestAgreement:
         monkeypatch.setitem(ACTIVATIONS, "sigmoid", wrong)
         assert gradient_discrepancy(Network(), batch) == pytest.approx(1.001**2 - 1, rel=1e-6)  # a factor a layer
 
-    def test_leaves_weights_gradients_and_backward_as_they_were(self):
+    def test_changes_nothing_in_the_network(self):
         network = Network(backward="autograd")
         before = [parameter.detach().clone() for parameter in network.parameters()]
         gradient_discrepancy(network, (torch.randn(8, 2), torch.rand(8, 1)))
@@ -57,7 +57,7 @@ class TestAgreement:
         assert all(parameter.grad is None for parameter in network.parameters())
         assert network.backward == "autograd"
 
-    def test_two_zero_gradients_agree(self):
+    def test_is_zero_for_zero_gradients(self):
         network = Network(hidden="relu", output="relu")
         with torch.no_grad():
             network[2].bias.fill_(-1e6)  # a dead output: every gradient is 0
@@ -67,7 +67,7 @@ class TestAgreement:
 
 
 class TestTrajectory:
-    def test_remembers_every_k_th_epoch_and_the_last(self, tmp_path):
+    def test_records_every_kth_epoch_and_the_last(self, tmp_path):
         path, module = Trajectory(3), TrainingModule()
         start = parameters_to_vector(module.network.parameters()).detach().clone()
         fit(module, DataModule(moons()), tmp_path, max_epochs=7, callbacks=[path])
@@ -75,7 +75,7 @@ class TestTrajectory:
         assert torch.equal(path.points[0], start)
         assert torch.equal(path.points[-1], parameters_to_vector(module.network.parameters()))
 
-    def test_logs_how_far_it_is_from_another(self, tmp_path):
+    def test_logs_its_difference_from_a_reference(self, tmp_path):
         first, second = Trajectory(2), Trajectory(2)
         for path, backward in ((first, "manual"), (second, "autograd")):
             torch.manual_seed(0)
@@ -90,7 +90,7 @@ class TestTrajectory:
         assert second.difference < 1e-6
         assert "training/difference" not in scalars(tmp_path / "manual")
 
-    def test_remembers_no_more_than_there_is_room_for_and_the_last(self, tmp_path):
+    def test_is_thinned_at_its_maximum_size(self, tmp_path):
         path = Trajectory()
         path.MAX_NUMBERS = 17 * 4
         fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=9, callbacks=[path])
@@ -101,7 +101,7 @@ class TestTrajectory:
         assert path.points == []
 
 
-class TestStop:
+class TestGracefulStop:
     @pytest.mark.parametrize("number", GracefulStop.SIGNALS)
     def test_a_signal_ends_the_run_after_the_epoch_with_a_checkpoint(self, tmp_path, number):
         class Signal(L.Callback):
@@ -117,7 +117,7 @@ class TestStop:
         assert last["lr_schedulers"][0]["last_epoch"] == 3
         assert [signal.getsignal(number) for number in GracefulStop.SIGNALS] == before
 
-    def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_checkpoints_as_they_were(self, tmp_path):
+    def test_a_non_finite_loss_ends_the_run_and_leaves_the_checkpoints_unchanged(self, tmp_path):
         module = TrainingModule(hidden="identity", output="identity", learning_rate=100)
         options = {"callbacks": [GracefulStop(), Checkpoint("last", 1), Checkpoint("best", 1, "loss/val")]}
         trainer = fit(module, DataModule(moons()), tmp_path, max_epochs=1000, enable_checkpointing=True, **options)
@@ -135,10 +135,9 @@ class TestEpochProgress:
             return True
 
     def fit(self, folder):
-        bar = {"callbacks": [EpochProgress()], "enable_progress_bar": True}
-        fit(TrainingModule(), DataModule(moons()), folder, max_epochs=4, **bar)
+        fit(TrainingModule(), DataModule(moons()), folder, max_epochs=4, callbacks=[EpochProgress()])
 
-    def test_counts_the_epochs_and_shows_the_results(self, tmp_path, monkeypatch):
+    def test_shows_epochs_and_results(self, tmp_path, monkeypatch):
         monkeypatch.setenv("TERM", "xterm")
         terminal = self.Terminal()
         monkeypatch.setattr(sys, "stderr", terminal)
@@ -148,7 +147,7 @@ class TestEpochProgress:
         assert "val 0." in terminal.getvalue()
         assert "accuracy 0." in terminal.getvalue()
 
-    def test_says_nothing_where_there_is_no_terminal(self, tmp_path, capfd):
+    def test_prints_nothing_without_a_terminal(self, tmp_path, capfd):
         self.fit(tmp_path)
         out, err = capfd.readouterr()
         assert "epoch" not in out + err

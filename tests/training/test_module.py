@@ -19,13 +19,13 @@ def layers_of(module):
     return [Layer(linear.weight.detach().clone(), linear.bias.detach().clone()) for linear in module.network.linears]
 
 
-def test_17_parameters_by_lightnings_summary():
+def test_lightning_counts_17_parameters():
     assert summarize(TrainingModule()).total_parameters == TrainingModule().network.number_of_parameters == 17
 
 
 @pytest.mark.parametrize("backward", ["manual", "autograd"])
 @pytest.mark.parametrize("batch_size", [None, 32])
-def test_a_loop_by_hand_ends_at_the_same_weights_and_losses(tmp_path, batch_size, backward):
+def test_equals_a_hand_written_loop(tmp_path, batch_size, backward):
     epochs = 60
     data = DataModule(xor(samples=100), batch_size, seed=5, dtype=torch.float64)
     module = TrainingModule(backward=backward, learning_rate=0.5, momentum=0.8, eta_min=0.01)
@@ -51,7 +51,7 @@ def test_a_loop_by_hand_ends_at_the_same_weights_and_losses(tmp_path, batch_size
     assert logged == pytest.approx(losses, rel=1e-6)  # event files hold float32
 
 
-def test_the_event_file_holds_every_curve_over_every_epoch(tmp_path):
+def test_logs_every_curve_at_every_epoch(tmp_path):
     trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=12)
     curves = scalars(tmp_path)
     names = {"loss/train", "loss/val", "metrics/accuracy", "metrics/auroc", "metrics/f1", "training/learning_rate"}
@@ -64,7 +64,7 @@ def test_the_event_file_holds_every_curve_over_every_epoch(tmp_path):
         assert trainer.callback_metrics[name].item() == pytest.approx(curves[name][-1][1])
 
 
-def test_losses_and_metrics_are_scikit_learns(tmp_path):
+def test_metrics_equal_scikit_learns(tmp_path):
     data = DataModule(breast_cancer())
     module = TrainingModule()
     fit(module, data, tmp_path, max_epochs=5)
@@ -78,20 +78,20 @@ def test_losses_and_metrics_are_scikit_learns(tmp_path):
 
 
 @pytest.mark.parametrize("output", ["identity", "tanh", "relu"])
-def test_classes_are_decided_at_one_half_whatever_the_output_layer(tmp_path, output):
-    """torchmetrics would take outputs beyond 0 ... 1 for logits and decide at 0."""
+def test_the_threshold_is_one_half_for_every_output_activation(tmp_path, output):
+    """torchmetrics treats outputs outside [0, 1] as logits, with the threshold at 0."""
     data = DataModule(moons())
     module = TrainingModule(output=output, learning_rate=0.1)
     fit(module, data, tmp_path, max_epochs=100)
     x, y = data.val.tensors
-    decided = module(x).detach()
-    assert not ((decided > 0) & (decided < 1)).all()
+    predicted = module(x).detach()
+    assert not ((predicted > 0) & (predicted < 1)).all()
     logged = {name: curve[-1][1] for name, curve in scalars(tmp_path).items()}
-    assert logged["metrics/accuracy"] == pytest.approx(accuracy_score(y, decided > 0.5))
-    assert logged["metrics/auroc"] == pytest.approx(roc_auc_score(y, decided))
+    assert logged["metrics/accuracy"] == pytest.approx(accuracy_score(y, predicted > 0.5))
+    assert logged["metrics/auroc"] == pytest.approx(roc_auc_score(y, predicted))
 
 
-def test_a_regression_is_measured_in_the_units_of_its_data(tmp_path):
+def test_regression_metrics_are_in_the_units_of_the_data(tmp_path):
     x = torch.linspace(-2, 2, 100, dtype=torch.float64)[:, None].numpy()
     data = DataModule(Dataset(x, 500 + 30 * x[:, 0] ** 3, ("x",), "y", None))
     module = TrainingModule((1, 4, 1), output="identity", task="regression", y_std=data.y_std, learning_rate=0.1)
@@ -106,7 +106,7 @@ def test_a_regression_is_measured_in_the_units_of_its_data(tmp_path):
     assert test["test/r2"] > 0.5
 
 
-def test_same_seed_same_bits_and_another_seed_others(tmp_path):
+def test_the_seed_determines_every_bit(tmp_path):
     def run(seed, name):
         torch.manual_seed(seed)
         module = TrainingModule()
@@ -119,7 +119,7 @@ def test_same_seed_same_bits_and_another_seed_others(tmp_path):
     assert curves["loss/val"] != other_curves["loss/val"]
 
 
-def test_the_schedule_is_as_long_as_the_run_in_steps_too(tmp_path):
+def test_the_schedule_can_count_steps(tmp_path):
     module = TrainingModule()
     trainer = fit(module, DataModule(moons(), batch_size=100), tmp_path, max_steps=30, max_epochs=-1)
     assert trainer.lr_scheduler_configs[0].interval == "step"
@@ -127,7 +127,7 @@ def test_the_schedule_is_as_long_as_the_run_in_steps_too(tmp_path):
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
 
 
-def test_the_shorter_limit_is_the_schedules_length(tmp_path):
+def test_the_shorter_limit_is_the_length_of_the_schedule(tmp_path):
     trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_steps=1000, max_epochs=5)
     assert trainer.lr_scheduler_configs[0].scheduler.T_max == 5
 
@@ -141,7 +141,7 @@ def test_the_logged_loss_sums_over_the_outputs(tmp_path):
     assert scalars(tmp_path)["loss/val"][-1][1] == pytest.approx(HalfMSELoss()(module(x), y).item())
 
 
-def test_a_checkpoint_knows_the_scale_of_the_features(tmp_path):
+def test_a_checkpoint_has_the_scale_of_the_features(tmp_path):
     data = DataModule(breast_cancer())
     trainer = fit(TrainingModule(), data, tmp_path, max_epochs=1)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
@@ -152,12 +152,12 @@ def test_a_checkpoint_knows_the_scale_of_the_features(tmp_path):
     assert (scale["y_mean"], scale["y_std"]) == (0, 1)
 
 
-def test_a_run_without_an_end_is_refused(tmp_path):
+def test_refuses_a_run_without_an_end(tmp_path):
     with pytest.raises(ValueError, match="the cosine needs an end: give the Trainer max_epochs or max_steps"):
         fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=-1)
 
 
-def test_a_loss_that_is_nan_is_logged_as_nan(tmp_path):
+def test_logs_a_nan_loss(tmp_path):
     module = TrainingModule(output="identity", hidden="identity", learning_rate=1e30)
     fit(module, DataModule(moons()), tmp_path, max_epochs=5)
     assert math.isnan(scalars(tmp_path)["loss/train"][-1][1])
