@@ -13,9 +13,9 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, re
 if TYPE_CHECKING:
     from nnmath.data.dataset import Dataset
 
-    Seed = int
-    Momentum = float
-else:
+Seed = int
+Momentum = float
+if not TYPE_CHECKING:  # in an else branch of the above, jsonargparse would not see these types
     Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
     Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
 
