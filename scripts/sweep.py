@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,32 +53,29 @@ class SweepOptions(NetworkOptions, DataOptions):
     compile: bool = False
     log_dir: str = "lightning_logs"
 
-    def values(self, name: str) -> list[Any]:
-        r"""The values of an option that takes one or several.
-
-        Raises:
-            ValueError: there are none, or two of them look the same.
-        """
-        value = getattr(self, name)
-        values = list(value) if isinstance(value, (list, tuple)) else [value]
-        if not values or len({f"{value:g}" for value in values}) < len(values):
-            raise ValueError(f"{name} must be a list of different values, at least one, got {values}")
-        return values
+    @property
+    def lists(self) -> dict[str, list[Any]]:
+        r"""The options that take one or several values, as lists."""
+        values = {"learning_rate": self.learning_rate, "momentum": self.momentum, "epochs": self.epochs}
+        return {k: list(value) if isinstance(value, (list, tuple)) else [value] for k, value in values.items()}
 
     def check(self) -> None:
-        r"""Check what needs more than one option.
+        r"""Check what needs more than one value.
 
         Raises:
             ValueError: options are out of range or contradict each other.
         """
-        rates, momenta, _ = self.values("learning_rate"), self.values("momentum"), self.values("epochs")
-        if max(rates) > 1e30 or max(momenta) > 1 - 1e-6:
-            limits = "learning_rate must stay below 1e30, momentum below 0.999999"
-            raise ValueError(f"{limits}, got {max(rates)}, {max(momenta)}")
-        if self.schedule == "cosine" and self.eta_min > min(rates):
-            raise ValueError(f"eta_min must not exceed a learning rate, got {self.eta_min=}, {min(rates)=}")
+        for name, values in self.lists.items():
+            if not values or len({f"{value:g}" for value in values}) < len(values):
+                raise ValueError(f"{name} must be a list of different values, at least one, got {values}")
+        rate, momentum = max(self.lists["learning_rate"]), max(self.lists["momentum"])
+        if rate > 1e30 or momentum > 1 - 1e-6:
+            raise ValueError(f"learning_rate must stay below 1e30, momentum below 0.999999, got {rate}, {momentum}")
+        rate = min(self.lists["learning_rate"])
+        if self.schedule == "cosine" and self.eta_min > rate:
+            raise ValueError(f"eta_min must not exceed a learning rate, got {self.eta_min} and {rate}")
         if self.seed + self.seeds > 2**32:
-            raise ValueError(f"seed + seeds must be at most 2³², got {self.seed=}, {self.seeds=}")
+            raise ValueError(f"seed + seeds must be at most 2³², got {self.seed} and {self.seeds}")
         self.check_output(self.load(self.seed))
 
 
@@ -95,14 +92,9 @@ def run(options: SweepOptions) -> None:
     def data(seed: int) -> DataModule:
         return DataModule(options.load(seed), options.batch_size, options.split, seed, dtype)
 
-    grid = sweep.Grid(
-        options.values("learning_rate"),
-        options.values("momentum"),
-        range(options.seed, options.seed + options.seeds),
-        options.values("epochs"),
-        options.schedule,
-        options.eta_min,
-    )
+    rates, momenta, epochs = options.lists.values()
+    seeds = range(options.seed, options.seed + options.seeds)
+    grid = sweep.Grid(rates, momenta, seeds, epochs, options.schedule, options.eta_min)
     with rank_zero_first(), usage_errors(ValueError, RuntimeError):
         first = data(options.seed)
     if rank() == 0:
@@ -122,9 +114,10 @@ def run(options: SweepOptions) -> None:
     if best.val_loss.isna().all():
         echo("every configuration diverged: try smaller learning rates")
     elif not interrupted:
-        eta, momentum, epochs = best.loc[0, sweep.CONFIG_COLUMNS]
-        losses, accuracies = sweep.evaluate(grid, eta, momentum, int(epochs), data, options)
-        text = f"best: η = {eta:g}, momentum {momentum:g}, {epochs:g} epochs; on the test rows: loss {spread(losses)}"
+        eta, momentum, t = best.loc[0, sweep.CONFIG_COLUMNS]
+        one = replace(grid, learning_rates=[eta], momenta=[momentum], epochs=[int(t)])
+        losses, accuracies = sweep.evaluate(one, data, options)
+        text = f"best: η = {eta:g}, momentum {momentum:g}, {t:.0f} epochs; on the test rows: loss {spread(losses)}"
         echo(text if first.classes is None else f"{text}, accuracy {spread(accuracies)}")
     echo(f"results: {folder / 'results.csv'}", f"view with: tensorboard --logdir {shlex.quote(options.log_dir)}")
     if interrupted:
@@ -144,10 +137,9 @@ def print_table(best: pd.DataFrame) -> None:
 
     table = Table("η", "momentum", "epochs", "validation loss", "± over seeds", "diverged")
     for row in best.head(SHOWN).itertuples():
+        numbers = f"{row.learning_rate:g}", f"{row.momentum:g}", f"{row.epochs}", f"{row.val_loss:.4f}"
         deviation = "" if row.spread != row.spread else f"{row.spread:.4f}"
-        diverged = f"{row.diverged} of {row.seeds}" if row.diverged else ""
-        numbers = f"{row.learning_rate:g}", f"{row.momentum:g}", f"{row.epochs}"
-        table.add_row(*numbers, f"{row.val_loss:.4f}", deviation, diverged)
+        table.add_row(*numbers, deviation, f"{row.diverged} of {row.seeds}" if row.diverged else "")
     Console(width=None if sys.stdout.isatty() else 100).print(table)
     worst = best[best.diverged > 0]
     if len(worst):
@@ -160,12 +152,11 @@ def figures(best: pd.DataFrame) -> dict[str, Figure]:
 
     label, result = "validation loss, mean over seeds", {}
     for momentum, part in best.groupby("momentum"):
-        grid = part.pivot(index="learning_rate", columns="epochs", values="val_loss")
-        rates, epochs, costs = grid.index.to_numpy(), grid.columns.to_numpy(), grid.to_numpy().T
-        result[f"validation_loss/momentum_{momentum:g}"] = heat_map(rates, epochs, costs, label)
+        grid = part.pivot(index="epochs", columns="learning_rate", values="val_loss")
+        rates, epochs, costs = grid.columns.to_numpy(), grid.index.to_numpy(), grid.to_numpy()
         curves = {f"{t} epochs": cost for t, cost in zip(epochs, costs, strict=True)}
-        tag = f"validation_loss_over_learning_rate/momentum_{momentum:g}"
-        result[tag] = curve_over_rates(rates, curves, label)
+        result[f"validation_loss/momentum_{momentum:g}"] = heat_map(rates, epochs, costs, label)
+        result[f"validation_loss_over_learning_rate/momentum_{momentum:g}"] = curve_over_rates(rates, curves, label)
     return result
 
 

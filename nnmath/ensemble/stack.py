@@ -31,18 +31,21 @@ from nnmath.runtime.progress import epochs_bar
 
 @dataclass(frozen=True)
 class Trained:
-    r"""A stack after training."""
+    r"""A stack after training.
+
+    Args:
+        layers: w (M, out, in) and b (M, out) of each layer after ``done`` epochs.
+        epochs: the K epochs after which the costs were recorded, in ascending order.
+        train_cost: C = 1/(2n) Σ (O − y)² of the training samples, shape (K, M).
+        val_cost: C of the validation samples, shape (K, M), if there are any.
+        done: the number of epochs done, smaller than requested if the training was interrupted.
+    """
 
     layers: list[Layer]
-    r"""w (M, out, in) and b (M, out) of each layer after ``done`` epochs"""
     epochs: list[int]
-    r"""the K epochs after which the costs were recorded, in ascending order"""
     train_cost: Tensor
-    r"""C = 1/(2n) Σ (O − y)² of the training samples, shape (K, M)"""
     val_cost: Tensor | None
-    r"""C of the validation samples, shape (K, M), if there are any"""
     done: int
-    r"""the number of epochs done, smaller than requested if the training was interrupted"""
 
     @property
     def diverged(self) -> Tensor:
@@ -131,13 +134,11 @@ def train(
 ) -> Trained:
     r"""Train the networks of a stack independently: forward, Case 1, Case 2, then v ← m v + g, θ ← θ − η v.
 
-    The training cost after t epochs comes for free, from the forward pass of the next update; the validation cost takes
-    a forward pass of its own.
+    The training cost after t epochs is taken from the forward pass of the next update; the validation cost takes a
+    forward pass of its own.
 
-    The order of summation in a matrix product depends on the stack, and σ is rounded differently by
-    :mod:`nnmath.training.module`. A network therefore differs from the same network trained alone or there, after a
-    hundred epochs by up to 1e-12 (float64) or 1e-5 (float32) of the largest parameter; the difference grows with the
-    epochs.
+    A network equals the same network trained alone, or by :mod:`nnmath.training.module`, up to rounding: after a
+    hundred epochs to 1e-12 (float64) or 1e-5 (float32) of the largest parameter; the difference grows with the epochs.
 
     Args:
         layers: w (M, out, in) and b (M, out) of each layer, as from :func:`init_stack`; they are not modified.
@@ -221,29 +222,24 @@ def validate_stack(
     """
     if not layers or layers[0].weight.ndim != 3 or len(layers[0].weight) == 0:
         raise ValueError("layers must be a stack of at least one network: weights (M, out, in), biases (M, out)")
-    m, _, n_in = layers[0].weight.shape
-    tensors: dict[str, Tensor] = {}
-    n_out = n_in
-    for i, (weight, bias) in enumerate(layers):
-        if weight.shape != (m, bias.shape[-1], n_out) or bias.shape != (m, bias.shape[-1]):
-            shapes = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
-            raise ValueError(f"layers[{i}] must have weight ({m}, out, {n_out}) and bias ({m}, out), got {shapes}")
-        tensors |= {f"layers[{i}].weight": weight, f"layers[{i}].bias": bias}
-        n_out = weight.shape[1]
+    first = layers[0].weight
+    m, sizes = len(first), [first.shape[-1], *(bias.shape[-1] for _, bias in layers)]
+    expected: dict[str, tuple[Tensor, list[tuple[int, ...]]]] = {}
+    for i, ((weight, bias), n_in, n_out) in enumerate(zip(layers, sizes[:-1], sizes[1:], strict=True)):
+        expected[f"layers[{i}].weight"] = weight, [(m, n_out, n_in)]
+        expected[f"layers[{i}].bias"] = bias, [(m, n_out)]
     for prefix, samples in (("", (x, target)), ("validation ", validation)):
-        if samples is None:
-            continue
-        n = samples[0].shape[-1]
-        for name, tensor, rows in zip((f"{prefix}x", f"{prefix}target"), samples, (n_in, n_out), strict=True):
-            if n == 0 or tensor.shape not in ((rows, n), (m, rows, n)):
-                shapes = f"({rows}, n) or ({m}, {rows}, n), samples in columns, n = {max(n, 1)}"
-                raise ValueError(f"{name} must have shape {shapes}, got {tuple(tensor.shape)}")
-            tensors[name] = tensor
-    dtype, device = layers[0].weight.dtype, layers[0].weight.device
-    for name, tensor in tensors.items():
-        if tensor.dtype != dtype or tensor.device != device or not dtype.is_floating_point:
-            expected = f"floating point, all of the same dtype and device, {dtype} on {device}"
-            raise ValueError(f"{name} must be {expected}, got {tensor.dtype} on {tensor.device}")
+        if samples is not None:
+            n = max(1, samples[0].shape[-1])
+            expected[f"{prefix}x"] = samples[0], [(sizes[0], n), (m, sizes[0], n)]
+            expected[f"{prefix}target"] = samples[1], [(sizes[-1], n), (m, sizes[-1], n)]
+    for name, (tensor, shapes) in expected.items():
+        if tensor.shape not in shapes:
+            alternatives = " or ".join(map(str, shapes))
+            raise ValueError(f"{name} must have shape {alternatives}, samples in columns, got {tuple(tensor.shape)}")
+        if tensor.dtype != first.dtype or tensor.device != first.device or not first.is_floating_point():
+            required = f"floating point, all of the same dtype and device, {first.dtype} on {first.device}"
+            raise ValueError(f"{name} must be {required}, got {tensor.dtype} on {tensor.device}")
 
 
 def per_network(like: Tensor, end: float, **rates: float | Tensor) -> Tensor:

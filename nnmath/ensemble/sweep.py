@@ -3,8 +3,10 @@ r"""A grid of learning rates, momenta, seeds and numbers of epochs, trained in a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, groupby, product
+from operator import itemgetter
+from typing import Any
 
 import pandas as pd
 import torch
@@ -25,6 +27,8 @@ r"""Bytes that the training inputs of one stack may take."""
 
 DEFAULT_NETWORK = NetworkOptions()
 
+Data = Callable[[int], DataModule]
+r"""seed ↦ data; the data of all seeds must have the same number of rows"""
 Member = tuple[int, float, float]
 r"""seed, learning rate and momentum of one network"""
 
@@ -66,28 +70,27 @@ class Grid:
 
 def sweep(
     grid: Grid,
-    data: Callable[[int], DataModule],
+    data: Data,
     network: NetworkOptions = DEFAULT_NETWORK,
     compile: bool = False,
     progress: bool = False,
 ) -> tuple[pd.DataFrame, bool]:
     r"""Train every network of the grid; under torchrun every process trains its part.
 
-    Several processes give what one gives, up to rounding: the networks are the same, but a matrix product adds its
-    terms in an order that depends on the size of the stack.
+    Several processes give the rows of one, up to rounding, which depends on the size of a stack.
 
     Args:
         grid: the configurations and seeds.
-        data: seed ↦ the data, which must have the same number of rows for all seeds.
+        data: seed ↦ the data.
         network: the layers of each network.
         compile: whether to use torch.compile.
         progress: whether to show a progress bar.
 
     Returns:
-        A row for each network and number of epochs, sorted by learning_rate, momentum, epochs and seed, with the loss E
-        of its training and validation rows and whether it has diverged; and whether Ctrl-C ended the sweep. An
-        interrupted sweep returns the stacks that are finished. If none is finished and the learning rate is constant,
-        it returns the epochs done by the first. Rank 0 returns the rows of all processes, the other ranks no rows.
+        A row for each network and number of epochs, sorted by configuration and seed, with the loss E of its training
+        and validation rows and whether it has diverged; and whether Ctrl-C ended the sweep. An interrupted sweep
+        returns the finished stacks or, with a constant learning rate, what the first stack has recorded. Rank 0 returns
+        the rows of all processes, the other ranks no rows.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before there is any result, or in one of several processes.
@@ -97,12 +100,13 @@ def sweep(
     interrupted = False
     for members, record in stacks(grid, grid.members()[rank() :: world_size()], data(grid.seeds[0])):
         try:
-            tables.append(table(members, train_members(members, record, grid, data, network, compile, progress)))
+            trained = train_members(members, record, grid, data, network, compile=compile, progress=progress)
+            tables.append(table(members, trained))
         except KeyboardInterrupt as interrupt:
             interrupted = True
-            trained = interrupt.trained if isinstance(interrupt, Interrupted) else None
-            if trained and trained.done and grid.schedule == "constant" and not tables:
-                tables.append(table(members, trained))
+            partial = interrupt.trained if isinstance(interrupt, Interrupted) else None
+            if partial and partial.done and grid.schedule == "constant" and not tables:
+                tables.append(table(members, partial))
             if world_size() > 1 or not tables:
                 raise
             break
@@ -119,43 +123,32 @@ def activations(network: NetworkOptions) -> list[Activation]:
 def stacks(grid: Grid, members: Sequence[Member], data: DataModule) -> Iterator[tuple[list[Member], list[int]]]:
     r"""The stacks in which the members are trained, one after the other, and the epochs that each records.
 
-    The networks of a stack share their mini-batches, so with mini-batches every seed needs its own stack.
+    The networks of a stack share their mini-batches, so with mini-batches each seed needs its own stack.
     """
     x = data.train.tensors[0]
-    max_members = max(1, MAX_BYTES // (x.numel() * x.element_size()))
-
-    def stack_of(item: tuple[int, Member]) -> int:
-        i, (seed, _, _) = item
-        return i // max_members if data.batch_size is None else seed
-
+    size = max(1, MAX_BYTES // (x.numel() * x.element_size()))
+    keys = [seed if data.batch_size is not None else i // size for i, (seed, _, _) in enumerate(members)]
     for record in grid.runs():
-        for _, items in groupby(enumerate(members), key=stack_of):
-            yield [member for _, member in items], record
+        for _, group in groupby(zip(keys, members, strict=True), key=itemgetter(0)):
+            yield [member for _, member in group], record
 
 
 def train_members(
-    members: Sequence[Member],
-    record: Sequence[int],
-    grid: Grid,
-    data: Callable[[int], DataModule],
-    network: NetworkOptions,
-    compile: bool = False,
-    progress: bool = False,
+    members: Sequence[Member], record: Sequence[int], grid: Grid, data: Data, network: NetworkOptions, **options: Any
 ) -> Trained:
-    r"""Train some networks of the grid in one stack, until the last epoch to record."""
+    r"""Train some networks of the grid in one stack, until the last epoch to record; ``options`` are those of train."""
     seeds, rates, momenta = zip(*members, strict=True)
     modules = {seed: data(seed) for seed in dict.fromkeys(seeds)}
     first = modules[seeds[0]]
     dtype = first.train.tensors[0].dtype
 
-    def columns(rows: dict[int, tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
-        if len(rows) == 1:  # shared by all networks
-            x, y = (tensor.mT.contiguous() for tensor in rows[seeds[0]])
-        else:
-            x, y = (torch.stack([rows[seed][i].mT for seed in seeds]) for i in range(2))
-        return x, y
+    def columns(part: str) -> list[Tensor]:
+        tensors = {seed: getattr(module, part).tensors for seed, module in modules.items()}
+        if len(modules) == 1:  # shared by all networks
+            return [rows.mT.contiguous() for rows in tensors[seeds[0]]]
+        return [torch.stack([tensors[seed][i].mT for seed in seeds]) for i in range(2)]
 
-    x, y = columns({seed: module.train.tensors for seed, module in modules.items()})
+    (x, y), (x_val, y_val) = columns("train"), columns("val")
     layers = init_stack([x.shape[-2], *network.hidden_sizes, 1], seeds)  # in float32, as in Lightning
     return train(
         [Layer(weight.to(dtype), bias.to(dtype)) for weight, bias in layers],
@@ -168,10 +161,9 @@ def train_members(
         eta_min=grid.eta_min,
         activations=activations(network),
         batches=None if first.batch_size is None else first.batches(),
-        validation=columns({seed: module.val.tensors for seed, module in modules.items()}),
+        validation=(x_val, y_val),
         record=record,
-        compile=compile,
-        progress=progress,
+        **options,
     )
 
 
@@ -204,23 +196,15 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return configurations.reset_index().sort_values(["diverged", "val_loss"], kind="stable", ignore_index=True)
 
 
-def evaluate(
-    grid: Grid,
-    learning_rate: float,
-    momentum: float,
-    epochs: int,
-    data: Callable[[int], DataModule],
-    network: NetworkOptions,
-) -> tuple[Tensor, Tensor]:
-    r"""Train one configuration again, in this process, and evaluate it on the test rows.
+def evaluate(grid: Grid, data: Data, network: NetworkOptions) -> tuple[Tensor, Tensor]:
+    r"""Train the only configuration of a grid, in this process, and evaluate it on the test rows.
 
     Returns:
         The loss E and the accuracy of each seed's network, two tensors of shape (seeds,).
     """
-    one = replace(grid, learning_rates=[learning_rate], momenta=[momentum], epochs=[epochs])
     losses, accuracies = [], []
-    for members, record in stacks(one, one.members(), data(grid.seeds[0])):
-        layers = train_members(members, record, one, data, network).layers
+    for members, record in stacks(grid, grid.members(), data(grid.seeds[0])):
+        layers = train_members(members, record, grid, data, network).layers
         for i, (seed, _, _) in enumerate(members):
             x, y = (rows.mT for rows in data(seed).test.tensors)
             output = forward(x, unstack(layers, i), activations(network))[-1]

@@ -20,12 +20,11 @@ def is_rank_zero() -> bool:
 
 def init_distributed() -> None:
     r"""Join the process group if torchrun has started this process."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return
-    from torch import distributed
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from torch import distributed
 
-    distributed.init_process_group("gloo")
-    atexit.register(distributed.destroy_process_group)  # otherwise its threads may abort the process at exit
+        distributed.init_process_group("gloo")
+        atexit.register(distributed.destroy_process_group)  # otherwise its threads may abort the process at exit
 
 
 def rank() -> int:
@@ -48,16 +47,15 @@ def gather(value: T) -> list[T]:
     Raises:
         RunError: another process has ended.
     """
-    if world_size() == 1:
-        return [value]
     from torch import distributed
 
-    values: list[T] | None = [value] * world_size() if rank() == 0 else None
+    values = [value] * world_size()
     try:
-        distributed.gather_object(value, values)
+        if len(values) > 1:
+            distributed.gather_object(value, values if rank() == 0 else None)
     except RuntimeError as error:
         raise RunError("another process has ended") from error
-    return values or []
+    return values if rank() == 0 else []
 
 
 @contextmanager

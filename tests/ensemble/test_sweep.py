@@ -2,6 +2,7 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -141,7 +142,8 @@ def test_evaluate_trains_the_configuration_of_the_sweep(batch_size):
 
     grid = Grid([0.3, 2.0], [0.5, 0.9], [3, 8], [10, 30], "cosine")
     rows, _ = sweep(grid, data_without_test)
-    losses, accuracies = evaluate(grid, 2.0, 0.9, 30, data_without_test, NetworkOptions())
+    one = replace(grid, learning_rates=[2.0], momenta=[0.9], epochs=[30])
+    losses, accuracies = evaluate(one, data_without_test, NetworkOptions())
     expected = rows[(rows.learning_rate == 2.0) & (rows.momentum == 0.9) & (rows.epochs == 30)]
     assert losses.tolist() == pytest.approx(expected.val_loss.tolist(), rel=1e-9)
     assert 0.5 < float(accuracies.min()) <= float(accuracies.max()) <= 1
