@@ -1,16 +1,32 @@
-r"""How fast the hand-written gradients are, side by side with torch's: python scripts/benchmark.py."""
+r"""Speed of the hand-written gradients compared with torch's: python scripts/benchmark.py."""
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
+import logging
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import torch
 from jsonargparse.typing import PositiveInt
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from nnmath.runtime.cli import Parser
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nnmath.ensemble import init_stack, train
+from nnmath.equations import SIGMOID, Layer, cosine_annealing, training_step, zero_velocities
+from nnmath.network import HalfMSELoss, Network
+from nnmath.runtime.cli import Parser, exit_on_error
 
 
 def benchmark(
@@ -18,42 +34,34 @@ def benchmark(
     steps: PositiveInt = 200,
     epochs: PositiveInt = 200,
     networks: PositiveInt = 1000,
-    most: PositiveInt = 100_000,
+    max_networks: PositiveInt = 100_000,
 ) -> None:
-    r"""Measures, interleaved and as the median of several rounds, on the CPU: stacks on all cores, the rest on one.
+    r"""Measure the medians of several interleaved rounds on the CPU; stacks use all cores, everything else one.
 
     Args:
-        rounds: how often each competitor is measured, in turn
-        steps: training steps a measurement of the steps takes
-        epochs: epochs a measurement of the Lightning runs takes, a third as often
-        networks: networks of the stack that is compared
-        most: networks of the largest stack that is measured
+        rounds: measurements of each competitor, in turn
+        steps: training steps per measurement of the steps
+        epochs: epochs per measurement of the Lightning runs, which take a third of the rounds
+        networks: networks in the stack that is compared
+        max_networks: networks in the largest stack that is measured
     """
-    import logging
-    import warnings
-
-    import torch
-
-    stacks = stacks_by(networks, steps)
-    seconds = medians({name: run for name, (run, _) in stacks.items()}, max(1, rounds // 3))
-    per_update = {name: seconds[name] / work for name, (_, work) in stacks.items()}
-    show(f"an epoch of a network, 2-4-1 on 266 rows, float32, of {networks} in a stack", "µs", 1e6, per_update)
-    sizes_of_stacks(most, steps, max(1, rounds // 5))
+    title = f"an epoch of a network, 2-4-1 on 266 rows, float32, of {networks} in a stack"
+    competitors = stack_competitors(networks, steps)
+    seconds = medians({name: run for name, (run, _) in competitors.items()}, max(1, rounds // 3))
+    print_table(title, "µs", {name: seconds[name] / updates for name, (_, updates) in competitors.items()}, 1e6)
+    measure_stack_sizes(max_networks, steps, max(1, rounds // 5))
 
     torch.set_num_threads(1)
-    show("a step of 2-4-1 on 266 rows, float32", "µs", 1e6 / steps, medians(steps_by(steps), rounds))
-    competitors, rounds = epochs_by(epochs), max(1, rounds // 3)
+    print_table("a step of 2-4-1 on 266 rows, float32", "µs", medians(step_competitors(steps), rounds), 1e6 / steps)
+    runs, rounds = lightning_competitors(epochs), max(1, rounds // 3)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")  # Lightning's advice about data loaders and its own deprecations
-    show("an epoch of Lightning that logs the same curves", "ms", 1e3 / epochs, medians(competitors, rounds))
+    warnings.filterwarnings("ignore")  # Lightning's advice on data loaders, and its deprecations
+    print_table("an epoch of Lightning that logs the same curves", "ms", medians(runs, rounds), 1e3 / epochs)
 
 
-def show(what: str, unit: str, scale: float, seconds: dict[str, float]) -> None:
-    r"""A table of the times and of their ratios to the first."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(what, unit, "ratio")
+def print_table(title: str, unit: str, seconds: Mapping[str, float], scale: float) -> None:
+    r"""Print the scaled seconds and their ratios to the first."""
+    table = Table(title, unit, "ratio")
     first = next(iter(seconds.values()))
     for name, value in seconds.items():
         table.add_row(name, f"{scale * value:.3g}", f"{value / first:.2f}")
@@ -61,39 +69,26 @@ def show(what: str, unit: str, scale: float, seconds: dict[str, float]) -> None:
 
 
 def medians(competitors: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    r"""Median seconds of a call of each, after a call to warm up, measured in turn."""
-    from statistics import median
-    from time import perf_counter
-
+    r"""Median seconds of a call of each competitor, measured in turn after one warm-up call."""
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for round_ in range(rounds + 1):
         for name, run in competitors.items():
-            start = perf_counter()
+            start = time.perf_counter()
             run()
             if round_:
-                seconds[name].append(perf_counter() - start)
-    return {name: median(measured) for name, measured in seconds.items()}
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def stacks_by(networks: int, steps: int) -> dict[str, tuple[Callable[[], object], int]]:
-    r"""Ways to train many networks: name ↦ one round of it, and how many epochs of a network that is."""
-    import importlib.util
-    import shutil
-
-    import numpy as np
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-
-    from nnmath.ensemble.stack import init_stack, train
-
+def stack_competitors(networks: int, steps: int) -> dict[str, tuple[Callable[[], object], int]]:
+    r"""Training of many networks: name ↦ a run, and its number of epochs times networks."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 266, generator=generator), torch.randint(2, (1, 266), generator=generator).float()
     stack, rates = init_stack((2, 4, 1), range(networks)), torch.linspace(0.01, 1, networks)
     epochs = 2 * steps
     threads = torch.get_num_threads()
 
-    def by_numpy() -> None:
+    def train_by_numpy() -> None:
         (w_i, b_i), (w_o, b_o) = [(weight[0].numpy().T, bias[0].numpy()) for weight, bias in stack]
         rows, target, eta = x.numpy().T.copy(), y.numpy().T.copy(), np.float32(0.01)
         for _ in range(steps):
@@ -104,7 +99,7 @@ def stacks_by(networks: int, steps: int) -> dict[str, tuple[Callable[[], object]
             w_o, b_o = w_o - eta * (h.T @ delta_o), b_o - eta * delta_o.sum(0)
             w_i, b_i = w_i - eta * (rows.T @ delta_i), b_i - eta * delta_i.sum(0)
 
-    def by_autograd() -> None:
+    def train_by_autograd() -> None:
         torch.set_num_threads(1)
         network = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
@@ -115,23 +110,23 @@ def stacks_by(networks: int, steps: int) -> dict[str, tuple[Callable[[], object]
             optimizer.step()
         torch.set_num_threads(threads)
 
-    def by_stack(compile: bool) -> Callable[[], object]:
+    def stack_run(compile: bool) -> Callable[[], object]:
         return lambda: train(stack, x, y, epochs=epochs, learning_rate=rates, momentum=0.9, compile=compile)
 
     competitors: dict[str, tuple[Callable[[], object], int]] = {
-        "the notebook's procedure in NumPy, a network at a time": (by_numpy, steps),
-        "autograd and torch's SGD, a network at a time": (by_autograd, steps),
-        "the stack": (by_stack(compile=False), networks * epochs),
+        "the notebook's procedure in NumPy, a network at a time": (train_by_numpy, steps),
+        "autograd and torch's SGD, a network at a time": (train_by_autograd, steps),
+        "the stack": (stack_run(compile=False), networks * epochs),
     }
     if shutil.which("g++"):
-        competitors["the stack, torch.compile"] = by_stack(compile=True), networks * epochs
+        competitors["the stack, torch.compile"] = stack_run(compile=True), networks * epochs
     if importlib.util.find_spec("jax"):
-        competitors["jax.vmap and lax.scan"] = by_jax(stack, x, y, rates, epochs), networks * epochs
+        competitors["jax.vmap and lax.scan"] = jax_run(stack, x, y, rates, epochs), networks * epochs
     return competitors
 
 
-def by_jax(stack: Any, x: Tensor, y: Tensor, rates: Tensor, epochs: int) -> Callable[[], object]:
-    r"""The same training by JAX, jitted: vmap over the networks, scan over the epochs."""
+def jax_run(stack: Any, x: Tensor, y: Tensor, rates: Tensor, epochs: int) -> Callable[[], object]:
+    r"""The same training in JAX, jitted: vmap over the networks, scan over the epochs."""
     import jax
     import jax.numpy as jnp
 
@@ -142,7 +137,7 @@ def by_jax(stack: Any, x: Tensor, y: Tensor, rates: Tensor, epochs: int) -> Call
         h = jax.nn.sigmoid(rows @ w_i.T + b_i)
         return ((jax.nn.sigmoid(h @ w_o.T + b_o) - target) ** 2).mean() / 2
 
-    def trained(parameters: Any, eta: Any) -> Any:
+    def train_one(parameters: Any, eta: Any) -> Any:
         def step(state: Any, _: Any) -> Any:
             theta, v = state
             v = jax.tree.map(lambda v, g: 0.9 * v + g, v, jax.grad(loss)(theta))
@@ -150,61 +145,37 @@ def by_jax(stack: Any, x: Tensor, y: Tensor, rates: Tensor, epochs: int) -> Call
 
         return jax.lax.scan(step, (parameters, jax.tree.map(jnp.zeros_like, parameters)), length=epochs)[0][0]
 
-    run = jax.jit(jax.vmap(trained))
+    run = jax.jit(jax.vmap(train_one))
     parameters = [(jnp.asarray(weight.numpy()), jnp.asarray(bias.numpy())) for weight, bias in stack]
     eta = jnp.asarray(rates.numpy())
     return lambda: jax.block_until_ready(run(parameters, eta))
 
 
-def sizes_of_stacks(most: int, steps: int, rounds: int) -> None:
-    r"""A table of what a network costs in stacks of 100, 1,000 and so on, and of the memory that they take."""
-    import resource
-    import shutil
-    import sys
-
-    import torch
-    from rich.console import Console
-    from rich.table import Table
-
-    from nnmath.ensemble.stack import init_stack, train
-
+def measure_stack_sizes(max_networks: int, steps: int, rounds: int) -> None:
+    r"""Print the time per network in stacks of 100, 1,000 and so on, and the peak memory."""
     x, y = torch.randn(2, 266), torch.randint(2, (1, 266)).float()
-    sizes = [10**k for k in range(2, 9) if 10**k <= most]
+    compile = shutil.which("g++") is not None
+    sizes = [10**k for k in range(2, 9) if 10**k <= max_networks]
     epochs = {m: max(24, 2000 * steps // m) for m in sizes}
     stacks = {m: init_stack((2, 4, 1), range(m)) for m in sizes}
-
-    compile = shutil.which("g++") is not None
 
     def run(m: int) -> Callable[[], object]:
         return lambda: train(stacks[m], x, y, epochs=epochs[m], learning_rate=0.1, momentum=0.9, compile=compile)
 
-    seconds = medians({str(m): run(m) for m in sizes}, rounds)
-    table = Table(f"networks in a stack{', torch.compile' * compile}", "µs an epoch of a network", "ratio")
-    each = {m: 1e6 * seconds[str(m)] / (m * epochs[m]) for m in sizes}
-    for m in sizes:
-        table.add_row(f"{m:,}", f"{each[m]:.3g}", f"{each[m] / each[sizes[0]]:.2f}")
-    Console().print(table)
+    seconds = medians({f"{m:,}": run(m) for m in sizes}, rounds)
+    per_update = {f"{m:,}": seconds[f"{m:,}"] / (m * epochs[m]) for m in sizes}
+    print_table(f"networks in a stack{', torch.compile' * compile}", "µs an epoch of a network", per_update, 1e6)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
     print(f"peak memory of the process so far, torch included: {peak:.0f} MiB")
 
 
-def steps_by(steps: int) -> dict[str, Callable[[], None]]:
-    r"""Training steps on the same data from the same start: forward, backward, momentum, cosine."""
-    import itertools
-    import shutil
-
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-
-    from nnmath.equations import SIGMOID, Layer, cosine_annealing, training_step, zero_velocities
-    from nnmath.network import HalfMSELoss, Network
-
+def step_competitors(steps: int) -> dict[str, Callable[[], None]]:
+    r"""Training steps from the same start on the same data: forward, backward, momentum, cosine."""
     x, y = torch.randn(266, 2), torch.randint(2, (266, 1)).float()
     start = Network()
     rate, momentum, T = 0.1, 0.9, 1_000_000
 
-    def by_torch(network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
+    def torch_run(network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
         network.load_state_dict(start.state_dict())
         optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T)
@@ -218,7 +189,7 @@ def steps_by(steps: int) -> dict[str, Callable[[], None]]:
 
         return run
 
-    def by_hand(step: Callable[..., Any], rate_of: Callable[[float], Any]) -> Callable[[], None]:
+    def manual_run(step: Callable[..., Any], rate_of: Callable[[float], Any]) -> Callable[[], None]:
         layers = [Layer(linear.weight.detach().clone(), linear.bias.detach().clone()) for linear in start.linears]
         state = [layers, zero_velocities(layers)]
         epoch = itertools.count()
@@ -238,32 +209,26 @@ def steps_by(steps: int) -> dict[str, Callable[[], None]]:
 
     plain = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
     competitors = {
-        "autograd, torch's SGD and CosineAnnealingLR": by_torch(plain, lambda output, y: F.mse_loss(output, y) / 2),
-        "the Module's Functions, the same optimizer": by_torch(Network(), HalfMSELoss()),
-        "the bare equations": by_hand(step, float),
+        "autograd, torch's SGD and CosineAnnealingLR": torch_run(plain, lambda output, y: F.mse_loss(output, y) / 2),
+        "the Module's Functions, the same optimizer": torch_run(Network(), HalfMSELoss()),
+        "the bare equations": manual_run(step, float),
     }
     if shutil.which("g++"):
         compiled = torch.compile(step, fullgraph=True, options={"cpp_wrapper": True})
-        competitors["the bare equations, torch.compile"] = by_hand(compiled, torch.scalar_tensor)
+        competitors["the bare equations, torch.compile"] = manual_run(compiled, torch.scalar_tensor)
     else:
-        print("torch.compile needs a C++ compiler (g++), which is not found: it is left out")
+        print("torch.compile needs a C++ compiler (g++), which was not found; skipping it")
     return competitors
 
 
-def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
-    r"""Lightning runs that leave the same curves in TensorBoard, one the usual way, one ours."""
-    import tempfile
-
+def lightning_competitors(epochs: int) -> dict[str, Callable[[], None]]:
+    r"""Lightning runs that log the same curves, one as in Lightning's documentation and one as in train.py."""
     import lightning as L
-    import torch
     from lightning.pytorch.loggers import TensorBoardLogger
-    from torch import nn
-    from torch.nn import functional as F
     from torch.utils.data import DataLoader
 
     from nnmath.data.datamodule import DataModule
     from nnmath.data.datasets import breast_cancer
-    from nnmath.network import Network
     from nnmath.training.module import TrainingModule, build_metrics
     from nnmath.training.tensorboard.curves import GradientDiscrepancy, GradientNorm, gradient_discrepancy
 
@@ -329,9 +294,10 @@ def epochs_by(epochs: int) -> dict[str, Callable[[], None]]:
 
 
 def main() -> None:
-    parser = Parser("Measures the hand-written gradients against torch's, and the Lightning run against the usual one.")
+    parser = Parser("Compare the speed of the hand-written gradients, the stacks and the Lightning run with torch's.")
     parser.add_function_arguments(benchmark, as_group=False)
-    benchmark(**parser.parse_args())
+    with exit_on_error():
+        benchmark(**parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""A stack of networks in chunks whose values stay in the processor's cache, each worked on by one of its cores."""
+r"""A stack of networks in chunks whose values fit the processor's cache, trained by one thread each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from threading import Event
 from typing import Any, Literal
 
@@ -20,46 +21,47 @@ from torch import Tensor
 from nnmath.data.batches import Batches
 from nnmath.equations import Activation, Layer, backward, cosine_annealing, error, forward, sgd_step, zero_velocities
 from nnmath.equations.cost import Reduction
-from nnmath.runtime.distributed import ALONE, Processes
 
 Schedule = Literal["constant", "cosine"]
 
-CACHE = 3 << 19
-r"""Bytes that the layers' values of a chunk may take: what a core keeps close at hand, by measurement."""
-MEMORY = 1 << 28
-r"""The same where there is no such cache, on a GPU."""
-TOGETHER = 4
-r"""Epochs at most that one call of a compiled function may comprise: it takes a second or more to compile each."""
+CPU_CHUNK_BYTES = 3 << 19
+r"""Budget for the layers' values of a chunk, in bytes: what a core's cache holds, measured."""
+GPU_CHUNK_BYTES = 1 << 28
+r"""The same on a GPU, where only memory limits it."""
+MAX_EPOCHS_PER_CALL = 4
+r"""Epochs in one call of a compiled function; compiling each of them takes a second or more."""
 POLL_SECONDS = 0.5
-r"""Seconds from one look at the keyboard and the clock to the next."""
+r"""Interval at which the main thread updates the progress bar and collects the chunks' states."""
 
-State = tuple[list[Layer], list[Layer]]
+State = tuple[Sequence[Layer], Sequence[Layer]]
 r"""layers and velocities"""
+Steps = Callable[..., tuple[list[Tensor], State]]
+r"""the type of :func:`sgd_steps`"""
 
 
-def steps(
+def sgd_steps(
     x: Tensor,
     target: Tensor,
-    layers: Sequence[Layer],
-    velocities: Sequence[Layer],
+    state: State,
     learning_rates: Sequence[Tensor],
     momentum: Tensor,
     activations: Sequence[Activation],
     reduction: Reduction,
-) -> tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]:
-    r"""An update by the equations for each of the learning rates; the output O from before each, too."""
+) -> tuple[list[Tensor], State]:
+    r"""One update for each learning rate; returns the output O before each update, and the new state."""
     outputs = []
     for learning_rate in learning_rates:
+        layers, velocities = state
         values = forward(x, layers, activations)
         gradients = backward(values, layers, activations, target, reduction)
-        layers, velocities = sgd_step(layers, velocities, gradients, learning_rate, momentum)
+        state = sgd_step(layers, velocities, gradients, learning_rate, momentum)
         outputs.append(values[-1])
-    return outputs, layers, velocities
+    return outputs, state
 
 
 @dataclass
 class Plan:
-    r"""What is the same for all networks of a stack; see :func:`train`."""
+    r"""What all networks of a stack have in common; the arguments of :func:`~nnmath.ensemble.stack.train`."""
 
     epochs: int
     schedule: Schedule
@@ -68,43 +70,44 @@ class Plan:
     reduction: Reduction
     batches: Batches | None
     recorded: dict[int, int]
-    steps: Callable[..., tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]] = steps
+    r"""epoch ↦ row of the cost table"""
+    steps: Steps = sgd_steps
     epochs_per_call: int = 1
     r"""epochs in one call of ``steps``"""
 
     def learning_rate(self, t: int, eta: Tensor) -> Tensor:
-        r"""η of each network for the updates of epoch t."""
+        r"""η of each network in epoch t."""
         if self.schedule == "constant":
             return eta
         return self.eta_min + (eta - self.eta_min) * cosine_annealing(t, self.epochs, 1.0)
 
-    def epoch_groups(self, start: int, stop: int, halts: bool) -> Iterator[range]:
-        r"""The epochs of each call of ``steps``; ``halts`` says whether what is recorded needs the layers themselves.
+    def epoch_groups(self, start: int, stop: int, needs_layers: bool) -> Iterator[range]:
+        r"""The epochs of each call of ``steps``; ``needs_layers`` says whether recording a cost needs the layers.
 
-        Start and stop are multiples of ``together``, or the last epoch: so the roundings do not depend on them.
+        Start and stop are multiples of ``epochs_per_call``, or the last epoch, so rounding does not depend on them.
         """
-        for t in range(start, stop, self.epochs_per_call):
-            several = range(t, min(t + self.epochs_per_call, stop))
-            if len(several) < self.epochs_per_call or (halts and any(s in self.recorded for s in several[1:])):
-                yield from (range(s, s + 1) for s in several)
+        k = self.epochs_per_call
+        for t in range(start, stop, k):
+            if t + k > stop or (needs_layers and any(s in self.recorded for s in range(t + 1, t + k))):
+                yield from (range(s, s + 1) for s in range(t, min(t + k, stop)))
             else:
-                yield several
+                yield range(t, t + k)
 
     def batches_of(self, t: int, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         r"""The batches of epoch t."""
         if self.batches is None:
             yield x, target
             return
-        order = copy.copy(self.batches)  # the chunks' threads are not in the same epoch
-        order.set_epoch(t)
-        for samples in order:
-            samples = samples.to(x.device)
-            yield x[..., samples], target[..., samples]
+        batches = copy.copy(self.batches)  # the threads are at different epochs
+        batches.set_epoch(t)
+        for rows in batches:
+            rows = rows.to(x.device)
+            yield x[..., rows], target[..., rows]
 
 
 @dataclass
 class Chunk:
-    r"""Some networks of a stack, and how far they are: views of the whole stack's tensors, which is a chunk as well."""
+    r"""Some networks of a stack: their samples, rates, initial state and costs."""
 
     plan: Plan
     x: Tensor
@@ -112,49 +115,36 @@ class Chunk:
     validation: tuple[Tensor, Tensor] | None
     learning_rate: Tensor
     momentum: Tensor
-    states: tuple[State, State]
-    r"""one is read while the other is written"""
+    state: State
+    r"""before the training"""
     train_cost: Tensor
     val_cost: Tensor
 
     @torch.no_grad()
-    def advance(self, start: int, stop: int, last: int, halt: Event) -> None:
-        r"""Takes ``states[last]`` from epoch start to stop, into the other; the costs are recorded on the way."""
+    def advance(self, state: State, start: int, stop: int, cancelled: Event) -> State:
+        r"""Train from epoch start to stop and record the costs; return early, with any state, once cancelled."""
         plan = self.plan
-        layers: Sequence[Layer]
-        velocities: Sequence[Layer]
-        layers, velocities = self.states[last]
-        for epochs in plan.epoch_groups(start, stop, halts=self.validation is not None):
-            if halt.is_set():
-                return
+        for epochs in plan.epoch_groups(start, stop, needs_layers=self.validation is not None):
+            if cancelled.is_set():
+                break
             if epochs[0] in plan.recorded:
-                self.record(plan.recorded[epochs[0]], layers, training=plan.batches is not None)
+                self.record(plan.recorded[epochs[0]], state[0], training=plan.batches is not None)
             rates = [plan.learning_rate(t, self.learning_rate) for t in epochs]
             for x, target in plan.batches_of(epochs[0], self.x, self.target):
-                outputs, layers, velocities = plan.steps(
-                    x, target, layers, velocities, rates, self.momentum, plan.activations, plan.reduction
-                )
-                if plan.batches is None:
-                    for t, output in zip(epochs, outputs, strict=True):
-                        if t in plan.recorded:
-                            self.train_cost[plan.recorded[t]] = error(output, target)
-        for parts, others in zip((layers, velocities), self.states[1 - last], strict=True):
-            for layer, other in zip(parts, others, strict=True):
-                other.weight.copy_(layer.weight)
-                other.bias.copy_(layer.bias)
+                outputs, state = plan.steps(x, target, state, rates, self.momentum, plan.activations, plan.reduction)
+                for t, output in zip(epochs, outputs, strict=True):
+                    if plan.batches is None and t in plan.recorded:
+                        self.train_cost[plan.recorded[t]] = error(output, target)
+        return state
 
     @torch.no_grad()
     def record(self, row: int, layers: Sequence[Layer], training: bool = True) -> None:
-        r"""Measures the costs: those of the validation samples and, unless they come for free, of those to train on."""
+        r"""Record the validation cost and, if ``training``, the training cost, which an update gives for free."""
         if training:
             self.train_cost[row] = error(forward(self.x, layers, self.plan.activations)[-1], self.target)
         if self.validation is not None:
             x, target = self.validation
             self.val_cost[row] = error(forward(x, layers, self.plan.activations)[-1], target)
-
-    def results(self, last: int) -> list[Tensor]:
-        r"""What training makes of it: the parameters, which are ``states[last]``, and the costs."""
-        return [*(parameter for layer in self.states[last][0] for parameter in layer), self.train_cost, self.val_cost]
 
 
 def split(
@@ -166,40 +156,34 @@ def split(
     rates: Tensor,
     momenta: Tensor,
     workers: int,
-) -> tuple[Chunk, list[Chunk]]:
-    r"""The whole stack, and chunks of it of equal size that fit the cache, as many for each worker.
+) -> list[Chunk]:
+    r"""Chunks of equal size that fit the cache, the same number for each worker.
 
-    The last network is there several times, if need be, to fill up the last chunk.
+    The last network is repeated to fill up the last chunk.
     """
     m = len(rates)
-    room = CACHE if x.device.type == "cpu" else MEMORY
-    count = -(-m // max(1, room // bytes_per_network(layers, x, validation)))
+    max_bytes = CPU_CHUNK_BYTES if x.device.type == "cpu" else GPU_CHUNK_BYTES
+    count = -(-m // max(1, max_bytes // bytes_per_network(layers, x, validation)))
     size = -(-m // min(m, workers * -(-count // workers)))
-    total = -(-m // size) * size
 
-    def full(tensor: Tensor) -> Tensor:
-        return torch.cat([tensor, tensor[-1:].expand(total - m, *tensor.shape[1:])])
+    def chunk(networks: Tensor) -> Chunk:
+        def samples(inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+            inputs, target = (tensor[networks] if tensor.ndim == 3 else tensor for tensor in (inputs, target))
+            return inputs, target.expand(size, *target.shape[-2:])
 
-    def samples(tensor: Tensor) -> Tensor:
-        return full(tensor) if tensor.ndim == 3 and total > m else tensor
+        members = [Layer(weight[networks], bias[networks]) for weight, bias in layers]
+        costs = torch.full((2, len(plan.recorded) + 1, size), math.nan, dtype=x.dtype, device=x.device)
+        return Chunk(
+            plan,
+            *samples(x, target),
+            None if validation is None else samples(*validation),
+            rates[networks],
+            momenta[networks],
+            (members, zero_velocities(members)),
+            *costs,
+        )
 
-    def targets(tensor: Tensor) -> Tensor:
-        return samples(tensor).expand(total, *tensor.shape[-2:])
-
-    start = [Layer(full(weight), full(bias)) for weight, bias in layers]
-    states = [(start if k == 0 else zero_velocities(start), zero_velocities(start)) for k in range(2)]
-    costs = torch.full((2, len(plan.recorded) + 1, total), math.nan, dtype=x.dtype, device=x.device)
-    whole = Chunk(
-        plan,
-        samples(x),
-        targets(target),
-        None if validation is None else (samples(validation[0]), targets(validation[1])),
-        full(rates),
-        full(momenta),
-        (states[0], states[1]),
-        *costs,
-    )
-    return whole, [slice_networks(whole, slice(i, i + size)) for i in range(0, total, size)]
+    return [chunk(torch.arange(i, i + size, device=x.device).clamp(max=m - 1)) for i in range(0, m, size)]
 
 
 def bytes_per_network(layers: Sequence[Layer], x: Tensor, validation: tuple[Tensor, Tensor] | None) -> int:
@@ -209,86 +193,34 @@ def bytes_per_network(layers: Sequence[Layer], x: Tensor, validation: tuple[Tens
     return neurons * n * x.element_size()
 
 
-def slice_networks(whole: Chunk, cut: slice) -> Chunk:
-    r"""Some of the networks, as views."""
-
-    def of_stack(tensor: Tensor) -> Tensor:
-        return tensor[cut] if tensor.ndim == 3 else tensor
-
-    def of_layers(layers: Sequence[Layer]) -> list[Layer]:
-        return [Layer(weight[cut], bias[cut]) for weight, bias in layers]
-
-    (first, v), (second, w) = whole.states
-    return Chunk(
-        whole.plan,
-        of_stack(whole.x),
-        whole.target[cut],
-        None if whole.validation is None else (of_stack(whole.validation[0]), whole.validation[1][cut]),
-        whole.learning_rate[cut],
-        whole.momentum[cut],
-        ((of_layers(first), of_layers(v)), (of_layers(second), of_layers(w))),
-        whole.train_cost[:, cut],
-        whole.val_cost[:, cut],
-    )
-
-
-def chunks_of_rank(chunks: Sequence[Chunk], threads: Sequence[int], rank: int) -> dict[int, Chunk]:
-    r"""The chunks that fall to one of several processes of so many threads each, with their numbers."""
-    begin = sum(threads[:rank])
-    turns = range(begin, begin + threads[rank])
-    return {i: chunk for i, chunk in enumerate(chunks) if i % sum(threads) in turns}
-
-
-def exchange(chunks: Sequence[Chunk], mine: dict[int, Chunk], last: int, processes: Processes) -> None:
-    r"""Fills in what the other processes have made of their chunks."""
-    if processes.size == 1:
-        return
-    made = {i: [tensor.clone() for tensor in chunk.results(last)] for i, chunk in mine.items()}  # no views
-    for other, theirs in enumerate(processes.all_gather(made)):
-        if other != processes.rank:
-            for i, tensors in theirs.items():
-                for tensor, value in zip(chunks[i].results(last), tensors, strict=True):
-                    tensor.copy_(value)
-
-
 def advance(
-    chunks: Sequence[Chunk],
-    epochs: int,
-    epochs_per_call: int,
-    workers: int,
-    advanced_to: Callable[[int], None],
-    processes: Processes = ALONE,
-) -> tuple[int, int, bool]:
-    r"""Trains all chunks, a stretch of epochs at a time; processes that share a stack are in the same stretch.
+    chunks: Sequence[Chunk], epochs: int, epochs_per_call: int, workers: int, advanced_to: Callable[[int], None]
+) -> tuple[int, list[State], bool]:
+    r"""Train all chunks, a block of epochs at a time.
 
     Returns:
-        The number of epochs done by all of them, which of their states that is, and whether Ctrl-C was pressed.
+        The number of epochs done by all chunks, their states after it, and whether Ctrl-C ended the training.
     """
-    reached, halt = (0, 0), processes.interrupted or Event()
+    reached = 0, [chunk.state for chunk in chunks]
+    block, cancelled = 1, Event()
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        stretch = 1
         try:
             while reached[0] < epochs:
-                (done, last), begun = reached, time.perf_counter()
-                until = min(epochs, done + -(-stretch // epochs_per_call) * epochs_per_call)
-                for _ in pool.map(lambda chunk, args=(done, until, last, halt): chunk.advance(*args), chunks):
-                    pass  # an error of a chunk's is raised here
-                seconds, halted = zip(*processes.all_gather((time.perf_counter() - begun, halt.is_set())), strict=True)
-                if any(halted):
-                    return *reached, True
-                reached = until, 1 - last
-                advanced_to(until)
-                quicker = POLL_SECONDS / max(*seconds, 1e-9)
-                stretch = max(1, int(stretch * min(4.0, quicker)))
+                (done, states), begin = reached, time.perf_counter()
+                stop = min(epochs, done + -(-block // epochs_per_call) * epochs_per_call)
+                arguments = chunks, states, repeat(done), repeat(stop), repeat(cancelled)
+                reached = stop, list(pool.map(lambda chunk, *rest: chunk.advance(*rest), *arguments))
+                advanced_to(stop)
+                block = max(1, int(block * min(4.0, POLL_SECONDS / max(time.perf_counter() - begin, 1e-9))))
         except KeyboardInterrupt:
-            halt.set()
+            cancelled.set()
             return *reached, True
     return *reached, False
 
 
 @contextmanager
 def single_threaded(workers: int) -> Iterator[None]:
-    r"""Several workers take a thread each, instead of several threads all of one operation."""
+    r"""Run each operation on one thread while several workers share the cores."""
     threads = torch.get_num_threads()
     if workers > 1:
         torch.set_num_threads(1)
@@ -299,36 +231,30 @@ def single_threaded(workers: int) -> Iterator[None]:
 
 
 @functools.cache
-def compiled_steps(device: str) -> Callable[..., tuple[list[Tensor], Sequence[Layer], Sequence[Layer]]]:
-    r"""The updates under torch.compile; one for all trainings, for it remembers the shapes that it has seen."""
+def compiled_steps(device: str) -> Steps:
+    r""":func:`sgd_steps` under torch.compile, which is kept since it remembers the shapes that it has compiled."""
     options: dict[str, Any] = {"cpp_wrapper": True} if device == "cpu" else {}
-    return torch.compile(steps, fullgraph=True, dynamic=False, options=options)
+    # fullgraph=True counts compiled frames for all threads together and fails now and then when several threads call it
+    return torch.compile(sgd_steps, dynamic=False, options=options)
 
 
-def compile_steps(plan: Plan, chunk: Chunk, processes: Processes = ALONE) -> None:
-    r"""Lets torch.compile fuse a chunk's updates, for all chunks are alike; without it where that does not work.
+def compile_steps(plan: Plan, chunk: Chunk) -> None:
+    r"""Make the plan use compiled steps, compiled on one chunk since all have the same shapes; warn if that fails.
 
-    Where it does not work for one of several processes, all go without.
-
-    A call costs as much as some dozens of networks: several epochs of a chunk that is small share one.
+    A call costs as much as some dozens of networks, so several epochs of a small chunk share one.
     """
-    function, (layers, velocities) = compiled_steps(chunk.x.device.type), chunk.states[0]
+    steps = compiled_steps(chunk.x.device.type)
     if plan.batches is None:
-        size = len(chunk.momentum) * bytes_per_network(layers, chunk.x, chunk.validation)
-        plan.epochs_per_call = max(1, min(TOGETHER, CACHE // size))
-    reason = ""
+        size = len(chunk.momentum) * bytes_per_network(chunk.state[0], chunk.x, chunk.validation)
+        plan.epochs_per_call = max(1, min(MAX_EPOCHS_PER_CALL, CPU_CHUNK_BYTES // size))
     try:
         with torch.no_grad():
             for k in {len(epochs) for epochs in plan.epoch_groups(0, plan.epochs, chunk.validation is not None)}:
                 rates = [plan.learning_rate(t, chunk.learning_rate) for t in range(k)]
                 for x, target in plan.batches_of(0, chunk.x, chunk.target):
-                    function(x, target, layers, velocities, rates, chunk.momentum, plan.activations, plan.reduction)
-    except Exception as error:  # whatever a compiler, or its absence, comes to
+                    steps(x, target, chunk.state, rates, chunk.momentum, plan.activations, plan.reduction)
+        plan.steps = steps
+    except Exception as error:  # a missing or broken compiler raises all kinds
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    reason = next(filter(None, processes.all_gather(reason)), "")
-    if not reason:
-        plan.steps = function
-        return
-    plan.epochs_per_call = 1
-    if processes.is_rank_zero:
-        warnings.warn(f"compile=True: torch.compile does not work here ({reason}); going on without it", stacklevel=3)
+        plan.epochs_per_call = 1
+        warnings.warn(f"compile=True: torch.compile failed ({reason}); training without it", stacklevel=3)

@@ -1,38 +1,50 @@
-r"""A grid of learning rates, momenta, seeds and numbers of epochs, all trained in one go."""
+r"""A grid of learning rates, momenta, seeds and numbers of epochs, trained in as few stacks as possible."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby, product
+from operator import itemgetter
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from nnmath.data.datamodule import DataModule
+from nnmath.data.options import NetworkOptions
 from nnmath.ensemble.chunks import Schedule
-from nnmath.ensemble.stack import Interrupted, Trained, init_stack, train
-from nnmath.equations import ACTIVATIONS, ActivationName, Layer
-from nnmath.runtime.distributed import ALONE, Processes
+from nnmath.ensemble.stack import Interrupted, Trained, init_stack, train, unstack
+from nnmath.equations import ACTIVATIONS, Activation, Layer, error, forward
+from nnmath.runtime.distributed import gather, rank, world_size
 
 CONFIG_COLUMNS = ["learning_rate", "momentum", "epochs"]
-r"""What makes a configuration; the seeds are its repetitions."""
+r"""The columns that define a configuration; the seeds are its repetitions."""
+RESULT_COLUMNS = [*CONFIG_COLUMNS, "seed", "train_loss", "val_loss", "diverged"]
 MAX_BYTES = 1 << 28
-r"""Bytes that the samples of all networks of one stack may take."""
+r"""Bytes that the training inputs of one stack may take."""
+
+DEFAULT_NETWORK = NetworkOptions()
+
+Data = Callable[[int], DataModule]
+r"""seed ↦ data; the data of all seeds must have the same number of rows"""
+Member = tuple[int, float, float]
+r"""seed, learning rate and momentum of one network"""
 
 
 @dataclass(frozen=True)
 class Grid:
-    r"""What is crossed with what.
+    r"""The product of learning rates, momenta, seeds and numbers of epochs.
 
     Args:
         learning_rates: η of each configuration.
-        momenta: m of each.
+        momenta: m of each configuration.
         seeds: of the weights, the split and the batches, as in scripts/train.py.
-        epochs: numbers of epochs; under a constant learning rate one training passes through all of them, under a
-            cosine each is a training of its own, for the half wave is as long as the run.
+        epochs: numbers of epochs. With a constant learning rate one training passes through all of them; with a cosine
+            each needs its own training, since the half wave spans the whole run.
         schedule: "constant" or "cosine".
-        eta_min: where the cosine ends.
+        eta_min: final learning rate of the cosine.
     """
 
     learning_rates: Sequence[float]
@@ -43,171 +55,159 @@ class Grid:
     eta_min: float = 0.0
 
     def __len__(self) -> int:
-        r"""The number of networks that are trained."""
-        lengths = len(set(self.epochs)) if self.schedule == "cosine" else 1
-        return len(self.learning_rates) * len(self.momenta) * len(self.seeds) * lengths
+        r"""The number of trainings."""
+        return len(self.members()) * len(self.runs())
 
+    def members(self) -> list[Member]:
+        r"""The networks of one run, seed by seed."""
+        return list(product(self.seeds, self.learning_rates, self.momenta))
 
-@dataclass(frozen=True)
-class Architecture:
-    r"""The network that is trained: its hidden layers, its activations."""
-
-    neurons: Sequence[int] = (4,)
-    hidden: ActivationName = "sigmoid"
-    output: ActivationName = "sigmoid"
+    def runs(self) -> list[list[int]]:
+        r"""The epochs that each run records, the last of which ends it."""
+        epochs = sorted(set(self.epochs))
+        return [[end] for end in epochs] if self.schedule == "cosine" else [epochs]
 
 
 def sweep(
     grid: Grid,
-    data: Callable[[int], DataModule],
-    shape: Architecture = Architecture(),
+    data: Data,
+    network: NetworkOptions = DEFAULT_NETWORK,
     compile: bool = False,
     progress: bool = False,
-    processes: Processes = ALONE,
 ) -> tuple[pd.DataFrame, bool]:
-    r"""Trains every network of the grid.
+    r"""Train every network of the grid; under torchrun every process trains its part.
+
+    Several processes give the rows of one, up to rounding, which depends on the size of a stack.
 
     Args:
         grid: the configurations and seeds.
-        data: seed ↦ the data; all of the same number of rows.
-        shape: of the network.
-        compile: whether torch.compile may help.
-        progress: whether to show a bar.
-        processes: those that share each stack; see :func:`~nnmath.ensemble.stack.train`.
+        data: seed ↦ the data.
+        network: the layers of each network.
+        compile: whether to use torch.compile.
+        progress: whether to show a progress bar.
 
     Returns:
-        A row for each network and number of epochs, in the order of the grid: learning_rate, momentum, epochs, seed,
-        the loss E of its training and its validation rows, and whether it has diverged; and whether Ctrl-C ended it, so
-        that only what was done by then is there: the stacks that were finished, or of the very first one, under a
-        constant learning rate, the epochs.
+        A row for each network and number of epochs, sorted by configuration and seed, with the loss E of its training
+        and validation rows and whether it has diverged; and whether Ctrl-C ended the sweep. An interrupted sweep
+        returns the finished stacks or, with a constant learning rate, what the first stack has recorded. Rank 0 returns
+        the rows of all processes, the other ranks no rows.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C before there was anything.
+        KeyboardInterrupt: Ctrl-C before there is any result, or in one of several processes.
+        RunError: another process has ended.
     """
     tables: list[pd.DataFrame] = []
     interrupted = False
-    for seeds, epochs, record in stacks(grid, data(grid.seeds[0])):
+    for members, record in stacks(grid, grid.members()[rank() :: world_size()], data(grid.seeds[0])):
         try:
-            trained = train_grid(grid, seeds, epochs, record, data, shape, compile, progress, processes)
-            tables.append(table(grid, seeds, trained))
-        except KeyboardInterrupt as stop:
+            trained = train_members(members, record, grid, data, network, compile=compile, progress=progress)
+            tables.append(table(members, trained))
+        except KeyboardInterrupt as interrupt:
             interrupted = True
-            if not tables:
-                if grid.schedule == "cosine" or not isinstance(stop, Interrupted) or not stop.trained.done:
-                    raise
-                tables.append(table(grid, seeds, stop.trained))
+            partial = interrupt.trained if isinstance(interrupt, Interrupted) else None
+            if partial and partial.done and grid.schedule == "constant" and not tables:
+                tables.append(table(members, partial))
+            if world_size() > 1 or not tables:
+                raise
             break
-    rows = pd.concat(tables, ignore_index=True)
+    tables = list(chain.from_iterable(gather(tables)))
+    rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=RESULT_COLUMNS)
     return rows.sort_values([*CONFIG_COLUMNS, "seed"], ignore_index=True), interrupted
 
 
-def stacks(grid: Grid, data: DataModule) -> Iterator[tuple[list[int], int, list[int]]]:
-    r"""The stacks that are trained one after the other: seeds, epochs, and the epochs that are recorded."""
+def activations(network: NetworkOptions) -> list[Activation]:
+    r"""Return f of each layer."""
+    return [ACTIVATIONS[network.hidden]] * len(network.hidden_sizes) + [ACTIVATIONS[network.output]]
+
+
+def stacks(grid: Grid, members: Sequence[Member], data: DataModule) -> Iterator[tuple[list[Member], list[int]]]:
+    r"""The stacks in which the members are trained, one after the other, and the epochs that each records.
+
+    The networks of a stack share their mini-batches, so with mini-batches each seed needs its own stack.
+    """
     x = data.train.tensors[0]
-    of_a_seed = x.numel() * x.element_size() * len(grid.learning_rates) * len(grid.momenta)
-    together = 1 if data.batch_size is not None else max(1, MAX_BYTES // of_a_seed)  # each seed has its own batches
-    epochs = sorted(set(grid.epochs))
-    lengths = [(end, [end]) for end in epochs] if grid.schedule == "cosine" else [(epochs[-1], epochs)]
-    for end, record in lengths:
-        for i in range(0, len(grid.seeds), together):
-            yield list(grid.seeds[i : i + together]), end, record
+    size = max(1, MAX_BYTES // (x.numel() * x.element_size()))
+    keys = [seed if data.batch_size is not None else i // size for i, (seed, _, _) in enumerate(members)]
+    for record in grid.runs():
+        for _, group in groupby(zip(keys, members, strict=True), key=itemgetter(0)):
+            yield [member for _, member in group], record
 
 
-def train_grid(
-    grid: Grid,
-    seeds: Sequence[int],
-    epochs: int,
-    record: Sequence[int],
-    data: Callable[[int], DataModule],
-    shape: Architecture,
-    compile: bool = False,
-    progress: bool = False,
-    processes: Processes = ALONE,
+def train_members(
+    members: Sequence[Member], record: Sequence[int], grid: Grid, data: Data, network: NetworkOptions, **options: Any
 ) -> Trained:
-    r"""Trains all configurations for some seeds in one stack: seed after seed, in it rate after rate, then momenta."""
-    rates, momenta = len(grid.learning_rates), len(grid.momenta)
-    each = rates * momenta
-    modules = [data(seed) for seed in seeds]
-    dtype = modules[0].train.tensors[0].dtype
+    r"""Train some networks of the grid in one stack, until the last epoch to record; ``options`` are those of train."""
+    seeds, rates, momenta = zip(*members, strict=True)
+    modules = {seed: data(seed) for seed in dict.fromkeys(seeds)}
+    first = modules[seeds[0]]
+    dtype = first.train.tensors[0].dtype
 
-    def columns(parts: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-        if len(parts) == 1:
-            return [rows.mT.contiguous() for rows in parts[0]]  # shared by all
-        return [torch.stack([part[i].mT for part in parts]).repeat_interleave(each, 0) for i in range(2)]
+    def columns(part: str) -> list[Tensor]:
+        tensors = {seed: getattr(module, part).tensors for seed, module in modules.items()}
+        if len(modules) == 1:  # shared by all networks
+            return [rows.mT.contiguous() for rows in tensors[seeds[0]]]
+        return [torch.stack([tensors[seed][i].mT for seed in seeds]) for i in range(2)]
 
-    x, y = columns([module.train.tensors for module in modules])
-    x_val, y_val = columns([module.val.tensors for module in modules])
-    sizes = [x.shape[-2], *shape.neurons, 1]
-    stack = [
-        Layer(weight.repeat_interleave(each, 0).to(dtype), bias.repeat_interleave(each, 0).to(dtype))
-        for weight, bias in init_stack(sizes, seeds)  # in float32, as Lightning does
-    ]
-    eta, m = (torch.tensor(values, dtype=dtype) for values in (grid.learning_rates, grid.momenta))
+    (x, y), (x_val, y_val) = columns("train"), columns("val")
+    layers = init_stack([x.shape[-2], *network.hidden_sizes, 1], seeds)  # in float32, as in Lightning
     return train(
-        stack,
+        [Layer(weight.to(dtype), bias.to(dtype)) for weight, bias in layers],
         x,
         y,
-        epochs=epochs,
-        learning_rate=eta.repeat_interleave(momenta).repeat(len(seeds)),
-        momentum=m.repeat(rates * len(seeds)),
+        epochs=record[-1],
+        learning_rate=torch.tensor(rates, dtype=dtype),
+        momentum=torch.tensor(momenta, dtype=dtype),
         schedule=grid.schedule,
         eta_min=grid.eta_min,
-        activations=[ACTIVATIONS[shape.hidden]] * len(shape.neurons) + [ACTIVATIONS[shape.output]],
-        batches=None if modules[0].batch_size is None else modules[0].batches(),
+        activations=activations(network),
+        batches=None if first.batch_size is None else first.batches(),
         validation=(x_val, y_val),
         record=record,
-        compile=compile,
-        progress=progress,
-        processes=processes,
+        **options,
     )
 
 
-def table(grid: Grid, seeds: Sequence[int], trained: Trained) -> pd.DataFrame:
-    r"""What was recorded of a stack, a row for each network and number of epochs."""
-    assert trained.val_cost is not None  # the validation rows were given
-    index = pd.MultiIndex.from_product(
-        [trained.epochs, seeds, grid.learning_rates, grid.momenta],
-        names=["epochs", "seed", "learning_rate", "momentum"],
-    )
-    rows = index.to_frame(index=False)
-    rows["train_loss"], rows["val_loss"] = trained.train_cost.flatten().tolist(), trained.val_cost.flatten().tolist()
-    finite = trained.train_cost.isfinite() & trained.val_cost.isfinite()
-    last = trained.diverged if trained.epochs[-1] == trained.done else torch.zeros_like(trained.diverged)
-    finite[-1] &= ~last
-    rows["diverged"] = (~finite).flatten().tolist()
-    return rows[[*CONFIG_COLUMNS, "seed", "train_loss", "val_loss", "diverged"]]
+def table(members: Sequence[Member], trained: Trained) -> pd.DataFrame:
+    r"""The recorded costs of a stack, a row for each network and number of epochs."""
+    assert trained.val_cost is not None  # there are validation rows
+    finite = trained.train_cost.isfinite() & trained.val_cost.isfinite()  # (K, M)
+    if trained.epochs[-1] == trained.done:
+        finite[-1] &= ~trained.diverged
+    rows = pd.DataFrame(list(members) * len(trained.epochs), columns=["seed", "learning_rate", "momentum"])
+    rows["epochs"] = [epochs for epochs in trained.epochs for _ in members]
+    for name, values in (("train_loss", trained.train_cost), ("val_loss", trained.val_cost), ("diverged", ~finite)):
+        rows[name] = values.flatten().tolist()
+    return rows[RESULT_COLUMNS]
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    r"""The configurations, the best first: mean and standard deviation of the validation loss over the seeds.
+    r"""The configurations, best first: mean and standard deviation of the validation loss over the seeds.
 
-    A configuration of which a seed diverged comes last; its mean is that of the seeds that did not.
+    Configurations with diverged seeds come last; their means are over the other seeds.
     """
     kept = rows.assign(val_loss=rows.val_loss.where(~rows.diverged), train_loss=rows.train_loss.where(~rows.diverged))
-    by = kept.groupby(CONFIG_COLUMNS, sort=True)
-    result = by.agg(
+    configurations = kept.groupby(CONFIG_COLUMNS, sort=True).agg(
         val_loss=("val_loss", "mean"),
         spread=("val_loss", "std"),
         train_loss=("train_loss", "mean"),
         seeds=("seed", "size"),
         diverged=("diverged", "sum"),
-    ).reset_index()
-    return result.sort_values(["diverged", "val_loss"], kind="stable", ignore_index=True)
+    )
+    return configurations.reset_index().sort_values(["diverged", "val_loss"], kind="stable", ignore_index=True)
 
 
-def retrain(
-    grid: Grid,
-    learning_rate: float,
-    momentum: float,
-    epochs: int,
-    data: Callable[[int], DataModule],
-    shape: Architecture,
-    processes: Processes = ALONE,
-) -> list[list[Layer]]:
-    r"""The networks of one configuration, trained anew: one for each seed."""
-    one = Grid([learning_rate], [momentum], grid.seeds, [epochs], grid.schedule, grid.eta_min)
-    found: list[list[Layer]] = []
-    for seeds, length, record in stacks(one, data(grid.seeds[0])):
-        layers = train_grid(one, seeds, length, record, data, shape, processes=processes).layers
-        found += [[Layer(weight[i], bias[i]) for weight, bias in layers] for i in range(len(seeds))]
-    return found
+def evaluate(grid: Grid, data: Data, network: NetworkOptions) -> tuple[Tensor, Tensor]:
+    r"""Train the only configuration of a grid, in this process, and evaluate it on the test rows.
+
+    Returns:
+        The loss E and the accuracy of each seed's network, two tensors of shape (seeds,).
+    """
+    losses, accuracies = [], []
+    for members, record in stacks(grid, grid.members(), data(grid.seeds[0])):
+        layers = train_members(members, record, grid, data, network).layers
+        for i, (seed, _, _) in enumerate(members):
+            x, y = (rows.mT for rows in data(seed).test.tensors)
+            output = forward(x, unstack(layers, i), activations(network))[-1]
+            losses.append(float(error(output, y)))
+            accuracies.append(float(((output > 0.5) == (y > 0.5)).double().mean()))
+    return torch.tensor(losses, dtype=torch.float64), torch.tensor(accuracies, dtype=torch.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import signal
 import sys
 from argparse import Action
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader
 
-from nnmath.runtime.distributed import end_together, is_rank_zero
+from nnmath.runtime.distributed import is_rank_zero
 from nnmath.runtime.errors import RunError, UsageError
 
 MAX_OPTIONS_BYTES = 1 << 16
@@ -37,7 +38,7 @@ def exit_on_error() -> Iterator[None]:
         if is_rank_zero():
             message = "interrupted" if isinstance(error, KeyboardInterrupt) else one_line(error)
             print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr, flush=True)
-        end_together(code)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun sends Ctrl-C a second time
         sys.exit(code)
 
 

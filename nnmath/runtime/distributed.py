@@ -1,117 +1,71 @@
-r"""Processes that work together, most of all those that torchrun started: what they share, which of them speaks."""
+r"""Processes started by torchrun: rank, world size and a gather. Without torchrun there is one process, rank 0."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import signal
-import sys
-import time
-from dataclasses import dataclass
-from itertools import count
-from threading import Event
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from nnmath.runtime.errors import RunError
 
 T = TypeVar("T")
 
-LOCAL_RANKS = "LOCAL_RANK", "SLURM_LOCALID"
-r"""Variables by which processes that work together on a machine are told apart; the first one's is 0, or not there."""
-
-PATIENCE = {2: (2.0, 10.0), 1: (0.2, 1.0)}
-r"""Exit code ↦ seconds that the first leaves the others, and they the first: of bad options some learn sooner."""
-
-PRESSED = Event()
-r"""Set by Ctrl-C in one of several processes, for a KeyboardInterrupt might come in the middle of an exchange."""
-
-
-class Lost(Exception):
-    r"""Another process has ended before its time."""
-
-
-@dataclass(frozen=True)
-class Processes:
-    r"""The processes that share a stack, as one of them sees it; by default this one alone."""
-
-    rank: int = 0
-    size: int = 1
-    interrupted: Event | None = None
-    r"""set by Ctrl-C, where that is not a KeyboardInterrupt"""
-
-    @property
-    def is_rank_zero(self) -> bool:
-        r"""Whether this is the process that prints and writes."""
-        return self.rank == 0
-
-    def all_gather(self, value: T) -> list[T]:
-        r"""The values of all processes, in their order; each must ask for them, and each gets them.
-
-        Raises:
-            Lost: another process has ended.
-        """
-        values: list[Any] = [value] * self.size
-        if self.size > 1:
-            from torch import distributed
-
-            try:
-                distributed.all_gather_object(values, value)
-            except RuntimeError as error:
-                raise Lost("another process has ended") from error
-        return values
-
-
-ALONE = Processes()
-
 
 def is_rank_zero() -> bool:
-    r"""Whether this is the first process of its machine, which says what is wrong; known before they have met."""
-    return all(os.environ.get(name, "0") == "0" for name in LOCAL_RANKS)
+    r"""Whether this is the first process of its machine, which prints errors; known before :func:`init_distributed`."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
 
 
-def by_torchrun() -> bool:
-    r"""Whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
+def init_distributed() -> None:
+    r"""Join the process group if torchrun has started this process."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from torch import distributed
+
+        distributed.init_process_group("gloo")
+        atexit.register(distributed.destroy_process_group)  # otherwise its threads may abort the process at exit
 
 
-def ctrl_c() -> None:
-    r"""From here on Ctrl-C sets PRESSED, so that all processes end together; one alone leaves it as it is."""
-    if by_torchrun():
-        signal.signal(signal.SIGINT, lambda *_: PRESSED.set())
+def rank() -> int:
+    r"""The number of this process, from 0."""
+    from torch import distributed
+
+    return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def meet() -> Processes:
-    r"""Waits for the other processes that torchrun started, if it did.
+def world_size() -> int:
+    r"""The number of processes."""
+    from torch import distributed
+
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def gather(value: T) -> list[T]:
+    r"""The values of all processes, in the order of their ranks, on rank 0; an empty list on the other ranks.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C before all of them are there.
-        Lost: another process has ended.
+        RunError: another process has ended.
     """
-    if not by_torchrun():
-        return ALONE
     from torch import distributed
-    from torch.distributed.rendezvous import rendezvous
 
+    values = [value] * world_size()
     try:
-        store, rank, size = next(rendezvous("env://"))
-        for attempt in count():
-            if PRESSED.is_set():
-                raise KeyboardInterrupt
-            if store.add("there", int(attempt == 0)) == size:
-                break
-            time.sleep(0.05)
-        distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
-        atexit.register(distributed.destroy_process_group)  # otherwise its threads may abort the process as it ends
+        if len(values) > 1:
+            distributed.gather_object(value, values if rank() == 0 else None)
     except RuntimeError as error:
-        raise Lost("another process has ended") from error
-    return Processes(rank, size, PRESSED)
+        raise RunError("another process has ended") from error
+    return values if rank() == 0 else []
 
 
-def end_together(code: int) -> None:
-    r"""Lets all processes come to the same end: torchrun ends all as soon as it has seen one of them fail.
+@contextmanager
+def rank_zero_first() -> Iterator[None]:
+    r"""Run the block on rank 0 before the other ranks.
 
-    The first, which says why, is left the time to say it, and the others that to come this far.
+    If it fails on rank 0, the error is printed once and in full: no other rank fails, and ends the run, before it.
     """
-    if not by_torchrun():
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(code))
-    time.sleep(PATIENCE[code][not is_rank_zero()])
+    if rank() > 0:
+        gather(None)
+    yield
+    if rank() == 0:
+        gather(None)

@@ -2,20 +2,22 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from helpers.runs import fit
-from helpers.sweeps import results
+from helpers.sweeps import sweep_kinds
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
+from nnmath.data.options import NetworkOptions
 from nnmath.ensemble import sweep as module
 from nnmath.ensemble.stack import Interrupted, init_stack
-from nnmath.ensemble.sweep import Architecture, Grid, retrain, summary, sweep
-from nnmath.equations import SIGMOID, error, forward
+from nnmath.ensemble.sweep import RESULT_COLUMNS, Grid, evaluate, summary, sweep
 from nnmath.training.module import TrainingModule
 
 
@@ -29,14 +31,14 @@ def test_a_row_for_each_network_and_number_of_epochs():
     assert not interrupted
     assert len(grid) == 18
     assert list(rows.columns) == ["learning_rate", "momentum", "epochs", "seed", "train_loss", "val_loss", "diverged"]
-    expected = [(eta, m, t, s) for eta in (0.1, 1.0, 3.0) for m in (0.0, 0.9) for t in (5, 20) for s in (4, 5, 6)]
+    expected = list(product((0.1, 1.0, 3.0), (0.0, 0.9), (5, 20), (4, 5, 6)))
     assert list(rows.iloc[:, :4].itertuples(index=False, name=None)) == expected
     assert not rows.diverged.any()
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("batch_size", [None, 16])
-def test_each_row_is_the_run_of_train_py(tmp_path, schedule, batch_size):
+def test_row_equals_lightning_run(tmp_path, schedule, batch_size):
     grid = Grid([0.3, 2.0], [0.5, 0.9], [3, 8], [10, 30], schedule, eta_min=0.1)
     rows, _ = sweep(grid, lambda seed: data(seed, batch_size))
     row = rows[(rows.learning_rate == 2.0) & (rows.momentum == 0.5) & (rows.seed == 8) & (rows.epochs == 10)].iloc[0]
@@ -52,17 +54,25 @@ def test_each_row_is_the_run_of_train_py(tmp_path, schedule, batch_size):
     assert row.val_loss == pytest.approx(float(trainer.callback_metrics["loss/val"]), rel=1e-6)
 
 
-def test_however_many_seeds_share_a_stack(monkeypatch):
+def test_rows_do_not_depend_on_the_size_of_a_stack(monkeypatch):
     grid = Grid([0.1, 1.0], [0.9], range(5), [7])
-    together, _ = sweep(grid, data)
-    monkeypatch.setattr(module, "MAX_BYTES", 2 * 36 * 8 * 2 * 2)  # two seeds' samples: 36 rows, 2 features, 2 networks
-    apart, _ = sweep(grid, data)
-    pd.testing.assert_frame_equal(together, apart, rtol=1e-12)
+    expected, _ = sweep(grid, data)
+    real, sizes = module.train, []
+
+    def train(layers, *args, **options):
+        sizes.append(len(layers[0].weight))
+        return real(layers, *args, **options)
+
+    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(module, "MAX_BYTES", 4 * 36 * 2 * 8)  # four networks on 36 rows of 2 features
+    rows, _ = sweep(grid, data)
+    pd.testing.assert_frame_equal(rows, expected, rtol=1e-12)
+    assert sizes == [4, 4, 2]
 
 
-def test_what_diverges_is_last_and_out_of_the_mean():
-    shape = Architecture(hidden="identity", output="identity")
-    rows, _ = sweep(Grid([0.1, 1e200], [0.0], [0, 1], [1, 50]), data, shape)
+def test_diverged_configurations_are_last_and_have_no_mean():
+    network = NetworkOptions(hidden="identity", output="identity")
+    rows, _ = sweep(Grid([0.1, 1e200], [0.0], [0, 1], [1, 50]), data, network)
     best = summary(rows)
     assert best.learning_rate.tolist()[:2] == [0.1, 0.1]
     assert rows.diverged[(rows.learning_rate == 1e200) & (rows.epochs == 50)].all()
@@ -70,7 +80,7 @@ def test_what_diverges_is_last_and_out_of_the_mean():
     assert math.isnan(best.val_loss.iloc[-1])
 
 
-def test_the_summary_is_mean_and_deviation_over_the_seeds():
+def test_summary_is_mean_and_deviation_over_seeds():
     rows, _ = sweep(Grid([0.1, 3.0], [0.0], range(4), [10]), data)
     best = summary(rows)
     for row in best.itertuples():
@@ -82,9 +92,9 @@ def test_the_summary_is_mean_and_deviation_over_the_seeds():
 
 
 class TestCtrlC:
-    """At the k-th training of a stack, after 4 epochs or before them."""
+    """Ctrl-C in the k-th stack, after 4 epochs or before there is any."""
 
-    def swept(self, monkeypatch, grid, k, trained=True):
+    def interrupted_sweep(self, monkeypatch, grid, k, trained=True):
         real, calls = module.train, []
 
         def train(*args, **options):
@@ -97,48 +107,55 @@ class TestCtrlC:
         return sweep(grid, data)
 
     @pytest.mark.parametrize("trained", [True, False])
-    def test_keeps_the_stacks_that_are_finished(self, monkeypatch, trained):
+    def test_keeps_finished_stacks(self, monkeypatch, trained):
         grid = Grid([0.1], [0.0], [0, 1], [10, 20], "cosine")
-        rows, interrupted = self.swept(monkeypatch, grid, 2, trained)
+        rows, interrupted = self.interrupted_sweep(monkeypatch, grid, 2, trained)
         assert interrupted
-        assert rows.epochs.tolist() == [10, 10]  # none of a half wave of 20 that ended after 4
+        assert rows.epochs.tolist() == [10, 10]  # a cosine over 20 epochs that ended after 4 is no result
 
-    def test_keeps_the_epochs_of_the_only_stack(self, monkeypatch):
-        rows, interrupted = self.swept(monkeypatch, Grid([0.1], [0.0], [0, 1], [10, 20]), 1)
+    def test_keeps_epochs_of_first_stack(self, monkeypatch):
+        rows, interrupted = self.interrupted_sweep(monkeypatch, Grid([0.1], [0.0], [0, 1], [10, 20]), 1)
         assert interrupted
         assert rows.epochs.tolist() == [4, 4]
 
-    def test_with_nothing_to_keep_it_goes_on(self, monkeypatch):
+    def test_raises_if_there_is_no_result(self, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
-            self.swept(monkeypatch, Grid([0.1], [0.0], [0, 1], [10, 20], "cosine"), 1)
+            self.interrupted_sweep(monkeypatch, Grid([0.1], [0.0], [0, 1], [10, 20], "cosine"), 1)
 
 
-def test_a_configuration_of_which_a_seed_diverged_is_behind_the_others():
+def test_configuration_with_a_diverged_seed_comes_last():
     rows = pd.DataFrame(
         [(0.1, 0.0, 5, s, 0.2, 0.2, False) for s in (0, 1)] + [(1.0, 0.0, 5, s, 0.1, 0.1, s == 1) for s in (0, 1)],
-        columns=["learning_rate", "momentum", "epochs", "seed", "train_loss", "val_loss", "diverged"],
+        columns=RESULT_COLUMNS,
     )
     assert summary(rows).learning_rate.tolist() == [0.1, 1.0]
 
 
-def test_the_networks_of_a_configuration_are_trained_anew():
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_evaluate_trains_the_configuration_of_the_sweep(batch_size):
+    """If the test rows are the validation rows, the test losses are the validation losses."""
+
+    def data_without_test(seed):
+        result = data(seed, batch_size)
+        result.test = result.val
+        return result
+
     grid = Grid([0.3, 2.0], [0.5, 0.9], [3, 8], [10, 30], "cosine")
-    found = retrain(grid, 2.0, 0.9, 30, data, Architecture())
-    rows, _ = sweep(grid, data)
-    for seed, layers in zip(grid.seeds, found, strict=True):
-        x, y = (tensor.mT for tensor in data(seed).val.tensors)
-        output = forward(x, layers, (SIGMOID, SIGMOID))[-1]
-        row = rows[(rows.learning_rate == 2.0) & (rows.momentum == 0.9) & (rows.seed == seed) & (rows.epochs == 30)]
-        assert float(error(output, y)) == pytest.approx(row.val_loss.item(), rel=1e-9)
+    rows, _ = sweep(grid, data_without_test)
+    one = replace(grid, learning_rates=[2.0], momenta=[0.9], epochs=[30])
+    losses, accuracies = evaluate(one, data_without_test, NetworkOptions())
+    expected = rows[(rows.learning_rate == 2.0) & (rows.momentum == 0.9) & (rows.epochs == 30)]
+    assert losses.tolist() == pytest.approx(expected.val_loss.tolist(), rel=1e-9)
+    assert 0.5 < float(accuracies.min()) <= float(accuracies.max()) <= 1
 
 
 @pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.soak)])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
-def test_processes_give_the_bits_of_one_with_as_many_threads(tmp_path, compile):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised inside torch while it compiles
+def test_several_processes_give_the_rows_of_one_to_rank_zero(tmp_path, compile):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3"]
     command += [Path(__file__).parents[1] / "helpers" / "sweeps.py", tmp_path, *["compile"] * compile]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    torch.set_num_threads(3)
-    expected = results(compile=compile)
-    for rank in range(3):
-        assert pickle.loads((tmp_path / str(rank)).read_bytes()) == expected
+    first, *others = (pickle.loads((tmp_path / str(rank)).read_bytes()) for rank in range(3))
+    for kind, expected in sweep_kinds(compile).items():
+        pd.testing.assert_frame_equal(first[kind], expected, rtol=1e-10, atol=0)
+        assert [len(results[kind]) for results in others] == [0, 0]

@@ -11,8 +11,8 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
 
 @pytest.mark.parametrize("compiler", [False, pytest.param(True, marks=pytest.mark.soak)])
-def test_prints_a_ratio_for_every_competitor(tmp_path, compiler):
-    sizes = ["--rounds", "1", "--steps", "3", "--epochs", "3", "--networks", "20", "--most", "100"]
+def test_prints_a_ratio_for_each_competitor(tmp_path, compiler):
+    sizes = ["--rounds", "1", "--steps", "3", "--epochs", "3", "--networks", "20", "--max_networks", "100"]
     environment = os.environ if compiler else os.environ | {"PATH": ""}
     process = subprocess.run(
         [sys.executable, SCRIPT, *sizes], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
