@@ -7,39 +7,43 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_list_of_equations_is_the_catalogues():
-    assert markdown() in README, "put what `python -m nnmath.verification.catalogue` prints under The equations"
+def test_table_of_equations_is_the_catalogue():
+    assert markdown() in README, "replace the table by the output of `python -m nnmath.verification.catalogue`"
 
 
-def test_each_link_to_a_line_is_that_functions():
+def test_links_to_lines_lead_to_the_functions():
     links = re.findall(r"\[(\w+)\]\(([\w/.]+)#L(\d+)\)", README)
     assert len(links) == sum(len(row.functions) for row in CATALOGUE)
     for name, file, line in links:
         assert (ROOT / file).read_text().splitlines()[int(line) - 1].startswith(f"def {name}(")
 
 
-def test_each_linked_file_is_there():
+def test_linked_files_exist():
     for path in re.findall(r"\]\(([\w/.]+)\)", README):
         assert (ROOT / path).exists(), path
 
 
-def rounded(line):
-    """A row without the rounding of a right gradient, which is another on other processors."""
+def without_rounding(line):
+    """A row without the numbers that depend on the processor: the rounding of a right gradient."""
     cells = line.split("|")
     return [*cells[:2], *cells[5:]] if len(cells) > 2 and cells[2].strip() in ("right", "exact") else cells
 
 
-def test_the_python_in_it_runs():
+def test_python_examples_run_and_print_the_report():
     namespace = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(block, namespace)
-    assert [tuple(gradient.weight.shape) for gradient in namespace["gradients"]] == [(4, 2), (1, 4)]
+    assert {name: tuple(g.shape) for name, g in namespace["gradients"].items()} == {
+        "weight_o": (1, 4),
+        "weight_i": (4, 2),
+    }
+    assert [tuple(layer.weight.shape) for layer in namespace["layers"]] == [(4, 2), (1, 4)]
     assert namespace["network"][0].weight.grad is not None
     (finding,) = namespace["report"].findings
     assert (finding.fault, finding.names) == ("activation_derivative_missing", ["weight_i"])
-    (table,) = [block for block in README.split("```text\n") if block.startswith("gradients: ")]
-    shown, made = table.splitlines()[:7], str(namespace["report"]).splitlines()[:7]
-    assert [rounded(line) for line in shown] == [rounded(line) for line in made]
+    (shown,) = [block for block in README.split("```text\n") if block.startswith("gradients: ")]
+    lines, expected = (text.splitlines()[:7] for text in (str(namespace["report"]), shown))
+    assert list(map(without_rounding, lines)) == list(map(without_rounding, expected))
 
 
 def test_every_wing_and_every_script_is_on_the_map():
