@@ -25,7 +25,7 @@ Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
 
 FACTORIES = ("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor")
-TORCH, HERE = str(Path(torch.__file__).parent), str(Path(__file__).parent)
+TORCH, HERE = str(Path(torch.__file__).parent), str(Path(__file__).parents[1])
 
 
 class Site(NamedTuple):
