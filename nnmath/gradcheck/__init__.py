@@ -1,13 +1,13 @@
-r"""Is a hand-written gradient right, and if not, why.
+r"""Is a hand-written gradient right, and if not, why?
 
-Needs torch, and rich to print a report; nothing of the article.
+It needs only torch, and rich to print a report.
 
 - ``gradients``: check_gradients, for the gradients of a scalar loss;
 - :mod:`~nnmath.gradcheck.function`: check_function, for a torch.autograd.Function;
 - :mod:`~nnmath.gradcheck.comparison`: compares with autograd in float64, and allows for rounding and kinks;
-- :mod:`~nnmath.gradcheck.graph`: records autograd's graph, and makes mistakes in it;
+- :mod:`~nnmath.gradcheck.graph`: records autograd's graph, and edits it to make mistakes;
 - :mod:`~nnmath.gradcheck.diagnosis`: hypotheses about the mistake, accepted only if they reproduce the wrong gradients;
-- ``faults``, ``report``, ``validation``: the known mistakes, the result, and the checks of arguments.
+- ``faults``, ``report``, ``validation``: the known mistakes, the report, and checks of arguments.
 """
 
 from nnmath.gradcheck.faults import Fault, Finding

@@ -1,7 +1,5 @@
 r"""The known mistakes in a gradient, and the finding that reports one."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any

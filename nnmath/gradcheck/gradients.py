@@ -1,7 +1,5 @@
 r"""Checks the hand-written gradients of a scalar loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,15 +30,19 @@ def check_gradients(
         forward: E, a scalar loss in plain torch, of the tensors of ``inputs`` by keyword. It is called many times,
             mostly on copies in float64; its side effects, such as batch norm's running mean, happen each time.
         inputs: name ↦ tensor, everything that E depends on: parameters, data, intermediate values. None is changed.
+            To check an intermediate gradient δ, add an input ``dz`` of zeros to the pre-activation,
+            ``h = torch.sigmoid(x @ w.T + dz)``; its gradient is δ.
         gradients: name ↦ ∂E/∂(that input), hand-written, for some of the inputs; None for one that is missing.
         n: the batch size; it distinguishes a forgotten 1/n from other constants.
-        learning_rate: η, if a step was taken; it identifies weights from after the step.
-        rebuild: n ↦ (forward, inputs, gradients) for a batch of n; it distinguishes n from a constant of equal value.
+        learning_rate: η, if a step was taken; it identifies weights that were updated too early.
+        rebuild: n ↦ (forward, inputs, gradients) for a batch of n; it distinguishes n from a constant of equal value,
+            for example a factor n from a factor 2 if n = 2.
 
     Returns:
         A report, which ``print`` shows as a table. A gradient passes if no entry's error exceeds the type's tolerance
-        (float64 1e-9, float32 1e-4, float16 1e-2, bfloat16 5e-2) times the largest entry, plus rounding; at a kink any
-        value between the one-sided derivatives passes.
+        (float64 1e-9, float32 1e-4, float16 1e-2, bfloat16 5e-2) times the largest entry, plus rounding; at a kink,
+        such as ReLU at 0, any value between the one-sided derivatives passes. If no known mistake reproduces a wrong
+        gradient, the fault is ``unknown``.
 
     Raises:
         TypeError: an argument, or an item of one, has the wrong type.
@@ -75,16 +77,14 @@ def check_gradients(
 
 
 def check_determinism(comparison: Comparison) -> list[Finding]:
-    r"""A finding if a second evaluation gives another loss: such a loss has no gradient."""
+    r"""Returns a finding if a second evaluation gives another loss: such a loss has no gradient."""
     copies = {name: to_float64(tensor) for name, tensor in comparison.inputs.items()}
     with torch.no_grad(), Promotion():
         again = validation.call("forward", lambda: comparison.forward(**copies))
     if torch.allclose(again.reshape(()), comparison.graph.loss.detach().reshape(()), rtol=1e-9, atol=0):
         return []
-    explanation = (
-        f"forward gives {comparison.graph.loss.item():.9g} and then {again.item():.9g} for the same inputs: there is "
-        "no gradient to compare with."
-    )
+    losses = f"{comparison.graph.loss.item():.9g} and then {again.item():.9g}"
+    explanation = f"forward gives {losses} for the same inputs: there is no gradient to compare with."
     fix = "draw random numbers outside of forward and pass them in, or seed them inside"
     return [Finding(Fault.NONDETERMINISTIC, list(comparison.gradients), explanation, fix)]
 

@@ -1,7 +1,5 @@
 r"""The result of a check: printed as a table, or as a dictionary for json.dumps."""
 
-from __future__ import annotations
-
 import io
 import math
 import sys
@@ -26,7 +24,7 @@ class Entry:
     tolerance: float = math.nan  # the largest ``relative`` that passes
     ulps: float = math.nan  # max |manual − reference| in units in the last place of max |reference|
     cosine: float = math.nan  # the cosine similarity of the two
-    ratio: float = math.nan  # manual / reference: the constant c for which c · reference is closest to manual
+    ratio: float = math.nan  # the constant c for which c · reference is closest to manual
     worst_index: tuple[int, ...] = ()  # where the difference is largest
     manual: float = math.nan  # the hand-written value there
     reference: float = math.nan  # autograd's value there
@@ -40,11 +38,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Report:
-    r"""The result of a check; ``print`` shows it as a table."""
+    r"""The result of a check; ``print`` shows it as a table, :meth:`to_dict` is for programs.
+
+    "exact" means equal in every bit after rounding the reference to the gradient's type; whether a right gradient is
+    exact may depend on the processor. ``relative`` is the largest difference relative to the largest entry of the
+    reference, ``ulps`` the same in units in the last place; by hand ≈ ``ratio`` · reference. "worst at" is the index of
+    the largest difference, with both values there.
+    """
 
     entries: dict[str, Entry]  # name ↦ the comparison of its gradient, in the order of the argument
-    findings: list[Finding] = field(default_factory=list)
-    r"""what is wrong, the most certain first; empty if everything is right"""
+    findings: list[Finding] = field(default_factory=list)  # what is wrong, the most certain first
 
     @property
     def passed(self) -> bool:
@@ -64,14 +67,12 @@ class Report:
 
         is_terminal = sys.stdout.isatty()
         width = None if is_terminal else 120
-        console = Console(
-            file=io.StringIO(), force_terminal=is_terminal, width=width, legacy_windows=False, highlight=False
-        )
+        console = Console(file=io.StringIO(), force_terminal=is_terminal, width=width, legacy_windows=False)
         with console.capture() as capture:
             console.print(self)
         return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich import box
         from rich.padding import Padding
         from rich.table import Table
@@ -102,12 +103,9 @@ class Report:
             style = "green" if entry.passed else "bold red"
             table.add_row(Text(name), Text(outcome, style=style), *map(Text, cells))
         yield table
-        for name, entry in self.entries.items():
-            if entry.note:
-                yield Text(f"{name}: {entry.note}")
+        yield from (Text(f"{name}: {entry.note}") for name, entry in self.entries.items() if entry.note)
         for finding in self.findings:
-            yield Text.assemble(
-                (finding.fault.value, "bold"), " in ", (", ".join(finding.names) or "the function", "bold")
-            )
+            names = ", ".join(finding.names) or "the function"
+            yield Text.assemble((finding.fault.value, "bold"), " in ", (names, "bold"))
             yield Padding(Text(finding.explanation), (0, 0, 0, 4), expand=False)
             yield Padding(Text(f"→ {finding.fix}", style="green"), (0, 0, 0, 4), expand=False)

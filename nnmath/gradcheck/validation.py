@@ -1,9 +1,4 @@
-r"""Checks of arguments. Each error names the argument, its value, and the remedy.
-
-They raise TypeError for a wrong type, and ValueError for a wrong value.
-"""
-
-from __future__ import annotations
+r"""Checks of arguments: TypeError for a wrong type, ValueError for a wrong value; each names the argument."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -43,7 +38,6 @@ def tensors(**mappings: object) -> None:
 
 
 def finite(item: str, tensor: Tensor) -> None:
-    r"""Require finite entries."""
     wrong = ~tensor.isfinite()
     if bool(wrong.any()):
         index = tuple(wrong.nonzero()[0].tolist())
@@ -56,15 +50,13 @@ def names(inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) 
         raise ValueError("gradients is empty; give at least one, {name of an input: its gradient}")
     for name, gradient in gradients.items():
         if name not in inputs:
-            known = ", ".join(map(repr, inputs)) or "none"
-            raise ValueError(f"gradients[{name!r}] is of no input; inputs has {known}")
+            raise ValueError(f"gradients[{name!r}] is of no input; inputs has {', '.join(map(repr, inputs)) or 'none'}")
         floating(f"inputs[{name!r}] has a gradient and", inputs[name], ValueError)
         if gradient is not None:
             floating(f"gradients[{name!r}]", gradient, TypeError)
 
 
 def floating(item: str, tensor: Tensor, error: type[Exception]) -> None:
-    r"""Require one of the supported floating point types."""
     if tensor.dtype not in FLOATS:
         raise error(f"{item} must be one of {', '.join(map(str, FLOATS))}, got {tensor.dtype}")
 
@@ -86,13 +78,12 @@ def options(n: object, learning_rate: object, rebuild: object) -> None:
 
 
 def function(argument: str, value: object, signature: str) -> None:
-    r"""Require a function."""
     if not callable(value):
         raise TypeError(f"{argument} must be a function {signature}, got {type(value).__name__}")
 
 
 def call(argument: str, function: Callable[[], Any]) -> Any:
-    r"""The function's result; any error becomes a ValueError with one line that names the argument."""
+    r"""Calls a function; any error becomes a ValueError of one line that names the argument."""
     try:
         return function()
     except Exception as error:

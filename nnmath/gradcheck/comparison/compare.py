@@ -1,6 +1,4 @@
-r"""Compares gradients with autograd's; a difference may be rounding, a kink, or an error of autograd."""
-
-from __future__ import annotations
+r"""Compares gradients with autograd's; a difference may come from rounding, a kink, or an error of autograd."""
 
 import functools
 import math
@@ -11,21 +9,17 @@ from torch import Tensor
 
 from nnmath.gradcheck import validation
 from nnmath.gradcheck.comparison.comparison import Comparison
-from nnmath.gradcheck.comparison.finite_differences import OneSided, one_sided_derivatives
+from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.rounding import bound, lower_precision, noise
 from nnmath.gradcheck.comparison.subgradients import find_subgradient
 from nnmath.gradcheck.graph.graph import Forward, Graph, Promotion
 
+# step sizes of finite differences, relative to the largest entry; every informative one must agree on a kink
 STEPS = (1e-1, 1e-2, 1e-4, 1e-7)
-r"""Of finite differences, relative to the largest entry. A kink is one only if every informative step size says so."""
 
 
 def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) -> Comparison:
-    r"""Compares the gradients of a loss with those by autograd in float64.
-
-    Raises TypeError if the loss is not a real tensor, and ValueError if forward raises, or its value is not a finite
-    scalar, or its gradient is not finite.
-    """
+    r"""Compares the gradients of a loss with those by autograd in float64; raises as check_gradients does."""
     graph = validation.call("forward", lambda: Graph(forward, inputs, list(gradients)))
     validation.scalar(graph.loss)
     reference = validation.call("the backward pass of forward", graph.gradients)
@@ -71,11 +65,11 @@ def loss_of_leaf(forward: Forward, inputs: Mapping[str, Tensor], name: str) -> t
 
 
 def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
-    r"""Accepts wrong gradients that rounding, a kink, or an error of autograd explains."""
+    r"""Accepts gradients whose difference from autograd's is due to rounding, a kink, or an error of autograd."""
     dtype = functools.reduce(lower_precision, map(comparison.dtype, comparison.gradients))
     try:
         measured = noise(comparison.forward, comparison.inputs, comparison.reference, dtype)
-    except Exception:  # some forwards cannot run with jitter, for example those that use vmap
+    except Exception:  # some forward functions cannot run with jitter, for example those that use vmap
         return
 
     def accept(name: str, note: str) -> None:
@@ -97,9 +91,9 @@ def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
 
 
 def confirmed_by_finite_differences(comparison: Comparison, name: str, noise: float) -> bool:
-    r"""Whether finite differences confirm the entries that differ from autograd's, and contradict autograd there.
+    r"""Whether finite differences confirm the entries that differ from autograd's; if so, corrects the reference.
 
-    If they do, the reference is corrected. ``noise`` is the rounding error of the loss.
+    ``noise`` is the rounding error of the loss.
     """
     if comparison.graph.has_detach:
         return False
@@ -114,37 +108,24 @@ def confirmed_by_finite_differences(comparison: Comparison, name: str, noise: fl
             break
         quotients = [one_sided_derivatives(loss, leaf, index, step * scale, noise) for step in STEPS]
         informative = [sides for sides in quotients if sides.error < float(error[index]) / 4]
-        v, r = float(value[index]), float(reference[index])
-        if not informative or not all(supports(sides, v, r, bound) for sides in informative):
+        if not informative:
             return False
+        for sides in informative:
+            refutes_autograd = not sides.contains(float(reference[index]), bound + 10 * sides.error)
+            if not sides.contains(float(value[index]), bound) or not (refutes_autograd or sides.is_kink(bound)):
+                return False
         corrected[index] = value[index]
-    if not confirmed_along_diagonal(loss, leaf, value, bound, noise):
-        return False
-    comparison.reference[name] = corrected
-    return True
 
-
-def confirmed_along_diagonal(
-    loss: Callable[[], Tensor], leaf: Tensor, value: Tensor, bound: float, noise: float
-) -> bool:
-    r"""Whether Σ gradient is the derivative when all entries move together.
-
-    Entry by entry is not enough: each of two equal maxima may have the whole gradient, but not both.
-    """
+    # each of two equal maxima may have the whole gradient, but not both: all entries must be right together too
     start, shift = leaf.clone(), torch.zeros(1, dtype=leaf.dtype, device=leaf.device)
-    scale = float(start.abs().max()) or 1.0
 
-    def shifted() -> Tensor:
+    def shifted_loss() -> Tensor:
         leaf.copy_(start + shift[0])
         return loss()
 
-    quotients = [one_sided_derivatives(shifted, shift, (0,), step * scale, noise) for step in STEPS]
-    leaf.copy_(start)
+    quotients = [one_sided_derivatives(shifted_loss, shift, (0,), step * scale, noise) for step in STEPS]
     closest = min(quotients, key=lambda sides: sides.error)
-    return closest.contains(float(value.sum()), bound * value.numel() + 10 * closest.error)
-
-
-def supports(sides: OneSided, value: float, autograd_value: float, bound: float) -> bool:
-    r"""Whether finite differences allow a value, and either show a kink or contradict autograd's value."""
-    contradicts = not sides.contains(autograd_value, bound + 10 * sides.error)
-    return sides.contains(value, bound) and (sides.is_kink(bound) or contradicts)
+    if not closest.contains(float(value.sum()), bound * value.numel() + 10 * closest.error):
+        return False
+    comparison.reference[name] = corrected
+    return True

@@ -1,7 +1,5 @@
 r"""The result of a comparison: hand-written gradients beside their reference, and which of them are wrong."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nnmath.gradcheck.comparison.errors import max_abs, relative_error, ulps
+from nnmath.gradcheck.comparison.errors import max_abs, relative_error, ulp
 from nnmath.gradcheck.comparison.rounding import lower_precision
 from nnmath.gradcheck.graph.graph import Forward, Gradients, Graph
 from nnmath.gradcheck.report import Entry
@@ -17,36 +15,22 @@ from nnmath.gradcheck.report import Entry
 
 @dataclass
 class Comparison:
-    r"""Hand-written gradients beside those by autograd.
+    r"""Hand-written gradients beside those by autograd."""
 
-    Args:
-        forward: the loss.
-        inputs: in the user's types.
-        gradients: the user's; None where one is missing.
-        values: the same in float64, without the missing ones.
-        reference: in float64.
-        graph: the graph of the reference.
-        bounds: name ↦ the largest error of an entry that passes.
-        notes: name ↦ why a gradient passes though it differs from autograd's.
-        noise: name ↦ the part of its bound that allows for rounding.
-        wrong: the names of the wrong gradients.
-        kinks: moves of the inputs that are at a kink, to below it and to above it.
-    """
-
-    forward: Forward
-    inputs: Mapping[str, Tensor]
-    gradients: Mapping[str, Tensor | None]
-    values: Gradients
-    reference: Gradients
-    graph: Graph
-    bounds: dict[str, float]
-    notes: dict[str, str] = field(default_factory=dict)
-    noise: dict[str, float] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-    kinks: list[dict[int, Tensor]] = field(default_factory=list)
+    forward: Forward  # the loss
+    inputs: Mapping[str, Tensor]  # in the user's types
+    gradients: Mapping[str, Tensor | None]  # the user's; None where one is missing
+    values: Gradients  # the same in float64, without the missing ones
+    reference: Gradients  # in float64
+    graph: Graph  # of the reference
+    bounds: dict[str, float]  # name ↦ the largest error of an entry that passes
+    notes: dict[str, str] = field(default_factory=dict)  # name ↦ why a gradient passes though it is not autograd's
+    noise: dict[str, float] = field(default_factory=dict)  # name ↦ the part of its bound that allows for rounding
+    wrong: list[str] = field(default_factory=list)  # the names of the wrong gradients
+    kinks: list[dict[int, Tensor]] = field(default_factory=list)  # moves of inputs at a kink to below it and above it
 
     def dtype(self, name: str) -> torch.dtype:
-        r"""The type of an input or of its gradient, whichever has the lower precision."""
+        r"""The dtype of an input or of its gradient, whichever has the lower precision."""
         gradient = self.gradients[name]
         return self.inputs[name].dtype if gradient is None else lower_precision(self.inputs[name].dtype, gradient.dtype)
 
@@ -55,7 +39,7 @@ class Comparison:
         return self.has_shape(name) and max_abs(self.values[name] - self.reference[name]) <= self.bounds[name]
 
     def has_shape(self, name: str) -> bool:
-        r"""Whether a gradient has its input's shape."""
+        r"""Whether a gradient is present and has its input's shape."""
         return name in self.values and self.values[name].shape == self.reference[name].shape
 
     def entry(self, name: str) -> Entry:
@@ -71,9 +55,9 @@ class Comparison:
             return Entry(passed=True, exact=True, max_abs=0.0, relative=0.0, ulps=0.0)
         error = (value - reference).abs()
         worst = tuple(int(i) for i in torch.unravel_index(error.argmax(), error.shape))
-        largest = float(reference.abs().max())
+        largest = max_abs(reference)
         unit = reference / largest if largest else reference  # squares of small numbers would underflow
-        scale = float(value.abs().max()) or 1.0
+        scale = max_abs(value) or 1.0
         norms, product = float((value / scale).norm() * unit.norm()), float((value / scale * unit).sum())
         return Entry(
             passed=name not in self.wrong,
@@ -81,7 +65,7 @@ class Comparison:
             max_abs=float(error.max()),
             relative=relative_error(value, reference),
             tolerance=self.bounds[name] / largest if largest else math.inf,
-            ulps=ulps(value, reference, gradient.dtype),
+            ulps=float(error.max()) / ulp(largest, gradient.dtype),
             cosine=product / norms if norms else math.nan,
             ratio=product * scale / largest / float((unit**2).sum()) if largest else math.nan,
             worst_index=worst,
@@ -91,5 +75,4 @@ class Comparison:
         )
 
     def entries(self) -> dict[str, Entry]:
-        r"""The report's entries."""
         return {name: self.entry(name) for name in self.gradients}

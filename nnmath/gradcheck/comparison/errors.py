@@ -1,6 +1,4 @@
-r"""How far a tensor is from its reference: the relative error, and the error in units in the last place."""
-
-from __future__ import annotations
+r"""Measures of an error: relative to the largest entry, and in units in the last place."""
 
 import math
 from typing import SupportsFloat
@@ -21,15 +19,6 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
         return math.inf
     error, scale = max_abs(value - reference), max_abs(reference)
     return error / scale if scale else (math.inf if error else 0.0)
-
-
-def ulps(value: Tensor, reference: Tensor, dtype: torch.dtype) -> float:
-    r"""The largest error, max |value − reference| in units in the last place of max |reference|, in a dtype.
-
-    >>> ulps(torch.tensor([1.0, 1.25]), torch.tensor([1.0, 1.0]), torch.float16)
-    256.0
-    """
-    return max_abs(value - reference) / ulp(max_abs(reference), dtype)
 
 
 def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:

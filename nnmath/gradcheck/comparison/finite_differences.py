@@ -1,7 +1,6 @@
 r"""One-sided finite differences, of one entry at a time."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,10 +34,10 @@ def one_sided_derivatives(
 
     Args:
         loss: f, as a function of the current content of the tensor.
-        tensor: in float64; the entry is changed and restored.
-        index: of the entry.
+        tensor: in float64; the entry at ``index`` is changed and restored.
+        index: of x.
         step: h.
-        noise: the error of f, if it is larger than rounding of the result.
+        noise: the error of f, if it is larger than the rounding of its result.
 
     Returns:
         The derivatives for −h and h, with q(h) = (f(x + h) − f(x)) / h. The error is the last change by extrapolation
@@ -61,7 +60,6 @@ def one_sided_derivatives(
             derivatives.append((4 * second - first) / 3)
             rounding = max(noise, 16 * EPS * max(abs(center), abs(values[-1])))
             side_error = abs(derivatives[-1] - second) + 4 * rounding / step
-            error = max(error, side_error if side_error == side_error else float("inf"))
+            error = max(error, math.inf if math.isnan(side_error) else side_error)
         tensor[index] = x
-    left, right = derivatives
-    return OneSided(left, right, error)
+    return OneSided(derivatives[0], derivatives[1], error)

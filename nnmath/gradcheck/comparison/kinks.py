@@ -1,10 +1,8 @@
 r"""Kinks: points without a derivative, where any value between the one-sided derivatives is allowed.
 
-ReLU at 0 is the classic: 0, 1 and ½ are all in use. The classes below observe the inputs of functions with a kink, or
-move them to one side of it, so that autograd takes that side's derivative.
+For ReLU at 0, for example, 0, 1 and ½ are all in use. The classes observe the inputs of functions with a kink, or move
+them to one side of it, so that autograd takes that side's derivative.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
@@ -13,18 +11,15 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from nnmath.gradcheck.graph.graph import factory_to_float64, in_place, promote_to_float64
+from nnmath.gradcheck.graph.graph import Arguments, factory_to_float64, in_place, promote_to_float64
 
+TINY = 1e-200  # the smallest distance by which an input is moved off a kink
 Threshold = float | Tensor
-TINY = 1e-200
-r"""The smallest distance by which an input is moved off a kink."""
-
-
 Thresholds = Callable[[tuple[Any, ...], dict[str, Any]], list[Threshold]]
 
 
 def arguments(*names: str) -> Thresholds:
-    r"""The thresholds are arguments, the first one in second place; optional ones may be missing."""
+    r"""Reads the thresholds from the arguments after the first; optional ones may be missing."""
 
     def thresholds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Threshold]:
         values = (args[i] if len(args) > i else kwargs.get(name) for i, name in enumerate(names, start=1))
@@ -34,6 +29,7 @@ def arguments(*names: str) -> Thresholds:
 
 
 AT_ZERO = ("relu", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "abs", "absolute")
+# function ↦ the values of its first argument at which it has a kink
 THRESHOLDS: dict[str, Thresholds] = {
     **dict.fromkeys(AT_ZERO, lambda args, kwargs: [0.0]),
     **dict.fromkeys(
@@ -51,28 +47,22 @@ THRESHOLDS: dict[str, Thresholds] = {
     "hardsigmoid": lambda args, kwargs: [-3.0, 3.0],
     "hardswish": lambda args, kwargs: [-3.0, 3.0],
 }
-r"""function ↦ the values of its first argument at which it has a kink"""
 
+# functions that select entries by their order, which rounding must not change
 LARGEST = "max min amax amin aminmax argmax argmin cummax cummin max_pool1d max_pool2d max_pool3d"
 ORDERED = "sort argsort topk kthvalue median nanmedian unique searchsorted bucketize"
 SELECTING = frozenset(f"{LARGEST} adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d {ORDERED}".split())
-r"""Functions that select entries by their order, which rounding must not change."""
 
 
 class Kinks(TorchFunctionMode):
-    r"""Passes the input of every function with a kink to :meth:`at`, numbered in the order of the calls.
-
-    ``deciding`` is set while a function runs that compares numbers; its backward compares them again.
-    """
+    r"""Passes the input of every function with a kink to :meth:`at`, numbered in the order of the calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls = self.selections = 0
-        self.deciding = False
+        self.deciding = False  # whether the running function compares numbers; its backward compares them again
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if in_place(function, kwargs):
             return function(*args, **kwargs)
@@ -89,7 +79,7 @@ class Kinks(TorchFunctionMode):
                 tensor = self.at(self.calls, tensor, threshold)
                 self.calls += 1
         if not at_kink and name in SELECTING:
-            tensor = self.selected(self.selections, tensor)
+            tensor = self.selected_from(self.selections, tensor)
             self.selections += 1
         self.deciding = bool(at_kink) or name in SELECTING
         try:
@@ -97,9 +87,7 @@ class Kinks(TorchFunctionMode):
         finally:
             self.deciding = False
 
-    def arguments(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         r"""The arguments with which the function of that name is called."""
         return args, kwargs
 
@@ -107,54 +95,42 @@ class Kinks(TorchFunctionMode):
         r"""The tensor that replaces the input of a call with a kink at the threshold."""
         return tensor
 
-    def selected(self, call: int, tensor: Tensor) -> Tensor:
+    def selected_from(self, call: int, tensor: Tensor) -> Tensor:
         r"""The tensor that replaces the one from which a call selects."""
         return tensor
 
 
 class Distances(Kinks):
-    r"""Records the distance of each entry from its kink, in ``seen``: call ↦ tensor − threshold.
-
-    ``chosen_from`` has the tensors from which entries are selected.
-    """
+    r"""Records the distances from the kinks, and the tensors from which entries are selected."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[Tensor] = []
+        self.distances: list[Tensor] = []  # for each call: tensor − threshold
         self.chosen_from: list[Tensor] = []
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
         distance = (tensor - threshold).detach()
         varies = tensor.requires_grad or (isinstance(threshold, Tensor) and threshold.requires_grad)
-        self.seen.append(distance if varies else torch.full_like(distance, torch.inf))  # data cannot be at a kink
+        self.distances.append(distance if varies else torch.full_like(distance, torch.inf))  # data has no kinks
         return tensor
 
-    def selected(self, call: int, tensor: Tensor) -> Tensor:
+    def selected_from(self, call: int, tensor: Tensor) -> Tensor:
         self.chosen_from.append(tensor.detach().clone())
         return tensor
 
 
 class Moved(Kinks):
-    r"""Moves entries off their kinks.
-
-    Args:
-        moves: call ↦ the new distance of each entry from its threshold; 0 leaves the entry unchanged.
-    """
+    r"""Moves entries off their kinks."""
 
     def __init__(self, moves: dict[int, Tensor]) -> None:
         super().__init__()
-        self.moves = moves
+        self.moves = moves  # call ↦ the new distance of each entry from its threshold; 0 leaves the entry unchanged
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
         if call not in self.moves or self.moves[call].shape != (tensor - threshold).shape:
             return tensor
         move = self.moves[call]
-        target = threshold + move
-        target = torch.where(target == threshold, threshold + move.sign() * 4 * spacing(threshold), target)
+        kink = threshold + torch.zeros_like(move)
+        spacing = torch.finfo(torch.float64).eps * kink.abs()
+        target = torch.where(kink + move == kink, kink + move.sign() * 4 * spacing, kink + move)
         return tensor + torch.where(move == 0, 0.0, target - tensor).detach()
-
-
-def spacing(threshold: Threshold) -> Threshold:
-    r"""The spacing of float64 at a threshold."""
-    eps = torch.finfo(torch.float64).eps
-    return threshold.abs() * eps if isinstance(threshold, Tensor) else abs(threshold) * eps

@@ -1,17 +1,11 @@
 r"""Tolerances, and the rounding noise that they allow for.
 
-Each tensor has an absolute bound for its entries, since an entry may be a small difference of large terms::
-
-    bound = RTOL[dtype] · max|reference| + noise + underflow
-
 The noise is measured: the reference is computed again with every number rounded at random, as another order of
 operations would round it, and once in the user's own types.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -20,17 +14,13 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.kinks import Distances, Kinks, Threshold
-from nnmath.gradcheck.graph.graph import Forward, Gradients, map_tensors, tensors_in, to_float64
+from nnmath.gradcheck.graph.graph import Arguments, Forward, Gradients, map_tensors, tensors_in, to_float64
 
-RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-r"""Relative to the largest entry of the reference."""
+RTOL = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of the largest entry
 DRAWS = 6
-JITTER = 0.5
-r"""In eps: the largest error of rounding to nearest."""
-SAFETY = 8
-r"""Safety factor: the maximum of a few samples underestimates the true maximum."""
-QUANTA = 64
-r"""Smallest subnormal numbers: half of one may be lost in each of many terms."""
+JITTER = 0.5  # in eps: the largest error of rounding to nearest
+SAFETY = 8  # safety factor: the maximum of a few samples underestimates the true maximum
+QUANTA = 64  # smallest subnormal numbers: half of one may be lost in each of many terms
 
 
 def lower_precision(a: torch.dtype, b: torch.dtype) -> torch.dtype:
@@ -45,37 +35,35 @@ def underflow_allowance(dtype: torch.dtype) -> float:
 
 
 def bound(reference: Tensor, dtype: torch.dtype, noise: float = 0.0) -> float:
-    r"""The largest error of an entry that passes: RTOL · max|reference| + noise + underflow."""
+    r"""The largest error of an entry that passes: RTOL · max|reference| + noise + underflow.
+
+    It is the same for all entries of a tensor, since an entry may be a small difference of large terms.
+    """
     return RTOL[dtype] * max_abs(reference) + noise + underflow_allowance(dtype)
 
 
 class Jitter(Kinks):
-    r"""Multiplies the arguments of every function, and their gradients, by 1 + a r with r uniform in −1 … 1.
+    r"""Multiplies the arguments of every function, and their gradients, by 1 + size · r with r uniform in −1 … 1.
 
-    It also adds or subtracts a quantum, for underflow. An entry that would cross a kink is put back on its side,
-    as observed without jitter in ``distances``.
+    It also adds or subtracts a quantum, for underflow. An entry that would cross a kink is put back on the side where
+    it is without jitter, as recorded in ``reference``.
     """
 
-    def __init__(self, size: float, quantum: float, distances: Distances, generator: Generator) -> None:
+    def __init__(self, size: float, quantum: float, reference: Distances, generator: Generator) -> None:
         super().__init__()
-        self.size, self.quantum, self.generator = size, quantum, generator
-        self.distances, self.chosen_from = distances.seen, distances.chosen_from
-        self.moved = [torch.zeros_like(distance) for distance in distances.seen]
+        self.size, self.quantum, self.reference, self.generator = size, quantum, reference, generator
+        self.moved = [torch.zeros_like(distance) for distance in reference.distances]
 
-    def arguments(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         if name in UNROUNDED or not any(tensor.requires_grad for tensor in tensors_in((args, kwargs))):
             return args, kwargs  # no arithmetic, or data alone: labels are compared or cast to integers
-        rounded = self.rounded if name in SUMS else self.rounded_results
-        return map_tensors(rounded, args), map_tensors(rounded, kwargs)
+        add_jitter = self.add_jitter if name in SUMS else self.add_jitter_to_result
+        return map_tensors(add_jitter, args), map_tensors(add_jitter, kwargs)
 
-    def rounded_results(self, tensor: Tensor) -> Tensor:
-        r"""The tensor with jitter if it has been computed; inputs are exact."""
-        return tensor if tensor.is_leaf else self.rounded(tensor)
+    def add_jitter_to_result(self, tensor: Tensor) -> Tensor:
+        return tensor if tensor.is_leaf else self.add_jitter(tensor)  # the inputs are exact
 
-    def rounded(self, tensor: Tensor) -> Tensor:
-        r"""The tensor with jitter."""
+    def add_jitter(self, tensor: Tensor) -> Tensor:
         if tensor.dtype is not torch.float64:
             return tensor
         r = 2 * torch.rand(tensor.shape, generator=self.generator, dtype=tensor.dtype, device=tensor.device) - 1
@@ -88,37 +76,39 @@ class Jitter(Kinks):
     def unpack(self, packed: tuple[Tensor, bool]) -> Tensor:
         r"""Hook: the saved tensor, with jitter unless that could change a comparison."""
         tensor, is_compared = packed
-        return tensor if is_compared else self.rounded(tensor)
+        return tensor if is_compared else self.add_jitter(tensor)
 
     def at(self, call: int, tensor: Tensor, threshold: Threshold) -> Tensor:
         distance = (tensor - threshold).detach()
-        if call >= len(self.distances) or self.distances[call].shape != distance.shape:
+        distances = self.reference.distances
+        if call >= len(distances) or distances[call].shape != distance.shape:
             return tensor
-        before = self.distances[call]
+        before = distances[call]
         if bool(before.isinf().all()):
             return tensor
         self.moved[call] = (distance - before).abs()
         return tensor + torch.where(distance.sign() != before.sign(), before - distance, 0.0)
 
-    def selected(self, call: int, tensor: Tensor) -> Tensor:
-        if call >= len(self.chosen_from) or self.chosen_from[call].shape != tensor.shape:
+    def selected_from(self, call: int, tensor: Tensor) -> Tensor:
+        chosen_from = self.reference.chosen_from
+        if call >= len(chosen_from) or chosen_from[call].shape != tensor.shape:
             return tensor
-        return self.chosen_from[call] + (tensor - tensor.detach())
+        return chosen_from[call] + (tensor - tensor.detach())
 
 
+# functions without arithmetic, or with kinks inside that cannot be observed
 VIEWS = "view view_as reshape t transpose permute expand expand_as squeeze unsqueeze flatten select narrow chunk split"
 OTHERS = "get getitem setitem set size dim unbind detach clone contiguous item tolist numel"
 DECISIONS = "eq ne gt ge lt le greater less isclose long int bool to round floor ceil trunc sign sgn"
 LOSSES = "hinge_embedding_loss margin_ranking_loss triplet_margin_loss multi_margin_loss cosine_embedding_loss"
 UNROUNDED = frozenset(f"{VIEWS} {OTHERS} {DECISIONS} {LOSSES}".split())
-r"""Functions without arithmetic, or with kinks inside that cannot be observed."""
+# functions that round inside, depending on the order of their terms
 PRODUCTS = "matmul mm bmm mv dot addmm addmv baddbmm linear bilinear einsum conv1d conv2d conv3d"
 REDUCTIONS = (
     "sum mean var std cumsum norm vector_norm normalize cosine_similarity pairwise_distance logsumexp softmax "
     "log_softmax layer_norm batch_norm cross_entropy"
 )
 SUMS = frozenset(f"{PRODUCTS} conv_transpose1d conv_transpose2d scaled_dot_product_attention {REDUCTIONS}".split())
-r"""Functions that round inside, depending on the order of their terms."""
 
 
 class Noise(NamedTuple):
@@ -131,32 +121,30 @@ class Noise(NamedTuple):
 
 
 def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, dtype: torch.dtype) -> Noise:
-    r"""SAFETY times the largest error in DRAWS draws with rounding in ``dtype``, and in a run in the user's types."""
+    r"""SAFETY times the largest error in DRAWS runs with random rounding in ``dtype``, and one in the user's types."""
     doubles = {name: to_float64(tensor) for name, tensor in inputs.items()}
     distances = Distances()
     losses = [loss_and_gradients(forward, doubles, reference, distances)[0]]
     generator = Generator(next(iter(reference.values())).device).manual_seed(0)
-    size = JITTER * torch.finfo(dtype).eps
     errors = dict.fromkeys(reference, 0.0)
-    kinks = [torch.zeros_like(distance) for distance in distances.seen]
+    kinks = [torch.zeros_like(distance) for distance in distances.distances]
     for _ in range(DRAWS):
-        jitter = Jitter(size, underflow_allowance(dtype) / QUANTA, distances, generator)
+        jitter = Jitter(JITTER * torch.finfo(dtype).eps, underflow_allowance(dtype) / QUANTA, distances, generator)
         rounding = saved_tensors_hooks(jitter.pack, jitter.unpack)
         loss, gradients = loss_and_gradients(forward, doubles, reference, rounding, jitter)
         losses.append(loss)
         for name, gradient in gradients.items():
             errors[name] = max(errors[name], max_finite_abs(gradient - reference[name]))
         kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
-    try:
+    in_own_dtypes: Gradients = {}
+    with suppress(Exception):  # a function that the dtype does not support, for example
         in_own_dtypes = gradients_of(forward, inputs, reference)
-    except Exception:  # a function that the dtype does not support, for example
-        in_own_dtypes = {}
     for name, gradient in in_own_dtypes.items():
         own_error = max_finite_abs(gradient.double() - reference[name])
         # limited, for a much larger error has another cause: a crossed kink, an overflow
         errors[name] = max(errors[name], min(own_error, 16 * errors[name]))
     widened = {name: SAFETY * error for name, error in errors.items()}
-    return Noise(widened, SAFETY * (max(losses) - min(losses)), kinks, distances.seen)
+    return Noise(widened, SAFETY * (max(losses) - min(losses)), kinks, distances.distances)
 
 
 def gradients_of(
@@ -169,7 +157,6 @@ def gradients_of(
 def loss_and_gradients(
     forward: Forward, inputs: Mapping[str, Tensor], names: Iterable[str], *modes: AbstractContextManager[Any]
 ) -> tuple[float, Gradients]:
-    r"""The loss, and its gradients as :func:`gradients_of` computes them."""
     names = list(names)
     copies = {name: tensor.detach().clone() for name, tensor in inputs.items()}
     leaves = [copies[name].requires_grad_() for name in names]
@@ -185,5 +172,4 @@ def loss_and_gradients(
 
 
 def max_finite_abs(tensor: Tensor) -> float:
-    r"""The largest finite absolute value; 0 if there is none."""
     return max_abs(tensor[tensor.isfinite()])

@@ -1,10 +1,8 @@
 r"""At a kink, any value between the one-sided derivatives is right, for each entry on its own.
 
 Each entry at a kink has a weight t: t = 0 takes the derivative from below, t = 1 the one from above. The gradient is
-linear in the weights of one layer, and a product of the weights of layers that follow each other.
+linear in the weights of each layer, and a product of the weights of consecutive layers.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,23 +15,19 @@ from nnmath.gradcheck.comparison.kinks import TINY, Moved
 from nnmath.gradcheck.comparison.rounding import Noise, bound, gradients_of
 from nnmath.gradcheck.graph.graph import Gradients
 
-MAX_ENTRIES = 1024
-r"""Entries at a kink, or groups of them, that are moved one at a time."""
+MAX_ENTRIES = 1024  # at a kink, or groups of them, that are moved one at a time
 MIN_ENTRIES = 32
-MAX_NUMBERS = 2_000_000
-r"""Numbers in the gradients of all these moves, if there are more than MIN_ENTRIES moves."""
-MAX_DESCENTS = 500
-r"""Steps of projected gradients, before the slower active-set method."""
-MAX_FLIPPED, MAX_FLIPS = 64, 4
-r"""Several layers: entries whose weights are fitted again, around the corner next to the last fit, and how often."""
+MAX_NUMBERS = 2_000_000  # in the gradients of all these moves, if there are more than MIN_ENTRIES moves
+MAX_DESCENTS = 500  # steps of projected gradients, before the slower active-set method
+MAX_FLIPPED, MAX_FLIPS = 64, 4  # with several layers: entries that are fitted again from the nearest corner; how often
 
-Masks = Mapping[int, Tensor]
-r"""call of a function with a kink ↦ a boolean mask of its entries"""
+Masks = Mapping[int, Tensor]  # call of a function with a kink ↦ a boolean mask of its entries
+GradientsAbove = Callable[[Masks], Gradients]  # with these entries above their kinks, and the others below
 
 
 def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
-    r"""Wrong gradients that are right for other derivatives at the kinks: name ↦ the reference with these."""
-    near = [d.abs() <= 4 * moved for d, moved in zip(measured.distances, measured.kinks, strict=True)]
+    r"""The wrong gradients that are right for other derivatives at the kinks: name ↦ the reference with those."""
+    near = [d.abs() <= 4 * error for d, error in zip(measured.distances, measured.kinks, strict=True)]
     at_kink = {call: mask for call, mask in enumerate(near) if bool(mask.any())}
     names = [name for name in comparison.wrong if comparison.has_shape(name)]
     if not at_kink or not names:
@@ -60,15 +54,24 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
         return weights, fitted if float((value - fitted).abs().max()) <= limit else None
 
     comparison.kinks = [moves({}), moves(at_kink)]
-    below, results = gradients({}), {}
-    singles, weights = single_entries(at_kink), {}
+    below, results, weights = gradients({}), {}, {}
+    singles = [
+        {call: (torch.arange(mask.numel(), device=mask.device) == index).view_as(mask)}
+        for call, mask in at_kink.items()
+        for index in mask.flatten().nonzero()[: MAX_ENTRIES + 1]
+    ]
+    equidistant = [  # rounding moves entries at the same distance from their kink together
+        {call: mask & (measured.distances[call] == distance)}
+        for call, mask in at_kink.items()
+        for distance in measured.distances[call][mask].unique()
+    ]
     numbers = sum(comparison.values[name].numel() for name in names)
     max_groups = min(MAX_ENTRIES, max(MIN_ENTRIES, MAX_NUMBERS // numbers))
     too_many = len(singles) > max_groups
     for groups in (
         [at_kink],
         [{call: mask} for call, mask in at_kink.items()],
-        equidistant_groups(at_kink, measured.distances),
+        equidistant,
         random_groups(at_kink, max_groups) if too_many else singles,
     ):
         if len(groups) > max_groups:
@@ -102,8 +105,7 @@ def bounded_least_squares(columns: Tensor, target: Tensor, enough: float) -> Ten
     r"""Weights t in [0, 1] that minimise ‖columns t − target‖², or bring it to ``enough``².
 
     Accelerated projected gradients with restarts (Beck and Teboulle; O'Donoghue and Candès), then the active-set method
-    of Stark and Parker (BVLS) from there. SciPy's BVLS cannot start from a given point: on ill-conditioned columns it
-    stops too early, and right gradients would be called wrong.
+    of Stark and Parker (BVLS) from there. SciPy's BVLS cannot start from a given point and stops too early here.
     """
     weights = torch.full_like(columns[0], 0.5)
     size = float(columns.abs().max())
@@ -135,7 +137,6 @@ def bounded_least_squares(columns: Tensor, target: Tensor, enough: float) -> Ten
 
 
 def projected_gradients(columns: Tensor, target: Tensor, weights: Tensor, enough: float) -> Tensor:
-    r"""The weights after up to MAX_DESCENTS steps of accelerated projected gradients."""
     step = 1 / float(torch.linalg.matrix_norm(columns, 2)) ** 2
     extrapolated, momentum = weights, 1.0
     for _ in range(MAX_DESCENTS):
@@ -152,7 +153,7 @@ def projected_gradients(columns: Tensor, target: Tensor, weights: Tensor, enough
 
 
 def union(groups: list[dict[int, Tensor]], chosen: Tensor) -> dict[int, Tensor]:
-    r"""The masks of the chosen groups together."""
+    r"""The union of the masks of the chosen groups."""
     masks: dict[int, Tensor] = {}
     for group, is_chosen in zip(groups, chosen.tolist(), strict=True):
         for call, mask in group.items() if is_chosen else ():
@@ -161,15 +162,11 @@ def union(groups: list[dict[int, Tensor]], chosen: Tensor) -> dict[int, Tensor]:
 
 
 def within_random_sides(
-    comparison: Comparison,
-    names: list[str],
-    at_kink: Masks,
-    rounding: list[Tensor],
-    gradients: Callable[[Masks], Gradients],
+    comparison: Comparison, names: list[str], at_kink: Masks, rounding: list[Tensor], gradients: GradientsAbove
 ) -> Gradients:
-    r"""Gradients that are right if rounding decides at random on which side of its kink each entry is.
+    r"""Accepts gradients within the range of results when each entry is on a random side of its kink.
 
-    Entries exactly at a kink, where rounding is 0, are all below it, all above it, or between the two.
+    Entries exactly at a kink, where ``rounding`` is 0, are all below it, all above it, or between the two.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -192,26 +189,8 @@ def within_random_sides(
     return results
 
 
-def equidistant_groups(at_kink: Masks, distances: list[Tensor]) -> list[dict[int, Tensor]]:
-    r"""Groups of entries at the same distance from their kink: rounding moves them alike."""
-    return [
-        {call: mask & (distances[call] == distance)}
-        for call, mask in at_kink.items()
-        for distance in distances[call][mask].unique()
-    ]
-
-
-def single_entries(at_kink: Masks) -> list[dict[int, Tensor]]:
-    r"""A group for each entry; of one call, no more than MAX_ENTRIES + 1."""
-    return [
-        {call: (torch.arange(mask.numel(), device=mask.device) == index).view_as(mask)}
-        for call, mask in at_kink.items()
-        for index in mask.flatten().nonzero()[: MAX_ENTRIES + 1]
-    ]
-
-
 def random_groups(at_kink: Masks, count: int) -> list[dict[int, Tensor]]:
-    r"""So many groups of randomly chosen entries."""
+    r"""Divides the entries into ``count`` groups at random."""
     generator = torch.Generator().manual_seed(0)
     group = {
         call: torch.randint(count, mask.shape, generator=generator).to(mask.device) for call, mask in at_kink.items()

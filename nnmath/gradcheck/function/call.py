@@ -1,10 +1,8 @@
-r"""A call of a torch.autograd.Function, whose backward can be run many times, and its cotangents."""
-
-from __future__ import annotations
+r"""One call of a torch.autograd.Function, and the cotangents of its outputs."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
@@ -15,39 +13,40 @@ from nnmath.gradcheck import validation
 Outputs = tuple[Tensor, ...]
 
 
-class Function:
-    r"""A call of apply, whose backward can be run many times, with respect to the inputs of these names."""
+class FunctionCall:
+    r"""One call of apply, whose backward can be run many times, with respect to the inputs ``names``."""
 
     def __init__(self, apply: Callable[..., Any], inputs: dict[str, Any], names: list[str]) -> None:
         self.apply, self.inputs, self.names = apply, inputs, names
+        self.mutates_grad_output = False  # whether backward has changed its grad_output
         self.leaves = {
             name: value.detach().clone().requires_grad_(name in names) if isinstance(value, Tensor) else value
             for name, value in inputs.items()
         }
         with torch.enable_grad():
-            result = validation.call("apply", lambda: bound_to(apply, self.leaves)(**self.leaves))
-        self.outputs = outputs("apply", result)
+            result = validation.call("apply", lambda: accept_keywords(apply, self.leaves)(**self.leaves))
+        self.outputs = output_tuple("apply", result)
         for output in self.outputs:
             validation.finite("the output of apply", output.detach())
 
-    def again(self) -> Function:
-        r"""A new call with the same arguments."""
-        return Function(self.apply, self.inputs, self.names)
+    def rerun(self) -> Self:
+        return type(self)(self.apply, self.inputs, self.names)
 
     def gradients(self, grad_output: Outputs) -> dict[str, Tensor | None]:
-        r"""What backward returns; before autograd's engine changes its shapes, where that is possible."""
-
-        def backward() -> dict[str, Tensor | None]:
-            returned = self.returned(grad_output)
-            return self.engine(grad_output) if returned is None else returned
-
-        gradients: dict[str, Tensor | None] = validation.call("the backward of apply", backward)
+        r"""The gradients as backward returns them if possible, for autograd's engine changes their shapes."""
+        copies = tuple(g.clone() for g in grad_output)
+        versions = [copy._version for copy in copies]
+        gradients: dict[str, Tensor | None] = validation.call(
+            "the backward of apply", lambda: self.returned_gradients(copies) or self.accumulated_gradients(copies)
+        )
+        if versions != [copy._version for copy in copies] or not all(map(torch.equal, copies, grad_output)):
+            self.mutates_grad_output = True
         for name, g in gradients.items():
             if g is not None:
                 validation.finite(f"the gradient of {name} that backward returned", g)
         return gradients
 
-    def engine(self, grad_output: Outputs) -> dict[str, Tensor | None]:
+    def accumulated_gradients(self, grad_output: Outputs) -> dict[str, Tensor | None]:
         r"""The gradients as autograd's engine accumulates them."""
         pairs = [(output, g) for output, g in zip(self.outputs, grad_output, strict=True) if output.requires_grad]
         if not pairs:
@@ -57,7 +56,7 @@ class Function:
         gradients = torch.autograd.grad(differentiable, leaves, cotangents, retain_graph=True, allow_unused=True)
         return dict(zip(self.names, gradients, strict=True))
 
-    def returned(self, grad_output: Outputs) -> dict[str, Tensor | None] | None:
+    def returned_gradients(self, grad_output: Outputs) -> dict[str, Tensor | None] | None:
         r"""The gradients as backward returns them; None if apply is not a Function's own apply."""
         nodes: set[Any] = {output.grad_fn for output in self.outputs}
         node = next(iter(nodes))
@@ -75,12 +74,12 @@ class Function:
         return {name: g for name, g in zip(self.inputs, result, strict=False) if name in self.names}
 
 
-def contraction(function: Function, forward: Callable[..., Any], grad_output: Outputs) -> Callable[..., Tensor]:
+def contraction(function: FunctionCall, forward: Callable[..., Any], grad_output: Outputs) -> Callable[..., Tensor]:
     r"""The scalar function Σ output · grad_output, whose gradient backward should return."""
     grad_output = tuple(g.detach().double() for g in grad_output)
 
     def loss(**tensors: Tensor) -> Tensor:
-        result = outputs("forward", bound_to(forward, function.inputs)(**{**function.inputs, **tensors}))
+        result = output_tuple("forward", accept_keywords(forward, function.inputs)(**{**function.inputs, **tensors}))
         shapes, expected = ([tuple(tensor.shape) for tensor in group] for group in (result, grad_output))
         if shapes != expected:
             raise ValueError(f"it returns shapes {shapes}, apply returns {expected}")
@@ -89,8 +88,8 @@ def contraction(function: Function, forward: Callable[..., Any], grad_output: Ou
     return loss
 
 
-def bound_to(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable[..., Any]:
-    r"""The function, to be called by keyword: by its own parameters' names if these match, otherwise by position."""
+def accept_keywords(function: Callable[..., Any], names: Iterable[str]) -> Callable[..., Any]:
+    r"""Makes a function callable by keyword; the arguments go by position if its parameters have other names."""
     try:
         parameters = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # built-in functions may have no signature
@@ -101,8 +100,8 @@ def bound_to(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable
     return lambda **arguments: function(*arguments.values())
 
 
-def outputs(argument: str, result: Any) -> Outputs:
-    r"""The result as a tuple of tensors; TypeError if it is anything else than one tensor or several."""
+def output_tuple(argument: str, result: Any) -> Outputs:
+    r"""The result as a tuple of tensors; TypeError if it is anything but floating point tensors."""
     result = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     for output in result:
         if not isinstance(output, Tensor) or not output.is_floating_point():
@@ -112,7 +111,7 @@ def outputs(argument: str, result: Any) -> Outputs:
 
 
 def validate_cotangent(cotangent: Tensor | Sequence[Tensor], outputs: Outputs) -> Outputs:
-    r"""The user's cotangents; TypeError or ValueError if they are not finite tensors in the outputs' shapes."""
+    r"""The user's cotangents; TypeError or ValueError if they are not finite tensors of the outputs' shapes."""
     if not isinstance(cotangent, (Tensor, Sequence)):
         raise TypeError(f"cotangent must be a tensor, or one for each output, got {type(cotangent).__name__}")
     cotangents = (cotangent,) if isinstance(cotangent, Tensor) else tuple(cotangent)

@@ -1,10 +1,8 @@
 r"""Is the backward of a torch.autograd.Function right, and if not, why."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +12,14 @@ from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.rounding import bound, lower_precision
 from nnmath.gradcheck.diagnosis.diagnose import diagnose
 from nnmath.gradcheck.faults import Fault, Finding
-from nnmath.gradcheck.function.call import Function, Outputs, bound_to, outputs, random_cotangent, validate_cotangent
+from nnmath.gradcheck.function.call import (
+    FunctionCall,
+    Outputs,
+    accept_keywords,
+    output_tuple,
+    random_cotangent,
+    validate_cotangent,
+)
 from nnmath.gradcheck.function.reference import reference
 from nnmath.gradcheck.graph.graph import Promotion, to_float64
 from nnmath.gradcheck.report import Report
@@ -27,10 +32,11 @@ def check_function(
     *,
     cotangent: Tensor | Sequence[Tensor] | None = None,
 ) -> Report:
-    r"""Compares what a Function's backward returns with the gradient of the same mathematics in plain torch.
+    r"""Compares the result of a Function's backward with the gradient of the same mathematics in plain torch.
 
-    It also checks what a comparison of numbers misses: that backward uses grad_output in every term, does not change
-    it, and returns the right shapes, for autograd's engine silently sums a bias gradient that was not summed.
+    It also checks what a comparison of numbers misses: that backward is deterministic, uses grad_output in every term,
+    does not change it, and returns the right shapes (autograd's engine silently sums a bias gradient that was not
+    summed).
 
     Args:
         apply: the Function's apply, or a function that calls it.
@@ -38,8 +44,8 @@ def check_function(
             tensors that require a gradient, or to all of them if none does.
         forward: the same mathematics in plain torch, with the same arguments. By default, the Function's own forward
             is differentiated by autograd and by finite differences.
-        cotangent: the grad_output of backward, in the shape of the output; a sequence for several outputs. By default
-            it is random, for ones would hide that backward ignores it.
+        cotangent: the grad_output of backward, in the shape of the output; a sequence for several outputs. Random by
+            default: ones would hide a backward that ignores it.
 
     Returns:
         A report, as from :func:`~nnmath.gradcheck.check_gradients`.
@@ -80,123 +86,82 @@ def check_function(
     if not names:
         raise ValueError("inputs must have at least one floating point tensor to differentiate with respect to")
     with torch.random.fork_rng():
-        return report_on(Function(apply, dict(inputs), names), forward, cotangent)
-
-
-def report_on(
-    function: Function, forward: Callable[..., Any] | None, cotangent: Tensor | Sequence[Tensor] | None
-) -> Report:
-    r"""The contract checks, then the comparison of the numbers."""
-    if cotangent is None:
-        grad_output = random_cotangent(function.outputs, seed=0)
-    else:
-        grad_output = validate_cotangent(cotangent, function.outputs)
-    gradients = function.gradients(copies(grad_output))
-    findings = check_backward_contract(function, grad_output, gradients)
-    comparison, in_graph = reference(function, forward, grad_output, gradients)
-    if forward is not None and not same_value(function, forward):
-        findings.append(FORWARD_DIFFERS.finding(function.names))
-    explained = {name for finding in findings if finding.fault is Fault.GRAD_OUTPUT_IGNORED for name in finding.names}
-    entries = comparison.entries()
-    comparison.wrong = [name for name in comparison.wrong if name not in explained]
-    return Report(entries, findings + (diagnose(comparison, in_graph=in_graph) if comparison.wrong else []))
-
-
-class Violation(NamedTuple):
-    r"""A violation of the contract between a Function and autograd."""
-
-    fault: Fault
-    explanation: str
-    fix: str
-
-    def finding(self, names: list[str]) -> Finding:
-        r"""The violation by the gradients of these names."""
-        return Finding(self.fault, names, self.explanation, self.fix)
-
-
-FORWARD_DIFFERS = Violation(
-    Fault.FORWARD_DIFFERS,
-    "The Function's value is not that of forward: the two are not the same mathematics.",
-    "compare the outputs first; the gradients belong to forward",
-)
-MUTATES_GRAD_OUTPUT = Violation(
-    Fault.INPLACE_GRAD_OUTPUT,
-    "backward changes the gradient that it is given, which others use too.",
-    "work on a copy: an operation without the underscore, or grad_output.clone()",
-)
-MUTATES_SAVED = Violation(
-    Fault.NONDETERMINISTIC,
-    "backward changes a tensor that forward saved, in place: a second pass would find another one.",
-    "work on a copy: an operation without the underscore",
-)
-NONDETERMINISTIC = Violation(
-    Fault.NONDETERMINISTIC,
-    "Two passes with the same numbers differ: something is drawn at random, or left over from the first.",
-    "draw in forward and save what was drawn",
-)
-IGNORES_GRAD_OUTPUT = Violation(
-    Fault.GRAD_OUTPUT_IGNORED,
-    "The gradient from above makes no difference: this is the local derivative alone, which is right only if the "
-    "output is the loss.",
-    "multiply by grad_output",
-)
-NONZERO_AT_ZERO = Violation(
-    Fault.GRAD_OUTPUT_IGNORED,
-    "With a gradient of 0 from above the result is not 0: part of it does not depend on grad_output.",
-    "multiply every term by grad_output",
-)
+        function = FunctionCall(apply, dict(inputs), names)
+        if cotangent is None:
+            grad_output = random_cotangent(function.outputs, seed=0)
+        else:
+            grad_output = validate_cotangent(cotangent, function.outputs)
+        gradients = function.gradients(grad_output)
+        findings = check_backward_contract(function, grad_output, gradients)
+        comparison, in_graph = reference(function, forward, grad_output, gradients)
+        if forward is not None and not same_value(function, forward):
+            explanation = "The Function's value is not that of forward: the two are not the same mathematics."
+            fix = "compare the outputs first; the gradients belong to forward"
+            findings.append(Finding(Fault.FORWARD_DIFFERS, names, explanation, fix))
+        entries = comparison.entries()
+        explained = {name for f in findings if f.fault is Fault.GRAD_OUTPUT_IGNORED for name in f.names}
+        comparison.wrong = [name for name in comparison.wrong if name not in explained]
+        return Report(entries, findings + (diagnose(comparison, in_graph=in_graph) if comparison.wrong else []))
 
 
 def check_backward_contract(
-    function: Function, grad_output: Outputs, gradients: Mapping[str, Tensor | None]
+    function: FunctionCall, grad_output: Outputs, gradients: Mapping[str, Tensor | None]
 ) -> list[Finding]:
     r"""Contract checks that do not depend on the values of the gradients."""
-    names = function.names
-    violations: list[tuple[Violation, list[str]]] = []
-    if mutates_grad_output(function, grad_output):
-        violations.append((MUTATES_GRAD_OUTPUT, names))
-    mutates_saved = mutates_saved_tensors(function, copies(grad_output))
+    names, findings = function.names, []
+    if function.mutates_grad_output:
+        explanation = "backward changes the gradient that it is given, which others use too."
+        fix = "work on a copy: an operation without the underscore, or grad_output.clone()"
+        findings.append(Finding(Fault.INPLACE_GRAD_OUTPUT, names, explanation, fix))
+    mutates_saved = mutates_saved_tensors(function, grad_output)
     if mutates_saved:
-        violations.append((MUTATES_SAVED, names))
-    repeated = function.again().gradients(copies(grad_output))
+        explanation = "backward changes a tensor that forward saved, in place: a second pass would find another one."
+        fix = "work on a copy: an operation without the underscore"
+        findings.append(Finding(Fault.NONDETERMINISTIC, names, explanation, fix))
+    repeated = function.rerun().gradients(grad_output)
     differing = [name for name in names if not bitwise_equal(gradients[name], repeated[name])]
-    violations.append((NONDETERMINISTIC, differing))
-    if not mutates_saved and not differing:
-        other = function.again().gradients(random_cotangent(function.outputs, seed=1))
-        at_zero = function.again().gradients(tuple(torch.zeros_like(g) for g in grad_output))
-        ignoring = [n for n in names if is_nonzero(gradients[n]) and bitwise_equal(gradients[n], other[n])]
-        violations.append((IGNORES_GRAD_OUTPUT, ignoring))
-        violations.append((NONZERO_AT_ZERO, [n for n in names if n not in ignoring and is_nonzero(at_zero[n])]))
-    return [violation.finding(which) for violation, which in violations if which]
+    if differing:
+        explanation = (
+            "Two passes with the same numbers differ: something is drawn at random, or left over from the first."
+        )
+        fix = "draw in forward and save what was drawn"
+        findings.append(Finding(Fault.NONDETERMINISTIC, differing, explanation, fix))
+    if mutates_saved or differing:
+        return findings
+    other = function.rerun().gradients(random_cotangent(function.outputs, seed=1))
+    at_zero = function.rerun().gradients(tuple(torch.zeros_like(g) for g in grad_output))
+    ignoring = [name for name in names if is_nonzero(gradients[name]) and bitwise_equal(gradients[name], other[name])]
+    if ignoring:
+        explanation = (
+            "The gradient from above makes no difference: this is the local derivative alone, which is right only if "
+            "the output is the loss."
+        )
+        findings.append(Finding(Fault.GRAD_OUTPUT_IGNORED, ignoring, explanation, "multiply by grad_output"))
+    independent = [name for name in names if name not in ignoring and is_nonzero(at_zero[name])]
+    if independent:
+        explanation = "With a gradient of 0 from above the result is not 0: part of it does not depend on grad_output."
+        findings.append(
+            Finding(Fault.GRAD_OUTPUT_IGNORED, independent, explanation, "multiply every term by grad_output")
+        )
+    return findings
 
 
-def mutates_grad_output(function: Function, grad_output: Outputs) -> bool:
-    r"""Whether backward changes its grad_output, which is restored."""
-    versions, originals = [g._version for g in grad_output], copies(grad_output)
-    function.again().gradients(grad_output)
-    if versions == [g._version for g in grad_output] and all(map(torch.equal, originals, grad_output)):
-        return False
-    for g, original in zip(grad_output, originals, strict=True):
-        g.copy_(original)
-    return True
-
-
-def mutates_saved_tensors(function: Function, grad_output: Outputs) -> bool:
+def mutates_saved_tensors(function: FunctionCall, grad_output: Outputs) -> bool:
     r"""Whether a second backward through the same graph finds a saved tensor changed."""
-    call = function.again()
+    call = function.rerun()
     call.gradients(grad_output)
     try:
         call.gradients(grad_output)
-    except ValueError as error:  # backward is allowed to run only once: it may free what it saved
+    except ValueError as error:  # a backward that frees its saved tensors can run only once
         return "modified by an inplace operation" in str(error)
     return False
 
 
-def same_value(function: Function, forward: Callable[..., Any]) -> bool:
-    r"""Whether apply and forward return the same numbers, to the precision of the coarsest type."""
+def same_value(function: FunctionCall, forward: Callable[..., Any]) -> bool:
+    r"""Whether apply and forward return the same numbers, to the precision of the least precise dtype."""
     inputs = {name: to_float64(v) if isinstance(v, Tensor) else v for name, v in function.inputs.items()}
     with torch.no_grad(), Promotion():
-        expected = outputs("forward", bound_to(forward, inputs)(**inputs))
+        expected = output_tuple("forward", accept_keywords(forward, inputs)(**inputs))
     tensors = [*(value for value in function.inputs.values() if isinstance(value, Tensor)), *function.outputs]
     dtype = functools.reduce(lower_precision, (tensor.dtype for tensor in tensors if tensor.is_floating_point()))
     return all(
@@ -205,16 +170,9 @@ def same_value(function: Function, forward: Callable[..., Any]) -> bool:
     )
 
 
-def copies(tensors: Outputs) -> Outputs:
-    r"""Copies, for a backward that may change them."""
-    return tuple(tensor.clone() for tensor in tensors)
-
-
 def bitwise_equal(a: Tensor | None, b: Tensor | None) -> bool:
-    r"""Whether two gradients are equal in every bit, or both missing."""
     return a is b or (a is not None and b is not None and torch.equal(a, b))
 
 
 def is_nonzero(gradient: Tensor | None) -> bool:
-    r"""Whether a gradient exists and has an entry other than 0."""
     return gradient is not None and bool(gradient.any())

@@ -1,7 +1,5 @@
 r"""What a Function's backward should return: by autograd, or by finite differences where autograd cannot run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,19 +12,37 @@ from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.rounding import bound
-from nnmath.gradcheck.function.call import Function, Outputs, contraction
+from nnmath.gradcheck.function.call import FunctionCall, Outputs, contraction
 from nnmath.gradcheck.graph.graph import Graph, to_float64
 
-MAX_ENTRIES = 20_000
-r"""Entries of an input that is differentiated by finite differences."""
-RTOL_QUOTIENTS = 1e-6
-r"""The error of finite differences, relative to the largest entry."""
+MAX_ENTRIES = 20_000  # of an input that is differentiated by finite differences
+RTOL_QUOTIENTS = 1e-6  # error of finite differences, relative to the largest entry
+
+
+class Quotients(NamedTuple):
+    r"""The gradients from the left and from the right by finite differences, and the largest error of an entry."""
+
+    left: Tensor
+    right: Tensor
+    error: float
+
+    def allow(self, gradient: Tensor) -> bool:
+        r"""Whether a gradient lies between the two everywhere."""
+        return bool(((gradient - self.nearest(gradient)).abs() <= self.error).all())
+
+    def nearest(self, gradient: Tensor | None) -> Tensor:
+        r"""The gradient, clamped to lie between the two; their mean if the gradient is missing or has another shape."""
+        low, high = torch.minimum(self.left, self.right), torch.maximum(self.left, self.right)
+        return (low + high) / 2 if gradient is None or gradient.shape != low.shape else gradient.clamp(low, high)
 
 
 def reference(
-    function: Function, forward: Callable[..., Any] | None, grad_output: Outputs, gradients: Mapping[str, Tensor | None]
+    function: FunctionCall,
+    forward: Callable[..., Any] | None,
+    grad_output: Outputs,
+    gradients: Mapping[str, Tensor | None],
 ) -> tuple[Comparison, bool]:
-    r"""The comparison with autograd or finite differences, and whether its graph is that of the user's mathematics."""
+    r"""The comparison with autograd or finite differences, and whether its graph records the user's mathematics."""
     tensors = {name: value.detach() for name, value in function.inputs.items() if isinstance(value, Tensor)}
     if forward is not None:
         return compare(contraction(function, forward, grad_output), tensors, gradients), True
@@ -64,24 +80,7 @@ def compare_with_quotients(
     return comparison
 
 
-class Quotients(NamedTuple):
-    r"""The gradient from the left and from the right, and the largest error of an entry."""
-
-    left: Tensor
-    right: Tensor
-    error: float
-
-    def allow(self, gradient: Tensor) -> bool:
-        r"""Whether a gradient lies between the two everywhere."""
-        return bool(((gradient - self.nearest(gradient)).abs() <= self.error).all())
-
-    def nearest(self, gradient: Tensor | None) -> Tensor:
-        r"""The gradient, clamped to lie between the two; their mean if the gradient is missing or has another shape."""
-        low, high = torch.minimum(self.left, self.right), torch.maximum(self.left, self.right)
-        return (low + high) / 2 if gradient is None or gradient.shape != low.shape else gradient.clamp(low, high)
-
-
-def finite_differences(function: Function, grad_output: Outputs) -> dict[str, Quotients]:
+def finite_differences(function: FunctionCall, grad_output: Outputs) -> dict[str, Quotients]:
     r"""Name ↦ the gradient by finite differences; ValueError if an input has too many entries, or apply raises."""
     tensors = {name: to_float64(value) for name, value in function.inputs.items() if isinstance(value, Tensor)}
     for name in function.names:
@@ -92,16 +91,11 @@ def finite_differences(function: Function, grad_output: Outputs) -> dict[str, Qu
 
 
 def quotients_of(loss: Callable[[], Tensor], leaf: Tensor) -> Quotients:
-    r"""The one-sided derivatives with respect to the entries of a tensor; at a smooth entry both are their mean."""
+    r"""The one-sided derivatives with respect to each entry of a tensor; their mean where there is no kink."""
     left, right, error = torch.zeros_like(leaf), torch.zeros_like(leaf), 0.0
-    scale = max_abs(leaf) or 1.0
-
-    def safe_loss() -> Tensor:
-        value: Tensor = validation.call("apply in float64", loss)
-        return value
-
+    step = STEPS[2] * (max_abs(leaf) or 1.0)
     for index in map(tuple, torch.ones_like(leaf).nonzero().tolist()):
-        sides = one_sided_derivatives(safe_loss, leaf, index, STEPS[2] * scale)
+        sides = one_sided_derivatives(lambda: validation.call("apply in float64", loss), leaf, index, step)
         left[index], right[index] = sides.left, sides.right
         error = max(error, sides.error)
     size = max(max_abs(left), max_abs(right))

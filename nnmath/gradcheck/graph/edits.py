@@ -3,8 +3,6 @@ r"""Mistakes in the backward pass, as hooks on the nodes of autograd's graph.
 As in torch, a node receives ``grad_output`` and returns ``grad_input``, a gradient for each of its inputs, its edges.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +11,8 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 Grads = tuple[Tensor | None, ...]
-GradInputHook = Callable[[Grads, Grads], Grads]
-r"""(grad_input, grad_output) ↦ grad_input, the hook of Node.register_hook"""
-GradOutputHook = Callable[[Tensor], Tensor]
-r"""grad_output ↦ grad_output, for each output of a node"""
+GradInputHook = Callable[[Grads, Grads], Grads]  # (grad_input, grad_output) ↦ grad_input, as for Node.register_hook
+GradOutputHook = Callable[[Tensor], Tensor]  # grad_output ↦ grad_output, for each output of a node
 
 
 @dataclass(frozen=True)
@@ -25,20 +21,18 @@ class Edit:
 
     grad_input: dict[Node, GradInputHook] = field(default_factory=dict)  # node ↦ the gradients that it returns
     grad_output: dict[Node, GradOutputHook] = field(default_factory=dict)  # node ↦ the gradient that it receives
-    saved: dict[tuple[Node, str], Tensor] = field(default_factory=dict)
-    r"""node and attribute ↦ the tensor that replaces the saved one"""
+    saved: dict[tuple[Node, str], Tensor] = field(default_factory=dict)  # node and attribute ↦ its replacement
 
-    def __add__(self, other: Edit) -> Edit:
+    def __add__(self, other: "Edit") -> "Edit":
         return Edit(self.grad_input | other.grad_input, self.grad_output | other.grad_output, self.saved | other.saved)
 
 
 def combine(edits: Iterable[Edit]) -> Edit:
-    r"""All the mistakes at once."""
     return sum(edits, Edit())
 
 
 def scaled_edges(node: Node, edges: list[int], t: float) -> Edit:
-    r"""The gradients along these edges are multiplied by t; t = 0 cuts the edges."""
+    r"""Multiplies the gradients along these edges by t; t = 0 cuts the edges."""
 
     def hook(grad_input: Grads, _: Grads) -> Grads:
         return tuple(t * g if g is not None and i in edges else g for i, g in enumerate(grad_input))
@@ -47,7 +41,7 @@ def scaled_edges(node: Node, edges: list[int], t: float) -> Edit:
 
 
 def set_grad_input(node: Node, gradient: Callable[[Tensor, Tensor], Tensor], edge: int = 0) -> Edit:
-    r"""The gradient along one edge is computed from (grad_output, the right gradient)."""
+    r"""Computes the gradient along one edge as ``gradient(grad_output, correct gradient)``."""
 
     def hook(grad_input: Grads, grad_output: Grads) -> Grads:
         received, correct = grad_output[0], grad_input[edge]
@@ -59,12 +53,12 @@ def set_grad_input(node: Node, gradient: Callable[[Tensor, Tensor], Tensor], edg
 
 
 def set_derivative(node: Node, derivative: Tensor) -> Edit:
-    r"""An elementwise function has this derivative."""
+    r"""Replaces the derivative of an elementwise function."""
     return set_grad_input(node, lambda grad_output, _: grad_output * derivative)
 
 
 def straight_through(nodes: Iterable[Node]) -> Edit:
-    r"""These nodes return their grad_output unchanged, for each of their inputs."""
+    r"""Makes the nodes return their grad_output unchanged, for each of their inputs."""
 
     def hook(grad_input: Grads, grad_output: Grads) -> Grads:
         return tuple(None if g is None else grad_output[0] for g in grad_input)
@@ -73,50 +67,48 @@ def straight_through(nodes: Iterable[Node]) -> Edit:
 
 
 def pass_grad_output(node: Node, edge: int) -> Edit:
-    r"""A node returns its grad_output along one edge, summed where the forward pass broadcast."""
+    r"""Makes a node return its grad_output along one edge, summed where the forward pass broadcast."""
     return set_grad_input(node, lambda grad_output, correct: grad_output.sum_to_size(correct.shape), edge)
 
 
 def transpose_grad_output(node: Node, edge: int) -> Edit:
-    r"""The gradient along one edge is computed from the transpose of grad_output."""
+    r"""Computes the gradient along one edge from the transpose of grad_output."""
     backward: Any = node
     return set_grad_input(node, lambda grad_output, _: backward(grad_output.mT)[edge], edge)
 
 
 def scale_grad_output(node: Node, factor: Tensor) -> Edit:
-    r"""The gradient that a node receives is multiplied by a factor."""
+    r"""Multiplies the gradient that a node receives by a factor."""
     return Edit(grad_output={node: lambda grad_output: grad_output * factor})
 
 
 def replace_grad_output(node: Node, gradient: Tensor) -> Edit:
-    r"""The gradient that a node receives is this one, where the shapes agree."""
+    r"""Replaces the gradient that a node receives, if the shapes agree."""
     return Edit(grad_output={node: lambda g: gradient if g.shape == gradient.shape else g})
 
 
 def scale(edit: Edit, c: float) -> Edit:
-    r"""The same mistake, and all gradients at its nodes are multiplied by c."""
+    r"""The same mistake, with all gradients at its nodes multiplied by c."""
 
-    def scale_grad_input(hook: GradInputHook) -> GradInputHook:
+    def scale_input(hook: GradInputHook) -> GradInputHook:
         return lambda *grads: tuple(None if g is None else c * g for g in hook(*grads))
 
     def scale_output(hook: GradOutputHook) -> GradOutputHook:
         return lambda grad_output: c * hook(grad_output)
 
-    return Edit(
-        {node: scale_grad_input(hook) for node, hook in edit.grad_input.items()},
-        {node: scale_output(hook) for node, hook in edit.grad_output.items()},
-        edit.saved,
-    )
+    grad_input = {node: scale_input(hook) for node, hook in edit.grad_input.items()}
+    grad_output = {node: scale_output(hook) for node, hook in edit.grad_output.items()}
+    return Edit(grad_input, grad_output, edit.saved)
 
 
 def blend(edit: Edit, t: float) -> Edit:
-    r"""The weighted mean of the right gradients (t) and the mistaken ones (1 − t), where the edit sets grad_input."""
+    r"""The mean of the correct gradients (weight t) and the mistaken ones (1 − t), where the edit sets grad_input."""
 
-    def blended(hook: GradInputHook) -> GradInputHook:
+    def blend_input(hook: GradInputHook) -> GradInputHook:
         def mix(grad_input: Grads, grad_output: Grads) -> Grads:
             pairs = zip(grad_input, hook(grad_input, grad_output), strict=True)
             return tuple(None if g is None or wrong is None else t * g + (1 - t) * wrong for g, wrong in pairs)
 
         return mix
 
-    return Edit(grad_input={node: blended(hook) for node, hook in edit.grad_input.items()})
+    return Edit(grad_input={node: blend_input(hook) for node, hook in edit.grad_input.items()})

@@ -1,9 +1,7 @@
-r"""The graph that autograd recorded for a loss. It can be differentiated many times, each time with another edit.
+r"""The graph that autograd recorded for a loss; it can be differentiated many times, each time with another edit.
 
-An edit is a mistake in the backward pass; its gradients are those that someone who made this mistake would compute.
+An edit makes a mistake in the backward pass; its gradients are those that the mistake would give.
 """
-
-from __future__ import annotations
 
 import linecache
 import sys
@@ -23,9 +21,10 @@ from nnmath.gradcheck.graph.edits import Edit, GradOutputHook, Grads
 
 Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # args and kwargs
 
 FACTORIES = ("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor")
-TORCH, HERE = str(Path(torch.__file__).parent), str(Path(__file__).parent)
+TORCH, GRADCHECK = str(Path(torch.__file__).parent), str(Path(__file__).parents[1])
 
 
 class Site(NamedTuple):
@@ -71,10 +70,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def promote_to_float64(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    r"""The arguments, all in float64 if one is: a float32 tensor in a closure meets inputs that are now in float64."""
+def promote_to_float64(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    r"""The arguments, all in float64 if one is: a float32 tensor of a closure may meet the inputs, now in float64."""
     dtypes = {tensor.dtype for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()}
     if len(dtypes) < 2 or torch.float64 not in dtypes or in_place(function, kwargs):
         return args, kwargs
@@ -86,14 +83,14 @@ def promote_to_float64(
 
 
 def in_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
-    r"""Whether a function writes to one of its arguments, which a copy must not replace."""
+    r"""Whether a function writes to one of its arguments, so that it must not receive a copy."""
     name = getattr(function, "__name__", "")
     underscore = name.endswith("_") and not name.endswith("__")
     return underscore or name == "__setitem__" or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
 
 
 def factory_to_float64(function: Callable[..., Any], kwargs: Mapping[str, Any], result: Any) -> Any:
-    r"""A new tensor of the default dtype, in float64: values in float64 will be written to it."""
+    r"""The result, in float64 if it is a new tensor of the default dtype: float64 values will be written to it."""
     is_new = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
     return result.double() if is_new and isinstance(result, Tensor) and result.is_floating_point() else result
 
@@ -101,9 +98,7 @@ def factory_to_float64(function: Callable[..., Any], kwargs: Mapping[str, Any], 
 class Promotion(TorchFunctionMode):
     r"""Evaluates a function in float64 if one of its arguments is in float64."""
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = promote_to_float64(function, args, kwargs or {})
         return factory_to_float64(function, kwargs, function(*args, **kwargs))
 
@@ -121,22 +116,20 @@ class Recorder(TorchFunctionMode):
         self.values: dict[tuple[Node, int], tuple[Tensor, int]] = {}
         self.has_detach = False
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = promote_to_float64(function, args, kwargs or {})
         result = factory_to_float64(function, kwargs, function(*args, **kwargs))
         self.has_detach |= function in DETACHING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
         for tensor in tensors_in(result):
             node = tensor.grad_fn
             if node is not None and node not in self.calls:
-                self.record(node, Call(function, args, kwargs, user_frame()))
+                self.record(node, Call(function, args, kwargs, user_site()))
             if node is not None and (node, tensor.output_nr) not in self.values:
                 self.values[node, tensor.output_nr] = (tensor.detach(), tensor._version)
         return result
 
     def record(self, node: Node, call: Call) -> None:
-        r"""Assigns to a call its result's node, and the nodes behind it that no earlier call has created."""
+        r"""Assigns a call to its result's node, and to the nodes behind it that no earlier call has created."""
         stack = [node]
         while stack:
             node = stack.pop()
@@ -146,18 +139,17 @@ class Recorder(TorchFunctionMode):
 
 
 def successors(node: Node) -> list[Node]:
-    r"""The nodes to which a node passes gradients."""
+    r"""The nodes to which a node passes gradients, in the direction of the backward pass."""
     return [successor for successor, _ in node.next_functions if successor is not None]
 
 
-def user_frame() -> Site | None:
+def user_site() -> Site | None:
     r"""The innermost line being executed outside torch; None if it belongs to this package."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
         frame = frame.f_back
-    if frame.f_code.co_filename.startswith(HERE):
-        return None
-    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti)
+    file = frame.f_code.co_filename
+    return None if file.startswith(GRADCHECK) else Site(file, frame.f_lineno, frame.f_lasti)
 
 
 class Graph:
@@ -183,7 +175,7 @@ class Graph:
             return {name: torch.zeros_like(leaf) for name, leaf in self.leaves.items()}
         edit = edit or Edit()
         if edit.saved:
-            _ = self.saved  # registers the hooks on saved tensors
+            _ = self.saved  # registers hooks on the saved tensors
         self.replaced = edit.saved
         handles = [node.register_hook(hook) for node, hook in edit.grad_input.items()]
         handles += [node.register_prehook(on_each_grad(hook)) for node, hook in edit.grad_output.items()]
@@ -219,7 +211,7 @@ class Graph:
 
     @cached_property
     def leaf_of(self) -> dict[Node, str]:
-        r"""The node at which a leaf's gradient arrives ↦ the leaf's name."""
+        r"""The node that accumulates a leaf's gradient ↦ the leaf's name."""
         return {torch.autograd.graph.get_gradient_edge(leaf).node: name for name, leaf in self.leaves.items()}
 
     @cached_property
@@ -309,5 +301,4 @@ def to_float64(tensor: Tensor) -> Tensor:
 
 
 def on_each_grad(hook: GradOutputHook) -> Callable[[Grads], Grads]:
-    r"""The hook for all of a node's gradients."""
-    return lambda gradients: tuple(None if gradient is None else hook(gradient) for gradient in gradients)
+    return lambda grad_output: tuple(None if g is None else hook(g) for g in grad_output)
