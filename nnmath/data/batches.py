@@ -1,7 +1,5 @@
 r"""The order in which training sees the rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

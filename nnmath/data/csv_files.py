@@ -1,7 +1,5 @@
 r"""Read a data set from a CSV file; every problem is one line that names the file, the line and the column."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

@@ -1,7 +1,5 @@
 r"""The LightningDataModule: split, standardise by the training rows, yield whole batches."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import inf
 from typing import Any

@@ -3,8 +3,6 @@ r"""Data sets by name: real data included in scikit-learn, synthetic data in the
 This module does not import torch or lightning, so that scripts can validate a file before importing them.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ This table drives the tests and the table of equations in the README, which ``py
 prints. To add an equation, add a row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

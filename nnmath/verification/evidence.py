@@ -4,8 +4,6 @@ The value is compared with plain torch, and the gradients with autograd, with fi
 running the same code on symbols. The last is the error of float64 against 50 digits.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -83,8 +81,10 @@ class Evidence:
     @cached_property
     def proof(self) -> bool | None:
         r"""Whether the gradients equal SymPy's derivatives of the value, for 1, 2 and 3 samples."""
-        applies = self.equation.gradients is not None
-        return all(proved_symbolically(self.equation, n) for n in (1, 2, 3)) if applies else None
+        if self.equation.gradients is None:
+            return None
+        signs = ("positive", "negative") if self.equation.id.startswith("A") else ("real",)
+        return all(proved_symbolically(self.equation, n, sign) for n in (1, 2, 3) for sign in signs)
 
     @cached_property
     def ulps(self) -> tuple[float, float] | None:
@@ -116,27 +116,24 @@ class Evidence:
         )
 
 
-def proved_symbolically(equation: Equation, n: int) -> bool:
-    r"""Whether the gradients equal SymPy's derivatives of the value, for n samples.
+def proved_symbolically(equation: Equation, n: int, sign: str) -> bool:
+    r"""Whether the gradients equal SymPy's derivatives of the value, for n samples and inputs of a sign.
 
-    The derivative of an activation is proved from e^z, separately for z > 0 and z < 0. All other rows use an abstract σ
-    that has only the properties proved there.
+    The derivative of an activation is proved from e^z, separately for z > 0 and z < 0. All other rows, with real
+    inputs, use an abstract σ that has only the properties proved there.
     """
     assert equation.gradients is not None
-    is_activation = equation.id.startswith("A")
-    kind, simplify = (Symbols, sympy.simplify) if is_activation else (SigmoidSymbols, sympy.expand)
-    shapes = {name: tensor.shape for name, tensor in Evidence(equation).inputs.items()}
-    for sign in ("positive", "negative") if is_activation else ("real",):
-        inputs: Any = {
-            name: symbols(name, *(n if size == N else size for size in shape), kind=kind, **{sign: True})
-            for name, shape in shapes.items()
-        }
-        total = sum(entries(equation.value(**inputs)))
-        for name, gradient in equation.gradients(**inputs).items():
-            for symbol, manual in zip(inputs[name].flat, entries(gradient), strict=True):
-                if simplify(sympy.diff(total, symbol) - manual) != 0:
-                    return False
-    return True
+    kind, simplify = (SigmoidSymbols, sympy.expand) if sign == "real" else (Symbols, sympy.simplify)
+    inputs: Any = {
+        name: symbols(name, *(n if size == N else size for size in tensor.shape), kind=kind, **{sign: True})
+        for name, tensor in Evidence(equation).inputs.items()
+    }
+    total = sum(entries(equation.value(**inputs)))
+    return all(
+        simplify(sympy.diff(total, symbol) - manual) == 0
+        for name, gradient in equation.gradients(**inputs).items()
+        for symbol, manual in zip(inputs[name].flat, entries(gradient), strict=True)
+    )
 
 
 def entries(value: Any) -> list[Any]:

@@ -3,8 +3,6 @@ r"""Exact numbers for the equations: NumPy arrays of SymPy symbols or of 50-digi
 The functions of :mod:`nnmath.equations` call only operators and a few methods, so the same code runs on these arrays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -19,7 +17,7 @@ DIGITS = 50
 class Exact(np.ndarray[Any, np.dtype[np.object_]]):
     r"""An array of exact numbers. Subclasses add the methods of a tensor that NumPy lacks or names differently."""
 
-    def map(self, function: Callable[[Any], Any]) -> Exact:
+    def map(self, function: Callable[[Any], Any]) -> "Exact":
         r"""Apply a function to each entry."""
         return array([function(entry) for entry in self.flat], self.shape, type(self))
 

@@ -1,7 +1,5 @@
 r"""The article's equations in plain torch: the reference for the hand-written ones. Samples are columns, as there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch
