@@ -1,7 +1,7 @@
 r"""Every equation of the article once: its id and place, the hand-written functions, and what they must equal.
 
-This table drives the tests and the table of equations in the README, which ``python -m nnmath.verification.catalogue``
-prints. To add an equation, add a row.
+This table drives the tests and the README's table of equations, which ``python -m nnmath.verification.catalogue``
+prints. To add an equation, add a row. Functions with the same names in torch_reference say what those here compute.
 """
 
 from collections.abc import Callable
@@ -37,11 +37,9 @@ class Equation:
 
 def normal(**shapes: tuple[int, ...]) -> Callable[[Generator, torch.dtype], Inputs]:
     r"""Draw inputs of these shapes from the standard normal distribution."""
-
-    def draw(generator: Generator, dtype: torch.dtype) -> Inputs:
-        return {name: torch.randn(shape, generator=generator, dtype=dtype) for name, shape in shapes.items()}
-
-    return draw
+    return lambda generator, dtype: {
+        name: torch.randn(shape, generator=generator, dtype=dtype) for name, shape in shapes.items()
+    }
 
 
 N = 7  # samples
@@ -49,9 +47,6 @@ LINE = normal(x=(N,), theta0=(), theta1=(), target=(N,))
 OUTPUT_LAYER = normal(hidden=(4, N), weight_o=(1, 4), bias_o=(1,), target=(1, N))
 NETWORK = normal(x=(2, N), weight_i=(4, 2), bias_i=(4,), weight_o=(1, 4), bias_o=(1,), target=(1, N))
 SIGMOIDS = (SIGMOID, SIGMOID)
-
-
-# The functions of the same names in torch_reference say what these compute.
 
 
 def network_layers(weight_i: Tensor, bias_i: Tensor, weight_o: Tensor, bias_o: Tensor) -> list[Layer]:
@@ -245,9 +240,8 @@ CATALOGUE: tuple[Equation, ...] = (
         formula="cosine annealing: η_t = η_min + ½ (η_max − η_min) (1 + cos(πt/T))",
         functions=(eq.cosine_annealing,),
         draw=lambda _, dtype: {"eta_max": torch.tensor(LEARNING_RATE, dtype=dtype)},
-        value=lambda eta_max: torch.tensor(
-            [eq.cosine_annealing(t, T, float(eta_max), float(eta_max) / 10) for t in range(2 * T + 1)],
-            dtype=eta_max.dtype,
+        value=lambda eta_max: eta_max.new_tensor(
+            [eq.cosine_annealing(t, T, float(eta_max), float(eta_max) / 10) for t in range(2 * T + 1)]
         ),
         reference=torch_reference.cosine_annealing,
     ),

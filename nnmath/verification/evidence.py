@@ -27,15 +27,10 @@ MAX_ULPS = 4  # error against 50 digits that is allowed in addition to twice tor
 
 @dataclass(frozen=True)
 class Evidence:
-    r"""The evidence for one row, in float64. Each property is None if it does not apply to the row.
-
-    Args:
-        equation: the row.
-        seed: of the inputs.
-    """
+    r"""The evidence for one row, in float64. Each property is None if it does not apply to the row."""
 
     equation: Equation
-    seed: int = 0
+    seed: int = 0  # of the inputs
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -99,10 +94,7 @@ class Evidence:
             else:
                 exact, manual = ({"": self.equation.value(**inputs)} for inputs in (exact_inputs, self.inputs))
                 reference = {"": self.equation.reference(**self.inputs)}
-            manual_error, reference_error = (
-                max(ulps_of_exact(tensors[name], exact[name]) for name in exact) for tensors in (manual, reference)
-            )
-            return manual_error, reference_error
+            return max_ulps(manual, exact), max_ulps(reference, exact)
 
     @property
     def passed(self) -> bool:
@@ -141,8 +133,11 @@ def entries(value: Any) -> list[Any]:
     return list(value.flat) if isinstance(value, Exact) else [value]
 
 
-def ulps_of_exact(value: Tensor, exact: Any) -> float:
-    r"""Largest error of a float64 tensor, in units in the last place of the largest exact entry."""
-    numbers = entries(exact)
-    error = max(abs(mpmath.mpf(a) - b) for a, b in zip(value.flatten().tolist(), numbers, strict=True))
-    return float(error / ulp(max(map(abs, numbers)), torch.float64))
+def max_ulps(tensors: Inputs, exact: dict[str, Any]) -> float:
+    r"""Largest error of float64 tensors, in units in the last place of a tensor's largest exact entry."""
+    errors = []
+    for name, array in exact.items():
+        numbers = entries(array)
+        error = max(abs(mpmath.mpf(a) - b) for a, b in zip(tensors[name].flatten().tolist(), numbers, strict=True))
+        errors.append(float(error / ulp(max(map(abs, numbers)), torch.float64)))
+    return max(errors)
