@@ -6,6 +6,7 @@ prints. To add an equation, add a row. Functions with the same names in torch_re
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -112,6 +113,18 @@ def activation_row(id: str, where: str, formula: str, activation: Activation) ->
     )
 
 
+def line_row(id: str, where: str, formula: str, function: Callable[..., Tensor], momentum: float) -> Equation:
+    return Equation(
+        id=id,
+        where=where,
+        formula=formula,
+        functions=(function,),
+        draw=LINE,
+        value=partial(train_line, momentum=momentum),
+        reference=partial(torch_reference.train_line, momentum=momentum),
+    )
+
+
 def update_row(id: str, where: str, formula: str, parameters: slice) -> Equation:
     return Equation(
         id=id,
@@ -207,15 +220,7 @@ CATALOGUE: tuple[Equation, ...] = (
         reference=lambda x, theta0, theta1, target: F.mse_loss(theta0 + theta1 * x, target) / 2,
         gradients=lambda **inputs: dict(zip(("theta0", "theta1"), eq.half_mse_gradient(**inputs), strict=True)),
     ),
-    Equation(
-        id="G2",
-        where="Gradient descent, Fig. 8",
-        formula="θ ← θ − η ∂C/∂θ",
-        functions=(eq.gradient_step,),
-        draw=LINE,
-        value=lambda **inputs: train_line(**inputs, momentum=0),
-        reference=lambda **inputs: torch_reference.train_line(**inputs, momentum=0),
-    ),
+    line_row("G2", "Gradient descent, Fig. 8", "θ ← θ − η ∂C/∂θ", eq.gradient_step, momentum=0),
     Equation(
         id="G3",
         where="On a side note",
@@ -225,15 +230,7 @@ CATALOGUE: tuple[Equation, ...] = (
         value=lambda x: eq.critical_learning_rate(eq.half_mse_hessian(x)),
         reference=lambda x: 2 / torch_reference.largest_eigenvalue(x),
     ),
-    Equation(
-        id="G4",
-        where="On a side note",
-        formula="momentum: v ← m v + g,  θ ← θ − η v",
-        functions=(eq.momentum_update,),
-        draw=LINE,
-        value=lambda **inputs: train_line(**inputs, momentum=MOMENTUM),
-        reference=lambda **inputs: torch_reference.train_line(**inputs, momentum=MOMENTUM),
-    ),
+    line_row("G4", "On a side note", "momentum: v ← m v + g,  θ ← θ − η v", eq.momentum_update, MOMENTUM),
     Equation(
         id="G5",
         where="On a side note",
