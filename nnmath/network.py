@@ -2,8 +2,8 @@ r"""The article's network as a torch.nn.Module, its gradients by the hand-writte
 
 Samples are rows here, (n, in), as in torch. The equations take columns, so the backward passes below transpose.
 
-Both modes share torch's forward pass, bit for bit, and differ only in what computes the gradient. The forward equations
-sometimes round σ differently, and in a saturated neuron one rounding of h is most of h (1 − h).
+The forward pass is torch's in both modes, bit for bit; they differ only in what computes the gradient. The equations
+sometimes round σ differently, and where a neuron saturates, one rounding error of h is most of h (1 − h).
 
 Each layer is a torch.autograd.Function, so Case 2 (:func:`nnmath.equations.hidden_delta`) is split at the boundary of
 two layers. wᵀ δ is computed by the next layer, as the gradient of its input (``input_gradient``). The multiplication by
@@ -34,8 +34,8 @@ TORCH_FUNCTIONS = {name: activation.module().forward for name, activation in ACT
 class Network(nn.Sequential):
     r"""Fully connected network, by default 2-4-1 with sigmoids.
 
-    It is a torch.nn.Sequential(Linear(2, 4), Sigmoid(), Linear(4, 1), Sigmoid()): the same children, the same initial
-    values from the same seed, the same state_dict.
+    It equals torch.nn.Sequential(Linear(2, 4), Sigmoid(), Linear(4, 1), Sigmoid()) in its children, in its initial
+    values from the same seed and in its state_dict.
 
     Args:
         sizes: the number of inputs, then the number of neurons in each layer.
@@ -95,7 +95,7 @@ class Network(nn.Sequential):
 
     @property
     def linears(self) -> list[nn.Linear]:
-        r"""The Linear modules, the first layer first."""
+        r"""The Linear modules, first layer first."""
         return [module for module in self if isinstance(module, nn.Linear)]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ def check_equations() -> tuple[bool, Any, Any, str]:
 
 
 def check_file(name: str) -> tuple[bool, Any, Any, str]:
-    r"""Check the gradients that a file defines; return the same."""
+    r"""Check the gradients that a file defines; return the same as :func:`check_equations`."""
     values = run_file(name)
     missing = [item for item in ("forward", "inputs", "gradients") if item not in values]
     if missing:

@@ -1,4 +1,4 @@
-r"""The LightningDataModule: split, standardise by the training rows, yield whole batches."""
+r"""The LightningDataModule: split the rows, standardise them by the training rows, yield batches."""
 
 from collections.abc import Sequence
 from math import inf
@@ -82,7 +82,7 @@ class DataModule(L.LightningDataModule):
 
     @property
     def rank_and_world_size(self) -> tuple[int, int]:
-        r"""This process among all that train; 0 and 1 without a Trainer."""
+        r"""Rank of this process and number of processes; 0 and 1 without a Trainer."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def batches(self) -> Batches:
@@ -103,7 +103,7 @@ class DataModule(L.LightningDataModule):
         return self.loader(self.test, Batches(len(self.test), len(self.test)))
 
     def loader(self, rows: TensorDataset, batches: Batches) -> DataLoader[Any]:
-        r"""A DataLoader that indexes the tensors once per batch. The tensors are on the Trainer's device already."""
+        r"""A DataLoader that indexes the tensors once per batch, on the Trainer's device."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         tensors = [tensor.to(device) for tensor in rows.tensors]
         return DataLoader(TensorDataset(*tensors), sampler=batches, batch_size=None)
