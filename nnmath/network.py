@@ -2,17 +2,16 @@ r"""The article's network as a torch.nn.Module, its gradients by the hand-writte
 
 Samples are rows here, (n, in), as in torch. The equations take columns, so the backward passes below transpose.
 
-Both modes share torch's forward pass, bit for bit, and differ only in what computes the gradient. The forward equations
-sometimes round σ differently, and in a saturated neuron one rounding of h is most of h (1 − h).
+The forward pass is torch's in both modes, bit for bit; they differ only in what computes the gradient. The equations
+sometimes round σ differently, and where a neuron saturates, one rounding error of h is most of h (1 − h).
 
 Each layer is a torch.autograd.Function, so Case 2 (:func:`nnmath.equations.hidden_delta`) is split at the boundary of
 two layers. wᵀ δ is computed by the next layer, as the gradient of its input (``input_gradient``). The multiplication by
 h (1 − h) is done by the hidden layer (``delta``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from copy import copy
 from inspect import signature
 from itertools import pairwise, zip_longest
 from typing import Any, Literal, cast, get_args
@@ -24,7 +23,7 @@ from torch.nn import functional as F
 
 from nnmath import equations as eq
 from nnmath.equations import ACTIVATIONS, Activation, ActivationName, Layer, validate
-from nnmath.equations.cost import Reduction
+from nnmath.equations.cost import Reduction, divisor
 
 BackwardMode = Literal["manual", "autograd"]
 
@@ -35,21 +34,20 @@ TORCH_FUNCTIONS = {name: activation.module().forward for name, activation in ACT
 class Network(nn.Sequential):
     r"""Fully connected network, by default 2-4-1 with sigmoids.
 
-    It is a torch.nn.Sequential(Linear(2, 4), Sigmoid(), Linear(4, 1), Sigmoid()): the same children, the same initial
-    values from the same seed, the same state_dict.
+    It equals torch.nn.Sequential(Linear(2, 4), Sigmoid(), Linear(4, 1), Sigmoid()) in its children, in its initial
+    values from the same seed and in its state_dict.
 
     Args:
         sizes: the number of inputs, then the number of neurons in each layer.
         hidden: the activation of the hidden layers: "sigmoid", "tanh", "relu" or "identity".
         output: the activation of the last layer.
         backward: "manual" computes gradients by the equations, "autograd" by torch. The attribute can be changed.
-        device: of the parameters.
-        dtype: of the parameters.
+        device, dtype: of the parameters.
 
     Shape:
         x (..., in) → O (..., out).
 
-    With "manual", all that is built on reverse-mode autograd works: second derivatives, torch.func.vmap, grad and
+    With "manual", everything built on reverse-mode autograd works: second derivatives, torch.func.vmap, grad and
     jacrev, torch.compile, autocast, gradient clipping, DDP. Forward hooks of the children do not run.
 
     Raises:
@@ -97,7 +95,7 @@ class Network(nn.Sequential):
 
     @property
     def linears(self) -> list[nn.Linear]:
-        r"""The Linear modules, the first layer first."""
+        r"""The Linear modules, first layer first."""
         return [module for module in self if isinstance(module, nn.Linear)]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +115,7 @@ class Network(nn.Sequential):
         return x
 
     def __getitem__(self, index: slice | int) -> Any:
-        r"""The child at an index, or the children of a slice as a torch.nn.Sequential."""
+        r"""The child at an index, or a slice of the children as a torch.nn.Sequential."""
         return nn.Sequential(*list(self)[index]) if isinstance(index, slice) else super().__getitem__(index)
 
     def extra_repr(self) -> str:
@@ -181,8 +179,7 @@ def refuse_forward_mode() -> None:
 
 def torch_error(output: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     r"""Error of the network by torch; samples are rows."""
-    n = len(output) if reduction == "mean" else 1
-    return F.mse_loss(output, target, reduction="sum") / (2 * n)
+    return F.mse_loss(output, target, reduction="sum") / (2 * divisor(len(output), reduction))
 
 
 class ManualFunction(Function):
@@ -192,9 +189,8 @@ class ManualFunction(Function):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # Function.apply looks up the signature at every call. Without this, that takes a third of the call.
-        forward: Any = cls.forward
-        forward.__signature__ = signature(cls.forward)
+        # Function.apply inspects the signature at every call, which takes a third of the call unless it is cached.
+        cast(Any, cls.forward).__signature__ = signature(cls.forward)
 
 
 class ManualLayer(ManualFunction):
@@ -210,15 +206,15 @@ class ManualLayer(ManualFunction):
         ctx.save_for_backward(x, weight, output)  # only inputs and output, so that backward is differentiable
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight, output = ctx.saved_tensors
-        x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # autocast lowers the precision of h only
-        columns = eq.delta(gradient, output, ACTIVATIONS[ctx.activation].derivative_from_output).mT  # (out, n)
+        x, weight = x.to(grad_output.dtype), weight.to(grad_output.dtype)  # autocast lowers the precision of h only
+        delta = eq.delta(grad_output, output, ACTIVATIONS[ctx.activation].derivative_from_output).mT  # (out, n)
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         return (
-            eq.input_gradient(columns, weight).mT if needs_x else None,  # (n, in)
-            eq.weight_gradient(columns, x.mT) if needs_weight else None,  # (out, in)
-            eq.bias_gradient(columns) if needs_bias else None,  # (out,)
+            eq.input_gradient(delta, weight).mT if needs_x else None,  # (n, in)
+            eq.weight_gradient(delta, x.mT) if needs_weight else None,  # (out, in)
+            eq.bias_gradient(delta) if needs_bias else None,  # (out,)
             None,
         )
 
@@ -236,15 +232,16 @@ class ManualHalfMSE(ManualFunction):
         ctx.save_for_backward(network_output, target)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor | None, None]:
         output, target = ctx.saved_tensors
-        rows = eq.error_gradient(output.mT, target.mT, ctx.reduction).mT  # (n, out)
-        return gradient * rows, -gradient * rows if ctx.needs_input_grad[1] else None, None
+        gradient = grad_output * eq.error_gradient(output.mT, target.mT, ctx.reduction).mT  # (n, out)
+        return gradient, -gradient if ctx.needs_input_grad[1] else None, None
 
 
 def gradients(network: Network, batch: tuple[Tensor, Tensor], backward: BackwardMode) -> tuple[Tensor, ...]:
-    r"""Gradient of the error with respect to each parameter; sets ``network.backward``."""
+    r"""Gradient of the error with respect to each parameter."""
     x, y = batch
+    network = copy(network)  # shares the parameters, so that only the copy's mode changes
     network.backward = backward
     return torch.autograd.grad(HalfMSELoss(backward=backward)(network(x), y), list(network.parameters()))
 

@@ -1,4 +1,4 @@
-"""The Module: torch's own network with hand-written gradients, in everything that torch builds on gradients."""
+"""The network with hand-written gradients, alone and in everything that torch builds on reverse-mode autograd."""
 
 import shutil
 from itertools import pairwise
@@ -9,11 +9,12 @@ from helpers.tolerances import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.nn import functional as F
 
 from nnmath import equations
-from nnmath.network import HalfMSELoss, Network, as_layers
+from nnmath.network import HalfMSELoss, Network, as_layers, gradients
 
 MODULES = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
 ACTIVATIONS = st.sampled_from(sorted(MODULES))
@@ -26,10 +27,9 @@ def sequential(sizes, hidden, output):
     return nn.Sequential(*modules[:-1], MODULES[output]())
 
 
-def gradients(network, loss, x, y):
+def all_gradients(network, loss, x, y):
     x = x.clone().requires_grad_()
-    parameters = list(network.parameters())
-    return torch.autograd.grad(loss(network(x), y), [x, *parameters])
+    return torch.autograd.grad(loss(network(x), y), [x, *network.parameters()])
 
 
 @given(
@@ -44,7 +44,7 @@ def gradients(network, loss, x, y):
 )
 @settings(max_examples=500)
 def test_manual_gradients_match_autograd(sizes, n, hidden, output, reduction, dtype, scale, seed):
-    """Against the plain Sequential, saturated or not, from the input to the last bias."""
+    """The gradients of the input and of all parameters, compared with those of a torch.nn.Sequential."""
     torch.manual_seed(seed)
     network = Network(sizes, hidden, output).to(dtype)
     plain = sequential(sizes, hidden, output).to(dtype)
@@ -55,16 +55,16 @@ def test_manual_gradients_match_autograd(sizes, n, hidden, output, reduction, dt
     def loss(output, target):
         return F.mse_loss(output, target, reduction="sum") / (2 * n if reduction == "mean" else 2)
 
-    reference = gradients(plain, loss, x, y)
-    for manual, by_autograd in zip(gradients(network, HalfMSELoss(reduction), x, y), reference, strict=True):
-        assert_close(manual, by_autograd)
+    reference = all_gradients(plain, loss, x, y)
+    for manual, autograd in zip(all_gradients(network, HalfMSELoss(reduction), x, y), reference, strict=True):
+        assert_close(manual, autograd)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("activation", MODULES)
 @pytest.mark.parametrize("sizes", [(3, 2), (2, 4, 1), (2, 5, 4, 3, 2)], ids=str)
 def test_composed_layers_match_the_backward_of_the_equations(sizes, activation, reduction):
-    """Case 2, split at the boundary between two layers in the Module, is whole in ``equations.backward``."""
+    """The network splits Case 2 at the boundary between two layers; ``equations.backward`` does not."""
     network = Network(sizes, activation, activation).double()
     x, y = torch.randn(7, sizes[0], dtype=torch.float64), torch.rand(7, sizes[-1], dtype=torch.float64)
     layers, activations = as_layers(network)
@@ -99,7 +99,7 @@ def test_equals_the_equivalent_sequential(backward):
     torch.manual_seed(3)
     network = Network(backward=backward)
     torch.manual_seed(3)
-    plain = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
+    plain = sequential((2, 4, 1), "sigmoid", "sigmoid")
     assert network.state_dict().keys() == plain.state_dict().keys()
     assert all(map(torch.equal, network.parameters(), plain.parameters()))
     assert network.number_of_parameters == sum(parameter.numel() for parameter in network.parameters()) == 17
@@ -123,13 +123,13 @@ def test_any_leading_dimensions(shape, backward):
     )
 
 
-def flat_error(network, x, y):
+def error_of_parameters(network, x, y):
     """The error as a function of the parameters, for torch.func."""
     return lambda parameters: HalfMSELoss(backward=network.backward)(functional_call(network, parameters, (x,)), y)
 
 
 @pytest.mark.parametrize("activation", MODULES)
-class TestEverythingBuiltOnReverseMode:
+class TestReverseMode:
     @pytest.fixture
     def problem(self, activation):
         network = Network((2, 4, 3, 1), activation, activation).double()
@@ -148,24 +148,23 @@ class TestEverythingBuiltOnReverseMode:
 
     def test_hessian_by_jacrev_of_jacrev(self, problem):
         network, x, y = problem
-        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
-        manual = jacrev(jacrev(flat_error(network, x, y)))(parameters)
+        parameters = dict(network.named_parameters())
+        manual = jacrev(jacrev(error_of_parameters(network, x, y)))(parameters)
         network.backward = "autograd"
-        reference = jacrev(jacrev(flat_error(network, x, y)))(parameters)
+        reference = jacrev(jacrev(error_of_parameters(network, x, y)))(parameters)
         for a in parameters:
             for b in parameters:
                 torch.testing.assert_close(manual[a][b], reference[a][b], rtol=1e-12, atol=1e-15)
 
     def test_gradients_per_sample_by_vmap(self, problem):
         network, x, y = problem
-        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        parameters = dict(network.named_parameters())
 
         def error(parameters, x, y):
             return HalfMSELoss()(functional_call(network, parameters, (x,))[None], y[None])
 
         per_sample = vmap(grad(error), (None, 0, 0))(parameters, x, y)
-        together = grad(flat_error(network, x, y))(parameters)
-        for name, gradient in together.items():
+        for name, gradient in grad(error_of_parameters(network, x, y))(parameters).items():
             torch.testing.assert_close(per_sample[name].mean(0), gradient, rtol=1e-12, atol=1e-15)
 
     @pytest.mark.parametrize("x_dtype", [torch.float32, torch.bfloat16])
@@ -175,23 +174,21 @@ class TestEverythingBuiltOnReverseMode:
             output = network(x.to(x_dtype))
             assert output.dtype == torch.bfloat16
             loss = HalfMSELoss()(output, y)
-        loss.backward()  # outside of autocast, as torch asks for it
+        loss.backward()  # outside autocast, as torch recommends
         manual = [parameter.grad for parameter in network.parameters()]
         network.zero_grad()
         network.backward = "autograd"
         with torch.autocast("cpu", torch.bfloat16):
             loss = HalfMSELoss(backward="autograd")(network(x.to(x_dtype)), y)
         loss.backward()
-        for hand, parameter in zip(manual, network.parameters(), strict=True):
-            assert hand.dtype == torch.float32
-            largest = parameter.grad.abs().max()
-            assert (hand - parameter.grad).abs().max() <= 2e-2 * largest  # bf16 has 8 bits: 0.4 % a rounding
+        for gradient, parameter in zip(manual, network.parameters(), strict=True):
+            assert gradient.dtype == torch.float32
+            # bfloat16 has 8 significant bits, so one rounding is up to 0.4 %
+            assert (gradient - parameter.grad).abs().max() <= 2e-2 * parameter.grad.abs().max()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, from its forward mode
-class TestForwardModeIsRefused:
-    """Anything of forward mode: never a wrong number, always the same clear line."""
-
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # from inside torch's forward mode
+class TestRefusesForwardMode:
     message = "backward='manual' has hand-written gradients for reverse mode only"
 
     @pytest.mark.parametrize(
@@ -207,16 +204,16 @@ class TestForwardModeIsRefused:
     )
     def test_torch_func(self, transform):
         network = Network().double()
-        error = flat_error(network, torch.randn(5, 2, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64))
-        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        error = error_of_parameters(
+            network, torch.randn(5, 2, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64)
+        )
+        parameters = dict(network.named_parameters())
         with pytest.raises(RuntimeError, match=self.message):
             transform(error, parameters)
         network.backward = "autograd"
         transform(error, parameters)
 
     def test_dual_levels(self):
-        import torch.autograd.forward_ad as forward_ad
-
         x = torch.randn(5, 2)
         with forward_ad.dual_level():
             with pytest.raises(RuntimeError, match=self.message):
@@ -229,10 +226,10 @@ def test_gradients_accumulate_and_clip():
     network = Network()
     x, y = torch.randn(8, 2), torch.rand(8, 1)
     HalfMSELoss()(network(x), y).backward()
-    once = [parameter.grad.clone() for parameter in network.parameters()]
+    first = [parameter.grad.clone() for parameter in network.parameters()]
     HalfMSELoss()(network(x), y).backward()
-    for parameter, single in zip(network.parameters(), once, strict=True):
-        assert torch.equal(parameter.grad, 2 * single)
+    for parameter, gradient in zip(network.parameters(), first, strict=True):
+        assert torch.equal(parameter.grad, 2 * gradient)
     nn.utils.clip_grad_norm_(network.parameters(), 1e-3)
     assert nn.utils.get_total_norm([parameter.grad for parameter in network.parameters()]) <= 1.0001e-3
 
@@ -246,15 +243,14 @@ def test_frozen_parameters_get_no_gradient():
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.filterwarnings("ignore")  # torch's own, from inside the compiler
-def test_torch_compile_of_the_whole_graph():
+@pytest.mark.filterwarnings("ignore")  # from inside torch's compiler
+def test_torch_compile_with_fullgraph():
     network = Network().double()
     x, y = torch.randn(8, 2, dtype=torch.float64), torch.rand(8, 1, dtype=torch.float64)
-    reference = gradients(network, HalfMSELoss(), x, y)
+    reference = all_gradients(network, HalfMSELoss(), x, y)
     compiled = torch.compile(lambda x, y: HalfMSELoss()(network(x), y), fullgraph=True)
-    for gradient, expected in zip(
-        torch.autograd.grad(compiled(x, y), list(network.parameters())), reference[1:], strict=True
-    ):
+    results = torch.autograd.grad(compiled(x, y), list(network.parameters()))
+    for gradient, expected in zip(results, reference[1:], strict=True):
         assert_close(gradient, expected)
 
 
@@ -290,52 +286,53 @@ class TestReplacedChildren:
 
 class TestRefuses:
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("function", "arguments", "message"),
         [
-            ({"sizes": (2,)}, r"sizes must be .* got sizes=\(2,\)"),
-            ({"sizes": (2, 0, 1)}, "sizes must be"),
-            ({"hidden": "swish"}, "hidden must be one of sigmoid, tanh, relu, identity, got 'swish'"),
-            ({"output": "softmax"}, "output must be one of .* got 'softmax'"),
-            ({"backward": "numeric"}, "backward must be 'manual' or 'autograd', got 'numeric'"),
+            (Network, {"sizes": (2,)}, r"sizes must be .* got sizes=\(2,\)"),
+            (Network, {"sizes": (2, 0, 1)}, "sizes must be"),
+            (Network, {"hidden": "swish"}, "hidden must be one of sigmoid, tanh, relu, identity, got 'swish'"),
+            (Network, {"output": "softmax"}, "output must be one of .* got 'softmax'"),
+            (Network, {"backward": "numeric"}, "backward must be 'manual' or 'autograd', got 'numeric'"),
+            (HalfMSELoss, {"reduction": "max"}, "reduction must be 'mean' or 'sum', got 'max'"),
+            (HalfMSELoss, {"backward": "jax"}, "backward must be"),
         ],
     )
-    def test_arguments(self, arguments, message):
+    def test_arguments(self, function, arguments, message):
         with pytest.raises(ValueError, match=message):
-            Network(**arguments)
+            function(**arguments)
 
     @pytest.mark.parametrize("shape", [(), (3,), (7, 3), (2, 7)])
     def test_inputs(self, shape):
         with pytest.raises(ValueError, match="x must have 2 features in its last dimension, got shape"):
             Network()(torch.zeros(shape))
 
-    def test_targets_n_against_outputs_n_by_1(self):
-        with pytest.raises(ValueError, match=r"output and target .* got \(7, 1\) and \(7,\)"):
-            HalfMSELoss()(torch.zeros(7, 1), torch.zeros(7))
-
-    @pytest.mark.parametrize("shape", [(7,), (0, 1), (2, 7, 1)])
-    def test_outputs(self, shape):
-        with pytest.raises(ValueError, match="output must have shape"):
-            HalfMSELoss()(torch.zeros(shape), torch.zeros(shape))
+    @pytest.mark.parametrize(
+        ("shape", "target_shape", "message"),
+        [
+            ((7, 1), (7,), r"output and target .* got \(7, 1\) and \(7,\)"),
+            *((shape, shape, "output must have shape") for shape in [(7,), (0, 1), (2, 7, 1)]),
+        ],
+    )
+    def test_outputs(self, shape, target_shape, message):
+        with pytest.raises(ValueError, match=message):
+            HalfMSELoss()(torch.zeros(shape), torch.zeros(target_shape))
 
     @pytest.mark.parametrize("backward", ["manual", "autograd"])
     def test_accepts_a_sum_over_no_samples(self, backward):
-        """What a process has that shares a batch of fewer rows than there are processes."""
+        """A process gets no rows if a batch has fewer rows than there are processes."""
         network = Network(backward=backward)
         loss = HalfMSELoss("sum", backward)(network(torch.zeros(0, 2)), torch.zeros(0, 1))
         loss.backward()
         assert loss == 0
         assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in network.parameters())
 
-    def test_loss_arguments(self):
-        with pytest.raises(ValueError, match="reduction must be 'mean' or 'sum', got 'max'"):
-            HalfMSELoss("max")
-        with pytest.raises(ValueError, match="backward must be"):
-            HalfMSELoss(backward="jax")
 
-
-def test_backward_can_be_changed_and_is_shown():
+def test_backward_can_be_changed_and_is_in_the_repr():
     network = Network()
     network.backward = "autograd"
     assert "autograd" in repr(network)
+    for mode in ("manual", "autograd"):
+        gradients(network, (torch.ones(1, 2), torch.ones(1, 1)), mode)
+        assert network.backward == "autograd"
     with pytest.raises(ValueError, match="backward must be"):
         network.backward = "none"

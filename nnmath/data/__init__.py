@@ -5,4 +5,5 @@ r"""Data sets and batches.
 - csv_files: reading a CSV file, with every problem reported by line and column.
 - batches: the order of rows in training.
 - datamodule: split, standardisation and the LightningDataModule.
+- options: command-line options for the data and the network.
 """

@@ -1,7 +1,5 @@
 r"""The order in which training sees the rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +14,8 @@ Batch = tuple[Tensor, Tensor]
 class Batches(DistributedSampler[Tensor]):
     r"""Row indices, one tensor per batch, in an order that depends only on the seed and the epoch.
 
-    A resumed run therefore sees the batches that it would have seen. Processes share each batch, and each row goes to
-    exactly one of them; torch's own DistributedSampler pads with repeated rows. Lightning keeps a DistributedSampler.
+    A resumed run therefore sees the same batches as an uninterrupted one. Processes share each batch, and each row goes
+    to exactly one of them. This is a DistributedSampler because Lightning replaces others; torch's repeats some rows.
 
     Args:
         n: number of rows.

@@ -1,6 +1,9 @@
-r"""Read a data set from a CSV file; every problem is one line that names the file, the line and the column."""
+r"""Read a data set from a CSV file; every problem is one line that names the file, the line and the column.
 
-from __future__ import annotations
+A CSV file has a header line, then one sample per line. It is UTF-8 text of at most 256 MiB with at most 10,000 columns,
+separated by commas, semicolons or tabs. Decimals are written with a point. A target with two distinct values, numbers
+or text, makes two classes: the smaller is 0, the larger is 1. More than two distinct numbers make a regression.
+"""
 
 import codecs
 import csv
@@ -19,21 +22,17 @@ from nnmath.data.dataset import Dataset
 MAX_BYTES = 256 << 20
 MAX_COLUMNS = 10_000
 MAX_HEADER_BYTES = 128 << 10
-MAX_TEXT_CELLS = 2_000_000  # in memory at a time; each takes 60 bytes or more
+MAX_TEXT_CELLS = 2_000_000  # in memory at once; each takes 60 bytes or more
 abbreviated = Repr()
 abbreviated.maxstring, abbreviated.maxlist = 50, 20
 shorten = abbreviated.repr
 
 
 def read_csv(path: str | os.PathLike[str], features: Sequence[str], target: str) -> Dataset:
-    r"""Read a CSV file with a header line and one sample per line.
-
-    A target with two distinct values, numbers or text, defines two classes: the smaller is 0, the larger is 1. A target
-    with more than two distinct numbers defines a regression.
+    r"""Read a CSV file.
 
     Args:
-        path: a file in UTF-8, with or without byte order mark, of at most 256 MiB and 10,000 columns. The separator is
-            a comma, semicolon or tab, whichever yields the named columns.
+        path: a file as described above, with or without a byte order mark.
         features: names of the feature columns, which must hold finite numbers.
         target: name of the target column.
 
@@ -59,7 +58,7 @@ def read_csv(path: str | os.PathLike[str], features: Sequence[str], target: str)
 
 
 def read_bytes(path: Path) -> bytes:
-    r"""Content of a UTF-8 file without byte order mark and without the blank lines at its end."""
+    r"""Content of a UTF-8 file without its byte order mark and the blank lines at its end."""
     if path.exists() and not (path.is_file() or path.is_dir()):  # reading might never end
         raise ValueError(" is a device or a pipe: copy its content to a file first")
     if path.stat().st_size > MAX_BYTES:
@@ -80,7 +79,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_header(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]:
-    r"""Return the separator and the header, in which each of the columns must occur once."""
+    r"""Return the separator, which is the one that yields the named columns, and the header with each of them once."""
     start = content[:MAX_HEADER_BYTES].decode(errors="ignore")
     candidates = []
     for separator in ",;\t":
@@ -98,7 +97,7 @@ def read_header(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]
 
 
 def read_chunks(content: bytes, separator: str, header: Sequence[str]) -> Iterator[Any]:
-    r"""Yield tables of text, indexed by the number of the row; the header is row 0 and left out."""
+    r"""Yield tables of text, indexed by row number. The header, row 0, is left out."""
     import pandas as pd
 
     try:

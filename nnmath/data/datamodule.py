@@ -1,6 +1,4 @@
-r"""The LightningDataModule: split, standardise by the training rows, yield whole batches."""
-
-from __future__ import annotations
+r"""The LightningDataModule: split the rows, standardise them by the training rows, yield batches."""
 
 from collections.abc import Sequence
 from math import inf
@@ -84,7 +82,7 @@ class DataModule(L.LightningDataModule):
 
     @property
     def rank_and_world_size(self) -> tuple[int, int]:
-        r"""0 and 1 without a Trainer."""
+        r"""Rank of this process and number of processes; 0 and 1 without a Trainer."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def batches(self) -> Batches:
@@ -105,7 +103,7 @@ class DataModule(L.LightningDataModule):
         return self.loader(self.test, Batches(len(self.test), len(self.test)))
 
     def loader(self, rows: TensorDataset, batches: Batches) -> DataLoader[Any]:
-        r"""A DataLoader that indexes the tensors once per batch. The tensors are on the Trainer's device already."""
+        r"""A DataLoader that indexes the tensors once per batch, on the Trainer's device."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         tensors = [tensor.to(device) for tensor in rows.tensors]
         return DataLoader(TensorDataset(*tensors), sampler=batches, batch_size=None)
@@ -115,21 +113,18 @@ def split_rows(dataset: Dataset, split: Sequence[float], seed: int) -> list[NDAr
     r"""Indices of the training, validation and test rows; raise ValueError if a part is too small."""
     if len(split) != 3 or not (all(share > 0 for share in split) and sum(split) < inf):
         raise ValueError(f"split must be three positive proportions, got {tuple(split)}")
-    n, is_regression = len(dataset.y), dataset.classes is None
+    n, y = len(dataset.y), None if dataset.classes is None else dataset.y
     n_val, n_test = (round(n * share / sum(split)) for share in split[1:])
-    rows, parts = np.arange(n), []
     try:
-        for size in (n_test, n_val):
-            stratify = None if is_regression else dataset.y[rows]
-            rows, part = train_test_split(rows, test_size=size, random_state=seed, stratify=stratify)
-            parts.append(part)
+        rest, test = train_test_split(np.arange(n), test_size=n_test, random_state=seed, stratify=y)
+        stratify = None if y is None else y[rest]
+        parts = [*train_test_split(rest, test_size=n_val, random_state=seed, stratify=stratify), test]
     except ValueError as error:
         raise ValueError(f"{n} rows cannot be split into {tuple(split)}: {error}") from error
-    parts = [rows, *reversed(parts)]
     for name, part in zip(("training", "validation", "test"), parts, strict=True):
-        if is_regression and len(part) < 2:
+        if y is None and len(part) < 2:
             raise ValueError(f"split {tuple(split)} leaves {len(part)} {name} row; a regression needs two")
-        if not is_regression and len(np.unique(dataset.y[part])) < 2:
+        if y is not None and len(np.unique(y[part])) < 2:
             raise ValueError(f"split {tuple(split)} leaves a single class among the {len(part)} {name} rows")
     return parts
 

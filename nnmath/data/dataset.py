@@ -1,7 +1,5 @@
 r"""A data set: samples, names of the columns, classes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,10 +3,8 @@ r"""Data sets by name: real data included in scikit-learn, synthetic data in the
 This module does not import torch or lightning, so that scripts can validate a file before importing them.
 """
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,10 +78,7 @@ def gaussians(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
 
 
 def spirals(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
-    r"""Two spirals r = φ / 3π of one and a half turns, point-symmetric to each other; arguments as in :func:`xor`.
-
-    The noise is in tenths of the outer radius, which is 1.
-    """
+    r"""Two point-symmetric spirals r = φ / 3π, up to r = 1, with a tenth of the noise; arguments as in :func:`xor`."""
     arm = np.arange(samples) % 2
     phi = 3 * np.pi * np.sqrt((np.arange(samples) // 2 + 0.5) / ((samples + 1) // 2))  # evenly along the spiral
     r = np.where(arm == 1, 1, -1) * phi / (3 * np.pi)
@@ -96,9 +91,7 @@ def binary(x: NDArray[np.float64], y: NDArray[Any]) -> Dataset:
     return Dataset(x, y.astype(float), ("x1", "x2"), "class", ("0", "1"))
 
 
-SYNTHETIC: dict[str, Callable[[int, float, int], Dataset]] = {
-    function.__name__: function for function in (xor, moons, circles, spirals, gaussians)
-}
+SYNTHETIC = {function.__name__: function for function in (xor, moons, circles, spirals, gaussians)}
 NAMES = ("breast_cancer", *SYNTHETIC)
 
 

@@ -1,6 +1,6 @@
 r"""Command-line options that several scripts share: the data, and the network that learns from them.
 
-Neither torch nor lightning is imported here, so that a script validates its options before it waits for them.
+Neither torch nor lightning is imported here, so that scripts can validate their options before importing them.
 """
 
 from __future__ import annotations
@@ -41,14 +41,7 @@ class DataOptions:
     batch_size: PositiveInt | None = None
 
     def load(self, seed: int) -> Dataset:
-        r"""Load or draw the samples.
-
-        Args:
-            seed: seed of drawn samples.
-
-        Raises:
-            ValueError: the options contradict each other, or the file cannot be used.
-        """
+        r"""Load or draw the samples; raise ValueError if the options contradict each other or the file is invalid."""
         from nnmath.data.datasets import load
 
         return load(self.dataset, self.features, self.target, self.samples, self.noise, seed)
@@ -74,10 +67,6 @@ class NetworkOptions:
         return [self.neurons] if isinstance(self.neurons, int) else list(self.neurons)
 
     def check_output(self, dataset: Dataset) -> None:
-        r"""Check that the output activation suits the target.
-
-        Raises:
-            ValueError: the target is a number, not a class, and the output activation is not the identity.
-        """
+        r"""Raise ValueError if the target is a number, not a class, and the output activation is not the identity."""
         if dataset.classes is None and self.output != "identity":
             raise ValueError(f"target {dataset.target!r} is a number, not one of two classes: add --output identity")

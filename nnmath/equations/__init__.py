@@ -1,6 +1,6 @@
 r"""The article, equation by equation: algebra on tensors, a value beside its derivative, samples as columns.
 
-Nothing here knows of autograd. The same functions serve one network, a stack of networks (leading dimensions) and NumPy
+Nothing here uses autograd. The same functions serve one network, a stack of networks (leading dimensions) and NumPy
 arrays of symbols, which is how the tests prove them.
 """
 

@@ -5,8 +5,6 @@ There are two forms of each derivative. ``sigmoid_derivative(z)`` takes the weig
 B4). It is cheaper, but 0 once h has rounded to 1, although σ′(z) is not 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 

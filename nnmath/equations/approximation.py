@@ -1,7 +1,5 @@
 r"""Universal approximation (U1): a network with one hidden layer whose weights are computed, not trained."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -15,8 +15,6 @@ bias (..., out), delta and output (..., out, n), x (..., in, n). Leading dimensi
 functions raise ValueError if shapes do not fit; torch raises RuntimeError if stacks do not broadcast.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple

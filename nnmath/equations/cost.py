@@ -5,8 +5,6 @@ torch, ``reduction`` is "mean" over the n samples (the article) or "sum" (its au
 of no samples, raises ValueError. The samples are the last dimension everywhere.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor

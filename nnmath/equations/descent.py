@@ -1,7 +1,5 @@
 r"""Gradient descent: the update rule, the critical learning rate, momentum and cosine annealing (G2 to G5)."""
 
-from __future__ import annotations
-
 from math import cos, inf, pi
 
 import torch

@@ -1,7 +1,5 @@
 r"""The perceptron: a weighted sum compared with a threshold (P1, P2)."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from nnmath.equations import validate

@@ -1,7 +1,5 @@
 r"""Argument validation: shapes that must match and numbers that must lie in a range; errors name the argument."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

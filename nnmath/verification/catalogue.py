@@ -1,13 +1,12 @@
 r"""Every equation of the article once: its id and place, the hand-written functions, and what they must equal.
 
-This table drives the tests and the table of equations in the README, which ``python -m nnmath.verification.catalogue``
-prints. To add an equation, add a row.
+This table drives the tests and the README's table of equations, which ``python -m nnmath.verification.catalogue``
+prints. To add an equation, add a row. Functions with the same names in torch_reference say what those here compute.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,11 +38,9 @@ class Equation:
 
 def normal(**shapes: tuple[int, ...]) -> Callable[[Generator, torch.dtype], Inputs]:
     r"""Draw inputs of these shapes from the standard normal distribution."""
-
-    def draw(generator: Generator, dtype: torch.dtype) -> Inputs:
-        return {name: torch.randn(shape, generator=generator, dtype=dtype) for name, shape in shapes.items()}
-
-    return draw
+    return lambda generator, dtype: {
+        name: torch.randn(shape, generator=generator, dtype=dtype) for name, shape in shapes.items()
+    }
 
 
 N = 7  # samples
@@ -51,9 +48,6 @@ LINE = normal(x=(N,), theta0=(), theta1=(), target=(N,))
 OUTPUT_LAYER = normal(hidden=(4, N), weight_o=(1, 4), bias_o=(1,), target=(1, N))
 NETWORK = normal(x=(2, N), weight_i=(4, 2), bias_i=(4,), weight_o=(1, 4), bias_o=(1,), target=(1, N))
 SIGMOIDS = (SIGMOID, SIGMOID)
-
-
-# The functions of the same names in torch_reference say what these compute.
 
 
 def network_layers(weight_i: Tensor, bias_i: Tensor, weight_o: Tensor, bias_o: Tensor) -> list[Layer]:
@@ -116,6 +110,18 @@ def activation_row(id: str, where: str, formula: str, activation: Activation) ->
         value=activation.function,
         reference=lambda z: activation.module()(z),
         gradients=lambda z: {"z": activation.derivative(z)},
+    )
+
+
+def line_row(id: str, where: str, formula: str, function: Callable[..., Tensor], momentum: float) -> Equation:
+    return Equation(
+        id=id,
+        where=where,
+        formula=formula,
+        functions=(function,),
+        draw=LINE,
+        value=partial(train_line, momentum=momentum),
+        reference=partial(torch_reference.train_line, momentum=momentum),
     )
 
 
@@ -214,15 +220,7 @@ CATALOGUE: tuple[Equation, ...] = (
         reference=lambda x, theta0, theta1, target: F.mse_loss(theta0 + theta1 * x, target) / 2,
         gradients=lambda **inputs: dict(zip(("theta0", "theta1"), eq.half_mse_gradient(**inputs), strict=True)),
     ),
-    Equation(
-        id="G2",
-        where="Gradient descent, Fig. 8",
-        formula="θ ← θ − η ∂C/∂θ",
-        functions=(eq.gradient_step,),
-        draw=LINE,
-        value=lambda **inputs: train_line(**inputs, momentum=0),
-        reference=lambda **inputs: torch_reference.train_line(**inputs, momentum=0),
-    ),
+    line_row("G2", "Gradient descent, Fig. 8", "θ ← θ − η ∂C/∂θ", eq.gradient_step, momentum=0),
     Equation(
         id="G3",
         where="On a side note",
@@ -232,24 +230,15 @@ CATALOGUE: tuple[Equation, ...] = (
         value=lambda x: eq.critical_learning_rate(eq.half_mse_hessian(x)),
         reference=lambda x: 2 / torch_reference.largest_eigenvalue(x),
     ),
-    Equation(
-        id="G4",
-        where="On a side note",
-        formula="momentum: v ← m v + g,  θ ← θ − η v",
-        functions=(eq.momentum_update,),
-        draw=LINE,
-        value=lambda **inputs: train_line(**inputs, momentum=MOMENTUM),
-        reference=lambda **inputs: torch_reference.train_line(**inputs, momentum=MOMENTUM),
-    ),
+    line_row("G4", "On a side note", "momentum: v ← m v + g,  θ ← θ − η v", eq.momentum_update, MOMENTUM),
     Equation(
         id="G5",
         where="On a side note",
         formula="cosine annealing: η_t = η_min + ½ (η_max − η_min) (1 + cos(πt/T))",
         functions=(eq.cosine_annealing,),
         draw=lambda _, dtype: {"eta_max": torch.tensor(LEARNING_RATE, dtype=dtype)},
-        value=lambda eta_max: torch.tensor(
-            [eq.cosine_annealing(t, T, float(eta_max), float(eta_max) / 10) for t in range(2 * T + 1)],
-            dtype=eta_max.dtype,
+        value=lambda eta_max: eta_max.new_tensor(
+            [eq.cosine_annealing(t, T, float(eta_max), float(eta_max) / 10) for t in range(2 * T + 1)]
         ),
         reference=torch_reference.cosine_annealing,
     ),

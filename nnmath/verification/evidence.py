@@ -1,10 +1,8 @@
 r"""Five kinds of evidence for a row of the catalogue.
 
-The value is compared with plain torch, and the gradients with autograd, with finite differences, and with SymPy, by
-running the same code on symbols. The last is the error of float64 against 50 digits.
+The value is compared with plain torch, the gradients with autograd, with finite differences and, by running the same
+code on symbols, with SymPy. The fifth kind is the error of float64, measured against 50 digits.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,24 +22,19 @@ from nnmath.verification.exact_arithmetic import DIGITS, Exact, SigmoidSymbols, 
 
 VALUE_TOLERANCE = 1e-12  # relative error of a value against torch
 FINITE_DIFFERENCE_TOLERANCE = 1e-8  # relative error of a gradient against finite differences
-MAX_ULPS = 4  # error against 50 digits that is allowed in addition to twice torch's own error
+MAX_ULPS = 4  # allowed error against 50 digits, in addition to twice torch's error
 
 
 @dataclass(frozen=True)
 class Evidence:
-    r"""The evidence for one row, in float64. Each property is None if it does not apply to the row.
-
-    Args:
-        equation: the row.
-        seed: of the inputs.
-    """
+    r"""The evidence for one row, in float64. Each property is None if it does not apply to the row."""
 
     equation: Equation
-    seed: int = 0
+    seed: int = 0  # of the inputs
 
     @cached_property
     def inputs(self) -> Inputs:
-        r"""The inputs that the row is checked on."""
+        r"""Random inputs of the row."""
         return self.equation.draw(torch.Generator().manual_seed(self.seed), torch.float64)
 
     @cached_property
@@ -83,26 +76,24 @@ class Evidence:
     @cached_property
     def proof(self) -> bool | None:
         r"""Whether the gradients equal SymPy's derivatives of the value, for 1, 2 and 3 samples."""
-        applies = self.equation.gradients is not None
-        return all(proved_symbolically(self.equation, n) for n in (1, 2, 3)) if applies else None
+        if self.equation.gradients is None:
+            return None
+        signs = ("positive", "negative") if self.equation.id.startswith("A") else ("real",)
+        return all(proved_symbolically(self.equation, n, sign) for n in (1, 2, 3) for sign in signs)
 
     @cached_property
     def ulps(self) -> tuple[float, float] | None:
-        r"""Error of float64 against 50 digits of the hand-written gradients, else value, and of torch's."""
+        r"""Errors of the hand-written code and of torch: of the gradients, or of the value where there are none."""
         if self.equation.gradients is None and not self.equation.exact:
             return None
+        if self.gradients is None:
+            manual, reference = {"": self.equation.value(**self.inputs)}, {"": self.equation.reference(**self.inputs)}
+        else:
+            manual, reference = self.gradients, gradients_of(self.reference_sum, self.inputs, self.gradients)
+        compute = self.equation.gradients or (lambda **inputs: {"": self.equation.value(**inputs)})
         with mpmath.workdps(DIGITS):
-            exact_inputs: Any = {name: to_mpmath(tensor) for name, tensor in self.inputs.items()}
-            if self.equation.gradients is not None:
-                exact, manual = self.equation.gradients(**exact_inputs), self.equation.gradients(**self.inputs)
-                reference = gradients_of(self.reference_sum, self.inputs, manual)
-            else:
-                exact, manual = ({"": self.equation.value(**inputs)} for inputs in (exact_inputs, self.inputs))
-                reference = {"": self.equation.reference(**self.inputs)}
-            manual_error, reference_error = (
-                max(ulps_of_exact(tensors[name], exact[name]) for name in exact) for tensors in (manual, reference)
-            )
-            return manual_error, reference_error
+            exact = compute(**{name: to_mpmath(tensor) for name, tensor in self.inputs.items()})
+            return max_ulps(manual, exact), max_ulps(reference, exact)
 
     @property
     def passed(self) -> bool:
@@ -116,27 +107,24 @@ class Evidence:
         )
 
 
-def proved_symbolically(equation: Equation, n: int) -> bool:
-    r"""Whether the gradients equal SymPy's derivatives of the value, for n samples.
+def proved_symbolically(equation: Equation, n: int, sign: str) -> bool:
+    r"""Whether the gradients equal SymPy's derivatives of the value, for n samples and inputs of a sign.
 
-    The derivative of an activation is proved from e^z, separately for z > 0 and z < 0. All other rows use an abstract σ
-    that has only the properties proved there.
+    The derivative of an activation is proved from e^z, separately for z > 0 and z < 0. All other rows, with real
+    inputs, use an abstract σ that has only the properties proved there.
     """
     assert equation.gradients is not None
-    is_activation = equation.id.startswith("A")
-    kind, simplify = (Symbols, sympy.simplify) if is_activation else (SigmoidSymbols, sympy.expand)
-    shapes = {name: tensor.shape for name, tensor in Evidence(equation).inputs.items()}
-    for sign in ("positive", "negative") if is_activation else ("real",):
-        inputs: Any = {
-            name: symbols(name, *(n if size == N else size for size in shape), kind=kind, **{sign: True})
-            for name, shape in shapes.items()
-        }
-        total = sum(entries(equation.value(**inputs)))
-        for name, gradient in equation.gradients(**inputs).items():
-            for symbol, manual in zip(inputs[name].flat, entries(gradient), strict=True):
-                if simplify(sympy.diff(total, symbol) - manual) != 0:
-                    return False
-    return True
+    kind, simplify = (SigmoidSymbols, sympy.expand) if sign == "real" else (Symbols, sympy.simplify)
+    inputs: Any = {
+        name: symbols(name, *(n if size == N else size for size in tensor.shape), kind=kind, **{sign: True})
+        for name, tensor in Evidence(equation).inputs.items()
+    }
+    total = sum(entries(equation.value(**inputs)))
+    return all(
+        simplify(sympy.diff(total, symbol) - manual) == 0
+        for name, gradient in equation.gradients(**inputs).items()
+        for symbol, manual in zip(inputs[name].flat, entries(gradient), strict=True)
+    )
 
 
 def entries(value: Any) -> list[Any]:
@@ -144,8 +132,11 @@ def entries(value: Any) -> list[Any]:
     return list(value.flat) if isinstance(value, Exact) else [value]
 
 
-def ulps_of_exact(value: Tensor, exact: Any) -> float:
-    r"""Largest error of a float64 tensor, in units in the last place of the largest exact entry."""
-    numbers = entries(exact)
-    error = max(abs(mpmath.mpf(a) - b) for a, b in zip(value.flatten().tolist(), numbers, strict=True))
-    return float(error / ulp(max(map(abs, numbers)), torch.float64))
+def max_ulps(tensors: Inputs, exact: dict[str, Any]) -> float:
+    r"""Largest error of float64 tensors, in units in the last place of a tensor's largest exact entry."""
+    errors = []
+    for name, array in exact.items():
+        numbers = entries(array)
+        error = max(abs(mpmath.mpf(a) - b) for a, b in zip(tensors[name].flatten().tolist(), numbers, strict=True))
+        errors.append(float(error / ulp(max(map(abs, numbers)), torch.float64)))
+    return max(errors)

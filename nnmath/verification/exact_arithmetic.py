@@ -3,8 +3,6 @@ r"""Exact numbers for the equations: NumPy arrays of SymPy symbols or of 50-digi
 The functions of :mod:`nnmath.equations` call only operators and a few methods, so the same code runs on these arrays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -19,7 +17,15 @@ DIGITS = 50
 class Exact(np.ndarray[Any, np.dtype[np.object_]]):
     r"""An array of exact numbers. Subclasses add the methods of a tensor that NumPy lacks or names differently."""
 
-    def map(self, function: Callable[[Any], Any]) -> Exact:
+    library: Any  # sympy or mpmath
+
+    def exp(self) -> "Exact":
+        return self.map(self.library.exp)
+
+    def sign(self) -> "Exact":
+        return self.map(self.library.sign)
+
+    def map(self, function: Callable[[Any], Any]) -> "Exact":
         r"""Apply a function to each entry."""
         return array([function(entry) for entry in self.flat], self.shape, type(self))
 
@@ -27,17 +33,13 @@ class Exact(np.ndarray[Any, np.dtype[np.object_]]):
 class Symbols(Exact):
     r"""SymPy symbols and expressions."""
 
-    def exp(self) -> Exact:
-        return self.map(sympy.exp)
+    library = sympy
 
     def expm1(self) -> Exact:
         return cast(Exact, self.exp() - 1)
 
     def clamp(self, min: Any) -> Exact:
         return self.map(lambda z: sympy.Max(min, z))
-
-    def sign(self) -> Exact:
-        return self.map(sympy.sign)
 
 
 class Sigma(sympy.Function):
@@ -64,17 +66,13 @@ class SigmoidSymbols(Symbols):
 class Numbers(Exact):
     r"""mpmath numbers of 50 digits."""
 
-    def exp(self) -> Exact:
-        return self.map(mpmath.exp)
+    library = mpmath
 
     def expm1(self) -> Exact:
         return self.map(mpmath.expm1)
 
     def clamp(self, min: Any) -> Exact:
         return self.map(lambda z: z if z > min else 0 * z + min)
-
-    def sign(self) -> Exact:
-        return self.map(mpmath.sign)
 
 
 def array(entries: Sequence[Any], shape: tuple[int, ...], kind: type[Exact]) -> Exact:

@@ -1,14 +1,11 @@
 r"""The evidence for all equations as a table: in the terminal, as JSON and as Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from nnmath.verification.catalogue import CATALOGUE
 from nnmath.verification.evidence import Evidence
 
 HEADINGS = ["", "equation", "value", "gradient", "quotients", "symbols", "50 digits", ""]
@@ -16,11 +13,6 @@ CAPTION = (
     "relative differences: the value from torch's, the gradient from autograd's and from difference quotients; "
     "symbols: SymPy's derivative minus the gradient is 0; 50 digits: the error of float64"
 )
-
-
-def check_catalogue() -> list[Evidence]:
-    r"""Collect the evidence for every equation of the article."""
-    return [Evidence(equation) for equation in CATALOGUE]
 
 
 def to_dict(row: Evidence) -> dict[str, Any]:

@@ -1,6 +1,4 @@
-r"""The article's equations in plain torch: the reference for the hand-written ones. Samples are columns, as there."""
-
-from __future__ import annotations
+r"""The article's equations in plain torch: the reference for the hand-written ones. Samples are columns there too."""
 
 from collections.abc import Callable, Sequence
 
@@ -55,7 +53,7 @@ def train_network(x: Tensor, target: Tensor, steps: int, momentum: float, **para
 
 
 def cosine_annealing(eta_max: Tensor) -> Tensor:
-    r"""Learning rates of two half waves, from η_max to a tenth of it and back."""
+    r"""Learning rates of 2T epochs, from η_max down to a tenth of it and up again."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=float(eta_max))
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T, eta_min=float(eta_max) / 10)
     rates = []
@@ -68,11 +66,9 @@ def cosine_annealing(eta_max: Tensor) -> Tensor:
 
 def largest_eigenvalue(x: Tensor) -> Tensor:
     r"""λ_max of the Hessian of half the mean squared error of θ · x."""
-
-    def cost(theta: Tensor) -> Tensor:
-        return F.mse_loss(theta @ x, torch.zeros_like(x[0])) / 2
-
-    hessian = torch.autograd.functional.hessian(cost, torch.zeros_like(x[:, 0]))
+    hessian = torch.autograd.functional.hessian(
+        lambda theta: F.mse_loss(theta @ x, torch.zeros_like(x[0])) / 2, torch.zeros_like(x[:, 0])
+    )
     return torch.linalg.eigvalsh(hessian)[-1]
 
 

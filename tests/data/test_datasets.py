@@ -40,23 +40,19 @@ def test_synthetic_data_are_balanced_and_reproducible(name):
 
 def test_xor_without_noise_is_the_truth_table():
     data = xor(samples=4, noise=0)
-    assert {(*map(int, x), int(y)) for x, y in zip(data.x, data.y, strict=True)} == {
-        (0, 0, 0),
-        (0, 1, 1),
-        (1, 0, 1),
-        (1, 1, 0),
-    }
+    assert np.column_stack([data.x, data.y]).tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
 
 
 @pytest.mark.parametrize("samples", [200, 201])
 def test_spirals_are_point_symmetric(samples):
     data = spirals(samples, noise=0)
-    one, zero = data.x[data.y == 1], data.x[data.y == 0]
-    np.testing.assert_allclose(zero[: len(one)], -one)
-    phi = 3 * np.pi * np.hypot(*one.T)  # r = φ / 3π
-    np.testing.assert_allclose(one, np.stack([np.cos(phi), np.sin(phi)], 1) * phi[:, None] / (3 * np.pi), atol=1e-12)
+    class_1, class_0 = data.x[data.y == 1], data.x[data.y == 0]
+    np.testing.assert_allclose(class_0[: len(class_1)], -class_1)
+    r = np.hypot(*class_1.T)
+    phi = 3 * np.pi * r
+    np.testing.assert_allclose(class_1, r[:, None] * np.stack([np.cos(phi), np.sin(phi)], 1), atol=1e-12)
     assert (np.diff(phi) > 0).all()
-    assert 0.99 < np.hypot(*zero.T).max() < 1
+    assert 0.99 < np.hypot(*class_0.T).max() < 1
 
 
 def test_gaussians_lie_around_their_centres():
@@ -77,35 +73,23 @@ def test_standard_deviation_of_the_noise():
     np.testing.assert_allclose((spirals(samples, 0.2).x - spirals(samples, 0).x).std(0), 0.02, rtol=0.03)
 
 
-def test_accepts_10_samples_and_no_noise():
-    assert load("xor", samples=10, noise=0).x.shape == (10, 2)
-
-
 class TestCsv:
-    def test_two_numbers_make_two_classes(self, tmp_path):
-        data = read_csv(write(tmp_path, "a,b,died\n1,2,2\n3,4,1\n5,6,2\n"), ["a", "b"], "died")
-        np.testing.assert_array_equal(data.x, [[1, 2], [3, 4], [5, 6]])
-        assert data.y.tolist() == [1, 0, 1]
-        assert data.classes == ("1", "2")
-
-    def test_two_texts_make_two_classes(self, tmp_path):
-        data = read_csv(write(tmp_path, "a,kind\n1,yes\n2,no\n"), ["a"], "kind")
-        assert data.y.tolist() == [1, 0]
-        assert data.classes == ("no", "yes")
-
-    def test_none_is_text_and_blank_lines_at_the_end_are_ignored(self, tmp_path):
-        data = read_csv(write(tmp_path, "a,kind\n1,None\n2,Some\n\n\n"), ["a"], "kind")
-        assert data.classes == ("None", "Some")
-        assert data.x.tolist() == [[1], [2]]
-
-    def test_two_close_numbers_keep_their_names(self, tmp_path):
-        data = read_csv(write(tmp_path, "a,y\n1,1234567\n2,1234568\n"), ["a"], "y")
-        assert data.classes == ("1234567", "1234568")
-
-    def test_more_numbers_make_a_regression(self, tmp_path):
-        data = read_csv(write(tmp_path, "a,price\n1,10\n2,11.5\n3,-1e3\n"), ["a"], "price")
-        assert data.y.tolist() == [10, 11.5, -1000]
-        assert data.classes is None
+    @pytest.mark.parametrize(
+        ("target", "y", "classes"),
+        [
+            (["2", "1", "2"], [1, 0, 1], ("1", "2")),
+            (["yes", "no", "no"], [1, 0, 0], ("no", "yes")),
+            (["None", "Some", "None"], [0, 1, 0], ("None", "Some")),
+            (["1234567", "1234568", "1234567"], [0, 1, 0], ("1234567", "1234568")),
+            (["10", "11.5", "-1e3"], [10, 11.5, -1000], None),
+        ],
+    )
+    def test_two_values_make_two_classes_and_more_numbers_a_regression(self, tmp_path, target, y, classes):
+        lines = ["a,b,y", *(f"{i},{i + 1},{value}" for i, value in enumerate(target)), "", ""]
+        data = read_csv(write(tmp_path, "\n".join(lines)), ["a", "b"], "y")
+        assert data.x.tolist() == [[0, 1], [1, 2], [2, 3]]
+        assert data.y.tolist() == y
+        assert data.classes == classes
 
     @pytest.mark.parametrize(
         ("text", "encoding"),
@@ -146,10 +130,7 @@ class TestCsv:
             ("a,b,y\n1,2,0\n1,oops,1\n", "line 3: column 'b' holds 'oops', expected a finite number"),
             ("a,b,y\n1,2,0\n1,,1\n", "line 3: column 'b' is empty, expected a finite number"),
             ("a,b,y\nnan,2,0\n1,2,1\n", "line 2: column 'a' holds 'nan'"),
-            (
-                "a,b,y\n0,1,2,0\n1,3,4,1\n",
-                "is not a CSV file: Expected 3 fields in line 2, saw 4; check the separators and quotes there",
-            ),
+            ("a,b,y\n0,1,2,0\n1,3,4,1\n", "is not a CSV file: Expected 3 .* line 2, saw 4; check the separators and"),
             ("a,a,b,y\n0,1,2,0\n1,3,4,1\n", r"has 2 columns named 'a'; its header is \['a', 'a', 'b', 'y'\]"),
             ("a,b,y\n1,2,0\n\n1,2,1\n", "line 3: column 'a' is empty"),
             ("a,b,y\n1,inf,0\n1,2,1\n", "line 2: column 'b' holds 'inf'"),
@@ -159,10 +140,7 @@ class TestCsv:
             ("a,b,y\n1,2,1\n3,4,1\n", "column 'y' holds only '1', so there is nothing to learn"),
             ("a,b,y\n1,2,yes\n", "column 'y' holds only 'yes', so there is nothing to learn"),
             ("a,b,y\n1,2,nan\n1,2,1\n", "line 2: column 'y' holds 'nan', expected a finite number"),
-            (
-                "a;b;y\n1,5;2;0\n",
-                "line 2: column 'a' holds '1,5', expected a finite number; write decimals with a",
-            ),
+            ("a;b;y\n1,5;2;0\n", "line 2: column 'a' holds '1,5', expected .*; write decimals with a point"),
             ('a,b,y\n"1\n",2,0\n"3\n4",2,0\n', r"row 2 below the header: column 'a' holds '3\\n4', expected"),
             ('a,b,y\n1,2,0\n"3,4,1\n5,6,0\n', "is not a CSV file: EOF inside string starting at row 2"),
             ('"a,b,y\n1,2,0\n', r"has 0 columns named 'a'; its header is \['a,b,y\\n1,2,0'\]"),
@@ -171,10 +149,10 @@ class TestCsv:
         ],
     )
     def test_refuses_invalid_content(self, tmp_path, text, message):
-        with pytest.raises(ValueError, match=message) as refusal:
+        with pytest.raises(ValueError, match=message) as error:
             read_csv(write(tmp_path, text), ["a", "b"], "y")
-        assert "table.csv" in str(refusal.value)
-        assert "\n" not in str(refusal.value)
+        assert "table.csv" in str(error.value)
+        assert "\n" not in str(error.value)
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -189,10 +167,10 @@ class TestCsv:
         ids=["long cell", "long header", "long names", "many columns", "long header of columns", "many rows"],
     )
     def test_refuses_long_content_in_a_short_message(self, tmp_path, monkeypatch, text, message):
-        monkeypatch.setattr(csv_files, "MAX_TEXT_CELLS", 300)  # so that there are several tables
-        with pytest.raises(ValueError, match=message) as refusal:
+        monkeypatch.setattr(csv_files, "MAX_TEXT_CELLS", 300)  # so that there are several chunks
+        with pytest.raises(ValueError, match=message) as error:
             read_csv(write(tmp_path, text), ["a", "b"], "y")
-        assert len(str(refusal.value)) < 300
+        assert len(str(error.value)) < 300
 
     @pytest.mark.parametrize("cells", [3, 7, 10**6])
     def test_reading_in_chunks_changes_nothing(self, tmp_path, monkeypatch, cells):
@@ -210,36 +188,30 @@ class TestCsv:
             read_csv(tmp_path / "missing.csv", ["a"], "y")
         with pytest.raises(ValueError, match="cannot be read: Is a directory"):
             read_csv(tmp_path, ["a"], "y")
-        with pytest.raises(
-            ValueError, match="table.csv, line 2: the byte 0xff is not UTF-8 text: save the file as UTF"
-        ):
-            read_csv(write(tmp_path, "a,y\n\xff,1\n", encoding="latin-1"), ["a"], "y")
-        with pytest.raises(
-            ValueError, match="table.csv, line 1: the byte 0xff is not UTF-8 text: save the file as UTF"
-        ):
-            read_csv(write(tmp_path, "a,y\n1,0\n2,1\n", encoding="utf-16"), ["a"], "y")
+        for encoding, line in (("latin-1", 2), ("utf-16", 1)):
+            with pytest.raises(ValueError, match=f"table.csv, line {line}: the byte 0xff is not UTF-8 text: save the"):
+                read_csv(write(tmp_path, "a,y\n\xff,1\n", encoding=encoding), ["a"], "y")
         with pytest.raises(ValueError, match="/dev/zero is a device or a pipe: copy its content to a file first"):
             read_csv("/dev/zero", ["a"], "y")
         os.mkfifo(tmp_path / "pipe.csv")
         with pytest.raises(ValueError, match="pipe.csv is a device or a pipe"):
             read_csv(tmp_path / "pipe.csv", ["a"], "y")
         with open(tmp_path / "large.csv", "wb") as file:
-            file.truncate(257 << 20)  # holes: it takes no room
+            file.truncate(257 << 20)  # a sparse file
         with pytest.raises(ValueError, match="large.csv has 257 MiB, more than the maximum of 256: drop rows"):
             read_csv(tmp_path / "large.csv", ["a"], "y")
 
     def test_refuses_files_without_permission(self, tmp_path):
         path = write(tmp_path, "a,y\n1,0\n2,1\n")
         path.chmod(0)
-        root = os.geteuid() == 0  # who may read everything
-        if root:
+        user = os.geteuid()
+        if user == 0:  # root can read every file
             os.seteuid(65534)
         try:
             with pytest.raises(ValueError, match="table.csv cannot be read: Permission denied"):
                 read_csv(path, ["a"], "y")
         finally:
-            if root:
-                os.seteuid(0)
+            os.seteuid(user)
 
     @pytest.mark.parametrize("columns", [([], "y"), (["a", "a"], "y"), (["a", "y"], "y")])
     def test_refuses_duplicate_or_missing_column_names(self, tmp_path, columns):
@@ -255,16 +227,15 @@ PIECES += [b"\xfe\xff", b"\xef\xbb\xbf", "\u2028\x85\x1b".encode(), b",,,\n", b"
 
 @st.composite
 def tables(draw):
-    """The bytes of a small table, with some edits that a person, a program or a broken disk could have made."""
+    """The bytes of a small table, some with edits that a person, a program or a broken disk could have made."""
     cell, kind = (st.sampled_from(CELLS[: draw(st.sampled_from([4, 4, len(CELLS)]))]) for _ in range(2))
     rows = draw(st.lists(st.tuples(cell, cell, kind), min_size=draw(st.sampled_from([0, 3])), max_size=8))
     header = [b"a", b"b", b"y"]
     separator, end = (draw(st.sampled_from(kinds)) for kinds in ([b",", b";", b"\t"], [b"\n", b"\r\n", b"\r"]))
     content = b"".join(separator.join(row) + end for row in [header, *rows])
     if draw(st.booleans()):
-        content = draw(
-            st.sampled_from([b"\xef\xbb\xbf" + content, content.decode().encode("utf-16"), content.rstrip()])
-        )
+        variants = [b"\xef\xbb\xbf" + content, content.decode().encode("utf-16"), content.rstrip()]
+        content = draw(st.sampled_from(variants))
     for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
         start = draw(st.integers(0, len(content)))
         length = draw(st.sampled_from([0, 0, 1, 5, len(content)]))
@@ -303,18 +274,19 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path, monkeypatch, examples
 
 
 @pytest.mark.skipif("HABERMAN_CSV" not in os.environ, reason="HABERMAN_CSV does not name Haberman's survival data")
-def test_real_file(tmp_path):
+def test_reads_habermans_survival_data(tmp_path):
     with open(os.environ["HABERMAN_CSV"]) as rows:
         path = write(tmp_path, "age,year,nodes,status\n" + rows.read())
     data = read_csv(path, ["age", "nodes"], "status")
     assert data.x.shape == (306, 2)
-    assert data.y.sum() == 81  # who died within 5 years
+    assert data.y.sum() == 81  # 1 if the patient died within 5 years
     assert data.classes == ("1", "2")
 
 
 class TestLoad:
     def test_by_name_and_by_file(self, tmp_path):
         assert [load(name).x.shape[1] for name in NAMES] == [2] * 6
+        assert load("xor", samples=10, noise=0).x.shape == (10, 2)
         assert load("breast_cancer", features=["mean radius"]).x.shape == (569, 1)
         path = write(tmp_path, "a,y\n1,0\n2,1\n")
         assert load(str(path), features=["a"], target="y").x.shape == (2, 1)
@@ -322,16 +294,10 @@ class TestLoad:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (
-                {"name": "mnist"},
-                "dataset must be one of breast_cancer, xor, .* or the path of a .csv file, got 'mnist'",
-            ),
+            ({"name": "mnist"}, "dataset must be one of breast_cancer, .* or the path of a .csv file, got 'mnist'"),
             ({"name": "a.csv"}, "a CSV file needs features and target"),
             ({"name": "a.csv", "features": ["a"]}, "a CSV file needs features and target"),
-            (
-                {"name": "xor", "features": ["a"]},
-                "features and target are for CSV files or breast_cancer, not for xor",
-            ),
+            ({"name": "xor", "features": ["a"]}, "features and target are for CSV files or breast_cancer, not for xor"),
             ({"name": "xor", "samples": 3}, "samples must be at least 10 .*, got samples=3"),
             ({"name": "xor", "noise": -1}, "noise finite and not negative, got .*noise=-1"),
             ({"name": "xor", "noise": float("nan")}, "noise=nan"),

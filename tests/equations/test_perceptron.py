@@ -3,27 +3,27 @@ import itertools
 import pytest
 import torch
 
-from nnmath.equations import fires, perceptron, step, weighted_sum
+from nnmath import equations as eq
 
 
 def test_fires_above_40_and_not_at_40():
     x = torch.tensor([[10.0, 20.0, 20.0, 20.0], [20.0, 20.0, 20.001, 30.0]])
-    assert fires(x, threshold=40).tolist() == [False, False, True, True]
+    assert eq.fires(x, threshold=40).tolist() == [False, False, True, True]
 
 
 def test_step_is_1_above_0_and_0_at_0():
-    assert step(torch.tensor([-1e-30, -0.0, 0.0, 1e-30, 5.0])).tolist() == [0, 0, 0, 1, 1]
+    assert eq.step(torch.tensor([-1e-30, -0.0, 0.0, 1e-30, 5.0])).tolist() == [0, 0, 0, 1, 1]
 
 
-def test_one_perceptron_reaches_14_of_the_16_boolean_functions():
+def test_one_perceptron_computes_14_of_the_16_boolean_functions():
     x = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
     grid = [-1.0, 0.0, 1.0]
     weight = torch.tensor(list(itertools.product(grid, grid)))[:, None, None, :]  # (9, 1, 1, 2)
     bias = torch.tensor([-1.5, -0.5, 0.5, 1.5])[:, None]  # (4, 1)
-    reached = {tuple(row) for row in perceptron(x, weight, bias).reshape(-1, 4).int().tolist()}
-    every = set(itertools.product((0, 1), repeat=4))
+    computed = {tuple(row) for row in eq.perceptron(x, weight, bias).reshape(-1, 4).int().tolist()}
+    boolean_functions = set(itertools.product((0, 1), repeat=4))
     xor, xnor = (0, 1, 1, 0), (1, 0, 0, 1)
-    assert every - reached == {xor, xnor}
+    assert boolean_functions - computed == {xor, xnor}
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_one_perceptron_reaches_14_of_the_16_boolean_functions():
 )
 def test_weighted_sum_refuses_shapes_that_do_not_fit(x, weight, bias, message):
     with pytest.raises(ValueError, match=message):
-        weighted_sum(torch.zeros(x), torch.zeros(weight), torch.zeros(bias))
+        eq.weighted_sum(torch.zeros(x), torch.zeros(weight), torch.zeros(bias))

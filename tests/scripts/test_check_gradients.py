@@ -1,4 +1,4 @@
-"""scripts/check_gradients.py as people run it."""
+"""scripts/check_gradients.py from the command line."""
 
 import json
 import subprocess
@@ -19,20 +19,26 @@ def run(tmp_path, *options):
     return run_here(SCRIPT, tmp_path, *options)
 
 
+def assert_usage_error(process, message):
+    assert process.returncode == 2, process.stdout
+    assert message in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def template(tmp_path):
-    """The template, and a function that writes it to a file with something replaced in it."""
+    """A function that writes the template to a file, with a replacement, and returns the file's name."""
     text = run(tmp_path, "--template").stdout
 
     def write(old="", new=""):
         assert old in text
-        (tmp_path / "mine.py").write_text(text.replace(old, new))
-        return "mine.py"
+        (tmp_path / "gradients.py").write_text(text.replace(old, new))
+        return "gradients.py"
 
     return write
 
 
-def test_every_equation_has_a_row(tmp_path):
+def test_table_has_a_row_for_each_equation(tmp_path):
     command = [sys.executable, SCRIPT]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert process.returncode == 0, process.stderr
@@ -44,7 +50,7 @@ def test_every_equation_has_a_row(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_json_and_the_text_tab(tmp_path):
+def test_json_and_tensorboard_text(tmp_path):
     process = run(tmp_path, "--json", "--log", "--log_dir", "runs")
     assert process.returncode == 0, process.stderr
     rows = json.loads(process.stdout)
@@ -59,7 +65,7 @@ def test_json_and_the_text_tab(tmp_path):
 
 
 def test_failing_row_sets_the_exit_code(tmp_path, monkeypatch):
-    """The script itself, with a mistake in the sigmoid's slope."""
+    """With a mistake in the sigmoid's derivative."""
     monkeypatch.setattr(eq, "sigmoid_derivative_from_output", lambda h: h * (1 + h))
     process = run(tmp_path, "--json")
     assert process.returncode == 1, process.stderr
@@ -81,7 +87,9 @@ def test_a_wrong_gradient_is_named(tmp_path, template):
     assert process.returncode == 1
     assert process.stdout.count("WRONG") == 2
     assert "activation_derivative_missing in bias_i, weight_i" in process.stdout
-    assert "sigmoid in `h = torch.sigmoid(x @ weight_i.T + bias_i)` (mine.py:18)" in " ".join(process.stdout.split())
+    assert "sigmoid in `h = torch.sigmoid(x @ weight_i.T + bias_i)` (gradients.py:18)" in " ".join(
+        process.stdout.split()
+    )
     as_json = json.loads(run(tmp_path, "--file", file, "--json").stdout)
     assert as_json["findings"][0]["fault"] == "activation_derivative_missing"
 
@@ -89,33 +97,27 @@ def test_a_wrong_gradient_is_named(tmp_path, template):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("gradients = backward(**inputs)", "", "mine.py must define gradients; --template prints a file"),
-        ("n = 8", "n = 1 / 0", "mine.py:38: ZeroDivisionError: division by zero"),
-        ("n = 8", "n = (", "mine.py:38: SyntaxError: '(' was never closed"),
+        ("gradients = backward(**inputs)", "", "gradients.py must define gradients; --template prints a file"),
+        ("n = 8", "n = 1 / 0", "gradients.py:38: ZeroDivisionError: division by zero"),
+        ("n = 8", "n = (", "gradients.py:38: SyntaxError: '(' was never closed"),
         ("n = 8", "n = 0", "n must be the batch size, at least 1, got 0"),
-        ("n = 8", "raise SystemExit(3)", "mine.py:38: SystemExit: 3"),
+        ("n = 8", "raise SystemExit(3)", "gradients.py:38: SystemExit: 3"),
         ("n = 8", "inputs['x'][0, 0] = torch.nan", "inputs['x'] must be finite, got nan at index (0, 0)"),
         (").mean() / 2", ")", "forward must return a scalar loss, got shape (8, 1)"),
-        ("inputs = {", "inputs = 3\nother = {", "mine.py:38: TypeError"),
+        ("inputs = {", "inputs = 3\nother = {", "gradients.py:38: TypeError"),
     ],
 )
 def test_invalid_file_is_reported_in_one_line(tmp_path, template, old, new, message):
-    process = run(tmp_path, "--file", template(old, new))
-    assert process.returncode == 2, process.stdout
-    assert message in process.stderr
-    assert process.stderr.count("\n") == 1
+    assert_usage_error(run(tmp_path, "--file", template(old, new)), message)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--file", "nowhere.py"), "--file: there is no file nowhere.py"),
+        (("--file", "missing.py"), "--file: there is no file missing.py"),
         (("--file", "."), "--file: there is no file ."),
         (("--fyle", "x"), "fyle"),
     ],
 )
 def test_invalid_options_are_reported_in_one_line(tmp_path, options, message):
-    process = run(tmp_path, *options)
-    assert process.returncode == 2
-    assert message in process.stderr
-    assert process.stderr.count("\n") == 1
+    assert_usage_error(run(tmp_path, *options), message)

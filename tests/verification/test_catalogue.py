@@ -4,12 +4,9 @@ import pytest
 import torch
 from helpers.tolerances import TOLERANCE, assert_close
 
+from nnmath import equations
 from nnmath.verification.catalogue import CATALOGUE
 
-ROWS = pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.id)
-ROWS_WITH_GRADIENTS = pytest.mark.parametrize(
-    "row", [row for row in CATALOGUE if row.gradients], ids=lambda row: row.id
-)
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 
 
@@ -22,7 +19,7 @@ def test_contains_each_id_of_the_article_once():
     assert " ".join(row.id for row in CATALOGUE) == ids
 
 
-@ROWS
+@pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.id)
 @DTYPES
 def test_value_matches_torch(row, dtype):
     for seed in range(20):
@@ -30,7 +27,7 @@ def test_value_matches_torch(row, dtype):
         assert_close(row.value(**inputs), row.reference(**inputs))
 
 
-@ROWS_WITH_GRADIENTS
+@pytest.mark.parametrize("row", [row for row in CATALOGUE if row.gradients], ids=lambda row: row.id)
 @DTYPES
 def test_gradients_match_autograd(row, dtype):
     for seed in range(20):
@@ -42,9 +39,7 @@ def test_gradients_match_autograd(row, dtype):
             assert_close(gradient, expected)
 
 
-def test_every_public_function_is_in_the_catalogue_or_used_by_one_that_is():
-    from nnmath import equations
-
+def test_catalogue_contains_all_public_functions_except_helpers():
     public = {name for name in dir(equations) if callable(getattr(equations, name)) and name[0].islower()}
     listed = {function.__name__ for row in CATALOGUE for function in row.functions}
     assert public - listed == {"zero_velocities", "identity", "identity_derivative", "identity_derivative_from_output"}
