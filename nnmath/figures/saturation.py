@@ -1,7 +1,5 @@
 r"""Saturation of the hidden neurons."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,10 +22,10 @@ def saturation(
 ) -> Figure:
     r"""Histogram of each hidden neuron's activation h over the samples, below the derivative f′(z) as a function of h.
 
-    A neuron is saturated where f′(z) is less than a tenth of its maximum, because then almost no gradient passes
-    (δᵢ = wₒᵀ δₒ · f′(z)). These h are shaded, and the percentages are the samples among them. A ReLU passes no gradient
-    where h = 0, and is dead if that holds for all samples; the identity is never saturated. At most eight neurons are
-    drawn, the first ones of each layer.
+    A neuron is saturated where f′(z) is less than a tenth of its maximum, because almost no gradient passes there
+    (δᵢ = wₒᵀ δₒ · f′(z)). These h are shaded, and the percentages are the shares of samples with such an h. A ReLU
+    passes no gradient where h = 0, and is dead if that holds for all samples; the identity is never saturated. At most
+    eight neurons are drawn, the first ones of each layer.
 
     Args:
         layers: w and b of each layer.
@@ -72,7 +70,7 @@ def saturation(
         shading = {"transform": axes.get_xaxis_transform(), "color": ORANGE, "alpha": 0.35, "linewidth": 0}
         axes.fill_between(h, 0, 1, where=derivative < limit, **shading)
     upper.plot(h, derivative, color=BLACK)
-    style.set_title(upper, title)
+    upper.set_title(title, y=1)
     top = float(derivative.max())
     upper.set(ylabel=f"{f.symbol}′(z)", ylim=(0, 1.25 * top), yticks=(0, top))
     upper.text(0.5, 0.3, f"{f.symbol}′(z) = {DERIVATIVES[f]}", ha="center", transform=upper.transAxes)
