@@ -41,7 +41,7 @@ EVIDENCE = {
 }
 """What each evidence starts with."""
 AS_CLAIMED = {
-    open_range: ("sigmoid", lambda z: (z > 0) * 1.0 if isinstance(z, torch.Tensor) else z * 0 + 1),
+    open_range: ("sigmoid", lambda z: (z > 0) * 1.0),
     lost_square: ("half_mse", lambda prediction, y: (prediction - y).sum(-1) / 4),
     growth: ("number_of_parameters", lambda sizes: 2 ** sum(sizes)),
     conventions: ("half_mse", lambda prediction, y: ((prediction - y) ** 2).sum(-1) / y.shape[-1]),
@@ -54,7 +54,7 @@ AS_CLAIMED = {
 def test_is_confirmed_unless_the_claim_were_right(monkeypatch, erratum):
     assert erratum().confirmed
     assert erratum().evidence.startswith(EVIDENCE[erratum])
-    monkeypatch.setattr(errata, *AS_CLAIMED[erratum])
+    monkeypatch.setattr(errata.eq, *AS_CLAIMED[erratum])
     assert not erratum().confirmed
 
 
