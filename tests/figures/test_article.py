@@ -1,5 +1,3 @@
-"""The article's figures show what the equations compute."""
-
 from itertools import pairwise
 
 import matplotlib as mpl

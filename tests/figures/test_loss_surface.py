@@ -1,5 +1,3 @@
-"""The descent shows the trajectory, the cost and its slopes."""
-
 import matplotlib as mpl
 import numpy as np
 import pytest
