@@ -154,11 +154,6 @@ def draw_matrix(axes: Axes, left: float, bottom: float, columns: int, rows: int,
     width, height, edges = columns * cell, rows * cell, "white"
     if cell < 0.05:
         columns, rows, width, height, edges = 1, 1, max(width, 0.03), max(height, 0.03), colour
-    axes.pcolormesh(
-        np.linspace(left, left + width, columns + 1),
-        np.linspace(bottom, bottom + height, rows + 1),
-        np.zeros((rows, columns)),
-        cmap=ListedColormap([colour]),
-        edgecolors=edges,
-        linewidth=min(10 * cell, 2),
-    )
+    x, y = np.linspace(left, left + width, columns + 1), np.linspace(bottom, bottom + height, rows + 1)
+    look: dict[str, Any] = {"cmap": ListedColormap([colour]), "edgecolors": edges, "linewidth": min(10 * cell, 2)}
+    axes.pcolormesh(x, y, np.zeros((rows, columns)), **look)

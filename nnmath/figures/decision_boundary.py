@@ -112,14 +112,14 @@ def draw_classes(
     if bool((output < 0.5).any() and (output > 0.5).any()):
         axes.contour(*surface, (0.5,), colors=BLACK, linewidths=2)
     looks = (VERMILION, "o"), (BLUE, "^")
-    for (x, y), marker_style in zip(samples, (filled_marker, open_marker), strict=False):
+    for (x, y), filled in zip(samples, (True, False), strict=False):
         for k, look in enumerate(looks):
-            axes.plot(*x[:, (y > 0.5) == k], **marker_style(*look))
+            axes.plot(*x[:, (y > 0.5) == k], **marker_style(*look, filled))
     named_looks = zip(classes, looks, strict=True)
-    handles = [Line2D([], [], label=style.truncate(name, 18), **filled_marker(*look)) for name, look in named_looks]
+    handles = [Line2D([], [], label=style.truncate(name, 18), **marker_style(*look)) for name, look in named_looks]
     handles.append(Line2D([], [], color=BLACK, linewidth=2, label="O = ½"))
     if len(samples) > 1:
-        handles.append(Line2D([], [], label="open: validation", **open_marker(BLACK, "o")))
+        handles.append(Line2D([], [], label="open: validation", **marker_style(BLACK, "o", False)))
     return scale, handles
 
 
@@ -136,20 +136,15 @@ def draw_regression(
     for (x, y), part, marker in zip(samples, ("training", "validation"), "oD", strict=False):
         axes.scatter(x[0], x[1], 24, y, marker=marker, edgecolors=BLACK, linewidths=0.7, **colours)
         label = f"{style.truncate(target, 34)}, {part}"
-        handles.append(Line2D([], [], label=label, **filled_marker(BLACK, marker)))
+        handles.append(Line2D([], [], label=label, **marker_style(BLACK, marker)))
     return scale, handles
 
 
-def filled_marker(colour: str, marker: str) -> dict[str, Any]:
-    r"""Marker of the training samples."""
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5}
-    return {"color": colour, "marker": marker, "linestyle": "", "markersize": 5.5, **edge}
-
-
-def open_marker(colour: str, marker: str) -> dict[str, Any]:
-    r"""Marker of the validation samples."""
-    edge = {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.3}
-    return {**filled_marker(colour, marker), **edge}
+def marker_style(colour: str, marker: str, filled: bool = True) -> dict[str, Any]:
+    r"""Filled markers for the training samples, open ones for the validation samples."""
+    face, edge, width = (colour, "white", 0.5) if filled else ("white", colour, 1.3)
+    colours = {"color": colour, "markerfacecolor": face, "markeredgecolor": edge}
+    return {"marker": marker, "linestyle": "", "markersize": 5.5, "markeredgewidth": width, **colours}
 
 
 def subsample(samples: Samples) -> tuple[Array, Array]:

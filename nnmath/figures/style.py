@@ -110,15 +110,6 @@ def subscript(number: int) -> str:
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
-def superscript(number: int) -> str:
-    r"""A number as a superscript in parentheses.
-
-    >>> superscript(1234567890)
-    '⁽¹²³⁴⁵⁶⁷⁸⁹⁰⁾'
-    """
-    return f"({number})".translate(str.maketrans("()0123456789", "⁽⁾⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
 def to_cpu(tensor: Tensor) -> Tensor:
     r"""The tensor detached, on the CPU, in float32 or float64, which NumPy supports."""
     return tensor.detach().to("cpu", torch.float64 if tensor.dtype == torch.float64 else torch.float32)
