@@ -53,13 +53,11 @@ def run(
     return torch.stack(errors, 1), torch.stack(outputs)
 
 
-def fit(
-    x: Tensor, target: Tensor, width: int, seeds: Sequence[int], epochs: int, learning_rate: float = 0.2
-) -> Trained:
+def fit(x: Tensor, target: Tensor, width: int, seeds: Sequence[int], epochs: int, eta: float = 0.2) -> Trained:
     r"""A stack of networks 1-N-1, one for each seed, trained on x and target (1, n) with momentum 0.95 and cosine."""
     options: dict[str, Any] = {"momentum": 0.95, "schedule": "cosine", "activations": ACTIVATIONS}
     stack = init_stack((1, width, 1), seeds)
-    return train(stack, x, target, epochs=epochs, learning_rate=learning_rate, **options)
+    return train(stack, x, target, epochs=epochs, learning_rate=eta, **options)
 
 
 def rms(x: Tensor, layers: Sequence[Layer]) -> Tensor:
@@ -99,11 +97,9 @@ def report() -> Report:
     rows = [(f"{n}", *(f"{error:.4f}" for error in column)) for n, column in zip(WIDTHS, errors.mT, strict=True)]
     names = "best", "median", "worst", "staircase"
     headings = "hidden neurons", *(f"{name} of the trained" for name in names[:3]), "staircase"
-    return Report(
-        ["root mean squared error of sin x + ½ sin(5x/2) from −π to π", table(headings, rows)],
-        {
-            "approximation/error": draw_errors(WIDTHS, errors),
-            "approximation/fits": draw_fits(WIDTHS, errors, outputs),
-        },
-        curves("approximation/error", names, errors.mT, WIDTHS),
-    )
+    title = "root mean squared error of sin x + ½ sin(5x/2) from −π to π"
+    figures = {
+        "approximation/error": draw_errors(WIDTHS, errors),
+        "approximation/fits": draw_fits(WIDTHS, errors, outputs),
+    }
+    return Report([title, table(headings, rows)], figures, curves("approximation/error", names, errors.mT, WIDTHS))

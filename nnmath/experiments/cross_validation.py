@@ -15,12 +15,10 @@ The notebook's network predicts that everybody survives. The article's advice ga
 standard error of 2.4 %: no more than chance.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from sklearn.model_selection import RepeatedStratifiedKFold
@@ -78,7 +76,7 @@ class Scores:
     mse: Tensor  # 1/(2n) Σ (O − y)², shape (M,)
     accuracy: Tensor  # share of rows with O on the right side of ½, shape (M,)
 
-    def gain(self, other: Scores, test_share: float = 1 / FOLDS) -> tuple[float, float]:
+    def gain(self, other: Self, test_share: float = 1 / FOLDS) -> tuple[float, float]:
         r"""Difference in accuracy to another predictor, and its standard error.
 
         The folds share most of their training rows, so that the usual standard error is too small. In its place:

@@ -125,8 +125,7 @@ def constant_predictor(data: Data) -> Erratum:
     r"""Erratum 6: the final network outputs 1 for every row; its test error is half the share of deaths."""
     layers = train_rates(data.train, [FINAL_RATE], FINAL_EPOCHS).layers
     least = float(eq.forward(data.test.x, layers, ACTIVATIONS)[-1].min())
-    n, deaths = data.test.y.shape[-1], int((data.test.y == 0).sum())
-    measured = mse(layers, data.test)
+    n, deaths, measured = data.test.y.shape[-1], int((data.test.y == 0).sum()), mse(layers, data.test)
     return Erratum(
         6,
         "The final network has learnt from 6000 epochs: its test error is 0.125.",
@@ -193,7 +192,7 @@ def xor_costs(networks: int = 200, epochs: int = 3000) -> Tensor:
 
 
 def run(data: Data | None, output: Tensor, xor: Tensor) -> list[Erratum]:
-    r"""All errata, given the results of :func:`extrapolate` and :func:`xor_costs`; without data, 5 and 6 are left out.
+    r"""All errata, given the results of ``extrapolate`` and ``xor_costs``; without data, 5 and 6 are left out.
 
     Source: article, errata 1 to 8.
     """
@@ -227,8 +226,7 @@ def report(data: Data | None) -> Report:
     output, xor = extrapolate(), xor_costs()
     errata = run(data, output, xor)
     rows = [(f"{e.number}", e.claim, e.evidence, "wrong" if e.confirmed else "not refuted") for e in errata]
-    return Report(
-        [table(("", "claim", "computed", "the claim is"), rows, show_lines=True)],
-        {"errata/beyond_the_data": draw_extrapolation(output), "errata/xor_costs": draw_xor(xor)},
-        {"errata/xor_cost": enumerate(xor), "errata/holds": [(e.number, e.confirmed) for e in errata]},
-    )
+    claims = table(("", "claim", "computed", "the claim is"), rows, show_lines=True)
+    figures = {"errata/beyond_the_data": draw_extrapolation(output), "errata/xor_costs": draw_xor(xor)}
+    scalars = {"errata/xor_cost": enumerate(xor), "errata/holds": [(e.number, e.confirmed) for e in errata]}
+    return Report([claims], figures, scalars)

@@ -38,8 +38,7 @@ def run(multiples: Sequence[float] = MULTIPLES, epochs: int = 100, seed: int = 0
     tensor([False,  True])
     """
     y = 1 + 2 * X + 0.3 * torch.randn(20, dtype=torch.float64, generator=Generator().manual_seed(seed))
-    features = torch.stack([torch.ones_like(X), X])  # (2, n)
-    hessian = eq.half_mse_hessian(features)
+    hessian = eq.half_mse_hessian(torch.stack([torch.ones_like(X), X]))  # (2, 2)
     critical = eq.critical_learning_rate(hessian)
     eta = critical * torch.tensor(multiples, dtype=torch.float64)  # (M,)
     target = y.expand(len(eta), -1)  # (M, n)
@@ -87,9 +86,8 @@ def descent_from_both_sides(epochs: int = 12) -> Tensor:
 
 def draw_costs(result: LearningRates) -> Figure:
     r"""Cost above the least against epochs, for each multiple of the critical learning rate."""
-    figure, axes = new_axes(
-        "epochs", "cost above the least, C − C$_\\mathrm{min}$", "descent at multiples of η = 2/λ$_\\mathrm{max}$"
-    )
+    title = "descent at multiples of η = 2/λ$_\\mathrm{max}$"
+    figure, axes = new_axes("epochs", "cost above the least, C − C$_\\mathrm{min}$", title)
     axes.set_prop_cycle(LINE_STYLES)
     axes.semilogy(result.excess, label=[f"{multiple:g}" for multiple in result.multiples])
     axes.legend(loc="lower left")
@@ -126,12 +124,8 @@ def report() -> Report:
         for name, theta in zip(("P1", "P2"), path.mT, strict=True)
     ]
     critical = f"critical learning rate η = 2/λ_max = {result.critical:.4f}"
-    return Report(
-        [
-            f"{critical}; C − C_min is {result.excess[0, 0]:.2g} at the start",
-            table(headings, rows),
-            f"the minimum is at θ = {MINIMUM:g}; {'; '.join(sides)}",
-        ],
-        {"learning_rate/cost": draw_costs(result), "learning_rate/two_sides": draw_both_sides(path)},
-        curves("learning_rate/cost_above_least", (row[0] for row in rows), result.excess),
-    )
+    first = f"{critical}; C − C_min is {result.excess[0, 0]:.2g} at the start"
+    last = f"the minimum is at θ = {MINIMUM:g}; {'; '.join(sides)}"
+    figures = {"learning_rate/cost": draw_costs(result), "learning_rate/two_sides": draw_both_sides(path)}
+    scalars = curves("learning_rate/cost_above_least", (row[0] for row in rows), result.excess)
+    return Report([first, table(headings, rows), last], figures, scalars)

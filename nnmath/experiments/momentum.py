@@ -49,7 +49,7 @@ def run(momenta: Sequence[float] = MOMENTA, start: float = 2.0, steps: int = 300
 
 
 def draw(path: Tensor) -> Figure:
-    r"""θ against steps for each of :data:`MOMENTA`, and beside it the double well, turned on its side."""
+    r"""θ against steps for each of ``MOMENTA``, and beside it the double well, turned by 90°."""
     figure = Figure(figsize=SIZE, layout="constrained")
     paths, well = figure.subplots(1, 2, sharey=True, width_ratios=(5, 2))
     paths.set_prop_cycle(LINE_STYLES)
@@ -75,11 +75,6 @@ def report() -> Report:
         (name, f"{end:.3f}", "the deep well" if end < BARRIER else "the shallow well")
         for name, end in zip(names, path[-1], strict=True)
     ]
-    return Report(
-        [
-            f"shallow well at θ = {SHALLOW:.3f}, barrier at {BARRIER:.3f}, deep well at {DEEP:.3f}",
-            table(("m", f"θ after {len(path) - 1} steps", "ends in"), rows),
-        ],
-        {"momentum/path": draw(path)},
-        curves("momentum/theta", names, path),
-    )
+    wells = f"shallow well at θ = {SHALLOW:.3f}, barrier at {BARRIER:.3f}, deep well at {DEEP:.3f}"
+    ends = table(("m", f"θ after {len(path) - 1} steps", "ends in"), rows)
+    return Report([wells, ends], {"momentum/path": draw(path)}, curves("momentum/theta", names, path))

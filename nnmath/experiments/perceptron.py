@@ -71,7 +71,7 @@ def network(x: Tensor, layers: list[Layer]) -> Tensor:
 def draw(lines: Tensor) -> Figure:
     r"""The 16 functions over the unit square: filled where y is 1, open where it is 0, with a perceptron's line.
 
-    XOR has the two lines of the hidden layer of :data:`XOR_LAYERS`, dashed.
+    XOR has the two lines of the hidden layer of ``XOR_LAYERS``, dashed.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     grid = figure.subplots(4, 4, sharex=True, sharey=True)

@@ -1,5 +1,6 @@
 r"""Where σ′ vanishes: its rounding errors, and the effect on the notebook's network (A1, B1)."""
 
+from itertools import pairwise
 from typing import Any
 
 import mpmath
@@ -70,10 +71,8 @@ def run(data: Data, epochs: int = FINAL_EPOCHS) -> tuple[list[int], dict[str, Te
     spaced = (round(10 ** (k / 10)) for k in range(10, 60))
     recorded = sorted({t for t in (*range(10), *spaced) if t < epochs} | {epochs})
     columns: dict[str, list[Tensor]] = {"gradient_norm": [], "saturated_outputs": [], "cost": []}
-    done = 0
-    for t in recorded:
+    for done, t in pairwise([0, *recorded]):
         layers = train(layers, x, y, epochs=t - done, learning_rate=eta, reduction="sum").layers
-        done = t
         values = forward(x, layers, ACTIVATIONS)
         gradients = backward(values, layers, ACTIVATIONS, y, "sum")
         saturated = sigmoid_derivative_from_output(values[-1]) < SATURATED  # (M, 1, n)
@@ -113,9 +112,8 @@ def report(data: Data | None) -> Report:
     r"""A table of the relative errors of σ′; with data, also the training of the notebook's network."""
     z, errors = slopes()
     rows = [(f"{z[k]:g}", *(f"{relative[k]:.0e}" for relative in errors.values())) for k in range(10, len(z), 10)]
-    output = Report(
-        ["relative error of σ′(z)", table(("z", *errors), rows)], {"saturation/slopes": draw_slopes(z, errors)}, {}
-    )
+    figures = {"saturation/slopes": draw_slopes(z, errors)}
+    output = Report(["relative error of σ′(z)", table(("z", *errors), rows)], figures, {})
     if data is None:
         return output
     epochs, columns = run(data)
