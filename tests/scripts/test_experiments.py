@@ -10,8 +10,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "experiments.py"
 CSV = os.environ.get("HABERMAN_CSV")
-NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing listens on this port
-
 FITS = ("best", "median", "worst", "staircase")
 IMAGES = {
     *("learning_rate/cost", "learning_rate/two_sides", "momentum/path", "perceptron/boolean_functions"),
@@ -30,7 +28,8 @@ NOTEBOOK_SCALARS = {
 
 def without_network(folder):
     """The environment of a script that can neither reach the network nor find a previous download."""
-    return NO_NETWORK | {"SCIKIT_LEARN_DATA": str(folder / "sklearn")}
+    nowhere = "http://127.0.0.1:9"  # nothing listens on this port
+    return {"http_proxy": nowhere, "https_proxy": nowhere, "SCIKIT_LEARN_DATA": str(folder / "sklearn")}
 
 
 def run(folder, *options):
