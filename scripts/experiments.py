@@ -14,10 +14,8 @@ from nnmath.runtime.files import log_errors, run_folder
 if TYPE_CHECKING:
     from nnmath.experiments.haberman import Data
 
-EXPERIMENTS = ("learning_rate", "momentum", "perceptron", "approximation", "saturation", "errata")
-r"""The files of nnmath/experiments to run, in this order."""
-WITH_DATA = ("saturation", "errata")
-r"""Those whose report takes the notebook's data, or None."""
+EXPERIMENTS = ("learning_rate", "momentum", "perceptron", "approximation", "saturation", "errata")  # in this order
+WITH_DATA = ("saturation", "errata")  # whose report takes the notebook's data, or None
 
 
 def main() -> None:
@@ -47,7 +45,7 @@ def main() -> None:
 
 
 def load(csv: str | None, required: bool) -> Data | None:
-    r"""The notebook's data; None, after a line on stderr, if they are not required and cannot be downloaded."""
+    r"""Loads the notebook's data; if the download fails and they are not required, prints a line and returns None."""
     from nnmath.experiments import haberman
 
     try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def reproduce(
     csv: str | None = None, epochs: PositiveInt = 8000, repeats: PositiveInt = 10, log_dir: str = "lightning_logs"
 ) -> None:
-    r"""Published against reproduced figures; all 90 learning rates × 8,000 epochs; the article's advice on the data.
+    r"""Prints published and reproduced figures, the optimum of the full sweep, and cross-validated scores.
 
     Args:
         csv: a copy of haberman.csv; by default it is downloaded
@@ -68,7 +68,7 @@ def reproduce(
 
 
 def published_tables(errors: Tensor, data: Data) -> Iterator[Table]:
-    r"""The published figures of the sweep over η, of the epochs at one η and of the final network, and ours."""
+    r"""Published and reproduced figures of the sweep over η, of the epochs at one η and of the final network."""
     import mpmath
 
     from nnmath.experiments import notebook
@@ -94,7 +94,7 @@ def published_tables(errors: Tensor, data: Data) -> Iterator[Table]:
 
 
 def comparison_table(title: str, heading: str, figures: Iterable[tuple[object, str, float, int]]) -> Table:
-    r"""A table of published and reproduced figures: a name, both of them, and the decimal places to compare."""
+    r"""A table of figures, each a name, the published and the reproduced value, and the decimal places to compare."""
     rows = []
     for name, published, value, places in figures:
         same = round(value, places) == float(published)
@@ -104,7 +104,7 @@ def comparison_table(title: str, heading: str, figures: Iterable[tuple[object, s
 
 
 def optimum(errors: Tensor) -> str:
-    r"""Where the least validation error of the whole grid is, and where it is after the notebook's one epoch."""
+    r"""The least validation error of the full sweep, and the least after one epoch, as in the notebook."""
     from nnmath.experiments.notebook import RATES
 
     epochs, k = divmod(int(errors.argmin()), len(RATES))

@@ -1,9 +1,8 @@
 r"""Universal approximation (U1): the error of a fit to one function against the number of hidden neurons."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -15,16 +14,13 @@ from nnmath.experiments.report import Report, curves, table
 from nnmath.figures.style import BLACK, BLUE, LINE_STYLES, SKY, VERMILION, new_axes
 
 LOW, HIGH = -math.pi, math.pi
-r"""The range of x."""
-X = torch.linspace(LOW, HIGH, 513)
-r"""Where the errors are measured, shape (n,)."""
+X = torch.linspace(LOW, HIGH, 513)  # where the errors are measured, shape (n,)
 ACTIVATIONS = (SIGMOID, IDENTITY)
-WIDTHS = (1, 2, 4, 8, 16, 32, 64)
-r"""Numbers of hidden neurons."""
+WIDTHS = (1, 2, 4, 8, 16, 32, 64)  # numbers of hidden neurons
 
 
 def target_function(x: Tensor) -> Tensor:
-    r"""Function to fit: f(x) = sin x + ½ sin(5x/2), from −π to π; any shape."""
+    r"""The function to fit: f(x) = sin x + ½ sin(5x/2) from −π to π; any shape."""
     return x.sin() + (2.5 * x).sin() / 2
 
 
@@ -33,13 +29,13 @@ def run(
 ) -> tuple[Tensor, Tensor]:
     r"""More hidden neurons fit better, up to a limit set by gradient descent, not by what the network can represent.
 
-    Networks 1-N-1 of each width N are trained on 65 samples, one for each seed, with momentum 0.95 and cosine
-    annealing from η. The staircase of the same width is not trained. Its fit is poor while it is narrow, but its
-    error falls with every neuron: at least like 1/N at each point, and nearly like 1/N² over the range.
+    For each width N and seed, a network 1-N-1 is trained on 65 samples, with momentum 0.95 and cosine annealing from η.
+    The staircase of the same width is not trained. Its fit is poor for small N, but its error falls with every neuron:
+    at least like 1/N at each point, and nearly like 1/N² over the range.
 
     Returns:
-        For K widths the root mean squared errors of the best, median and worst seed and of the staircase, shape
-        (4, K), and the best network's output at :data:`X`, shape (K, n).
+        The root mean squared errors of the best, median and worst seed and of the staircase, shape (4, K) for K
+        widths, and the best network's output at ``X``, shape (K, n).
 
     Source: article, "Can a neural network solve any problem?" (U1).
 
@@ -57,20 +53,11 @@ def run(
     return torch.stack(errors, 1), torch.stack(outputs)
 
 
-def fit(
-    x: Tensor, target: Tensor, width: int, seeds: Sequence[int], epochs: int, learning_rate: float = 0.2
-) -> Trained:
+def fit(x: Tensor, target: Tensor, width: int, seeds: Sequence[int], epochs: int, eta: float = 0.2) -> Trained:
     r"""A stack of networks 1-N-1, one for each seed, trained on x and target (1, n) with momentum 0.95 and cosine."""
-    return train(
-        init_stack((1, width, 1), seeds),
-        x,
-        target,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        momentum=0.95,
-        schedule="cosine",
-        activations=ACTIVATIONS,
-    )
+    options: dict[str, Any] = {"momentum": 0.95, "schedule": "cosine", "activations": ACTIVATIONS}
+    stack = init_stack((1, width, 1), seeds)
+    return train(stack, x, target, epochs=epochs, learning_rate=eta, **options)
 
 
 def rms(x: Tensor, layers: Sequence[Layer]) -> Tensor:
@@ -110,11 +97,9 @@ def report() -> Report:
     rows = [(f"{n}", *(f"{error:.4f}" for error in column)) for n, column in zip(WIDTHS, errors.mT, strict=True)]
     names = "best", "median", "worst", "staircase"
     headings = "hidden neurons", *(f"{name} of the trained" for name in names[:3]), "staircase"
-    return Report(
-        ["root mean squared error of sin x + ½ sin(5x/2) from −π to π", table(headings, rows)],
-        {
-            "approximation/error": draw_errors(WIDTHS, errors),
-            "approximation/fits": draw_fits(WIDTHS, errors, outputs),
-        },
-        curves("approximation/error", names, errors.mT, WIDTHS),
-    )
+    title = "root mean squared error of sin x + ½ sin(5x/2) from −π to π"
+    figures = {
+        "approximation/error": draw_errors(WIDTHS, errors),
+        "approximation/fits": draw_fits(WIDTHS, errors, outputs),
+    }
+    return Report([title, table(headings, rows)], figures, curves("approximation/error", names, errors.mT, WIDTHS))

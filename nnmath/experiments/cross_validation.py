@@ -1,15 +1,24 @@
 r"""The article's advice on the notebook's data, cross-validated: averaged gradients, momentum and cosine annealing.
 
-The notebook tests on 20 rows, of which 5 died: one row is 5 % of accuracy. Here the 306 rows are cut into nine folds
-of 25 survivors and 9 deaths. Each fold is the test set once, and this is repeated with other cuts.
-"""
+The notebook has 20 test rows, 5 of them deaths, so that one row is 5 % of accuracy. Here the 306 rows are divided into
+nine folds of 25 survivors and 9 deaths. Each fold is the test set once, and this is repeated with other folds. The
+means of ten repetitions:
 
-from __future__ import annotations
+| predictor | error 1/(2n) Σ (O − y)² | accuracy |
+| --- | --- | --- |
+| majority class: all survive | 0.1324 | 0.735 |
+| share of survivors, for everybody | 0.0973 | 0.735 |
+| the notebook's: summed, η = 0.45, 6000 epochs | 0.1323 | 0.735 |
+| 1/n, momentum 0.9, cosine from η = 1 | 0.0870 | 0.753 |
+
+The notebook's network predicts that everybody survives. The article's advice gains 1.8 % of accuracy over that, with a
+standard error of 2.4 %: no more than chance.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from sklearn.model_selection import RepeatedStratifiedKFold
@@ -20,25 +29,22 @@ from nnmath.equations import error, forward
 from nnmath.experiments.haberman import Data, Split
 from nnmath.experiments.notebook import ACTIVATIONS, FINAL_EPOCHS, FINAL_RATE, SIZES, initial_layers
 
-FOLDS = 9
-r"""306 = 9 · 34, 225 survivors = 9 · 25, 81 deaths = 9 · 9: all folds have the same size and so form one stack."""
+FOLDS = 9  # of 25 survivors and 9 deaths each: folds of the same size form one stack
 
 
 @dataclass(frozen=True)
 class Recipe:
-    r"""A way to train the network 3-5-1."""
+    r"""How to train the network 3-5-1, starting from torch's initialisation or from the notebook's."""
 
     name: str
     epochs: int
-    options: dict[str, Any]
-    r"""of :func:`~nnmath.ensemble.stack.train`"""
+    options: dict[str, Any]  # of nnmath.ensemble.train
     from_notebook: bool = False
-    r"""whether it starts from the notebook's initial network; by default from torch's for each seed"""
 
     def outputs(self, train_split: Split, test_x: Tensor, seeds: Sequence[int], progress: bool = False) -> Tensor:
-        r"""O of the test rows, shape (M, 1, n), after training a network for each of M seeds.
+        r"""Outputs for the test rows, shape (M, 1, n), of M networks trained from M seeds.
 
-        The networks share the rows, x of shape (3, n) and y of shape (1, n), or have their own, (M, 3, n), (M, 1, n).
+        The networks share x (3, n) and y (1, n), or each has its own: (M, 3, n) and (M, 1, n).
         """
         m = len(seeds)
         layers = repeat_network(initial_layers(), m) if self.from_notebook else init_stack(SIZES, seeds, torch.float64)
@@ -55,7 +61,7 @@ NOTEBOOK_RECIPE = Recipe(
 
 
 def article_recipes(epochs: int = 2000, rates: Sequence[float] = (0.1, 0.3, 1.0, 3.0)) -> list[Recipe]:
-    r"""The article's advice, with each of these rates: averaged gradients, momentum 0.9, cosine annealing."""
+    r"""The article's advice at each rate: averaged gradients, momentum 0.9, cosine annealing."""
     options = {"momentum": 0.9, "schedule": "cosine"}
     return [
         Recipe(f"1/n, momentum 0.9, cosine from η = {eta:g}", epochs, options | {"learning_rate": eta}) for eta in rates
@@ -67,16 +73,14 @@ class Scores:
     r"""A predictor's scores on M sets of test rows."""
 
     name: str
-    mse: Tensor
-    r"""1/(2n) Σ (O − y)², shape (M,)"""
-    accuracy: Tensor
-    r"""share of rows on the right side of ½, shape (M,)"""
+    mse: Tensor  # 1/(2n) Σ (O − y)², shape (M,)
+    accuracy: Tensor  # share of rows with O on the right side of ½, shape (M,)
 
-    def gain(self, other: Scores, test_share: float = 1 / FOLDS) -> tuple[float, float]:
+    def gain(self, other: Self, test_share: float = 1 / FOLDS) -> tuple[float, float]:
         r"""Difference in accuracy to another predictor, and its standard error.
 
-        The folds of one repetition share most of their training rows, so the naive variance is too small: 1/M is
-        enlarged by n_test/n_train.
+        The folds share most of their training rows, so that the usual standard error is too small. In its place:
+        √(s² (1/M + n_test/n_train)), where s² is the variance over the M sets.
 
         Source: C. Nadeau and Y. Bengio, "Inference for the generalization error" (2003).
         """
@@ -98,10 +102,10 @@ def same_split(data: Data, recipes: Sequence[Recipe], seeds: Sequence[int] = ran
 
 
 def cross_validate(data: Data, recipes: Sequence[Recipe], repeats: int = 10, progress: bool = False) -> list[Scores]:
-    r"""Scores of each recipe on every fold, after those of two predictors that ignore the features.
+    r"""Scores of two predictors that ignore the features, then of each recipe, on every fold.
 
-    The first of these predicts the majority class, survival; the second outputs the share of survivors among the
-    training rows. Each repetition has its own cut of the rows and its own seed.
+    The first predictor outputs the majority class, survival; the second outputs the share of survivors among the
+    training rows. Each repetition has its own folds and its own seed.
     """
     x, y = data.all_rows
     folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0).split(x.T, y[0])
@@ -116,9 +120,7 @@ def cross_validate(data: Data, recipes: Sequence[Recipe], repeats: int = 10, pro
         scores("majority class: all survive", torch.ones_like(test.y), test.y),
         scores("share of survivors, for everybody", prior, test.y),
     ]
-    for recipe in recipes:
-        results.append(scores(recipe.name, recipe.outputs(train_split, test.x, seeds, progress), test.y))
-    return results
+    return results + [scores(r.name, r.outputs(train_split, test.x, seeds, progress), test.y) for r in recipes]
 
 
 def verdict(scores: list[Scores]) -> str:

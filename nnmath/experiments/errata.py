@@ -1,6 +1,4 @@
-r"""Eight errors in the article, its translation or its author's notebook, each with the numbers that show it."""
-
-from __future__ import annotations
+r"""Eight errors in the article, its translation or its author's notebook, each with numbers that refute it."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,16 +9,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
+from nnmath import equations as eq
 from nnmath.ensemble.stack import init_stack, train
-from nnmath.equations import (
-    forward,
-    half_mse,
-    number_of_parameters,
-    sigmoid,
-    sigmoid_derivative,
-    sigmoid_derivative_from_output,
-    squared_error,
-)
 from nnmath.equations.cost import Reduction
 from nnmath.experiments import approximation
 from nnmath.experiments.haberman import Data
@@ -30,51 +20,47 @@ from nnmath.experiments.report import Report, table
 from nnmath.figures.style import BLACK, BLUE, SKY, VERMILION, new_axes
 from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
-X = torch.linspace(0, 2, 129)
-r"""Where erratum 8 evaluates the fit of a sine, shape (n,)."""
+X = torch.linspace(0, 2, 129)  # where erratum 8 evaluates the fit of a sine, shape (n,)
 
 
 class Erratum(NamedTuple):
-    r"""A wrong claim, and the numbers that show it."""
+    r"""A wrong claim, and the numbers that refute it."""
 
     number: int
     claim: str
     evidence: str
-    confirmed: bool
-    r"""whether the numbers refute the claim"""
+    confirmed: bool  # whether the numbers do refute the claim
 
 
 def open_range() -> Erratum:
-    r"""Erratum 1: the range of σ is the open interval (0, 1); σ(z) is 1 only where it rounds to 1."""
+    r"""Erratum 1: the range of σ is the open interval (0, 1); σ(z) is 1 only after rounding."""
     z32, z64 = rounds_to_one(torch.float32), rounds_to_one(torch.float64)
-    with mpmath.workdps(DIGITS):
-        exact: Any = to_mpmath(torch.tensor([z64], dtype=torch.float64))  # the equations are typed for tensors
-        distance = float(1 - sigmoid(exact).item())
+    distance = float(eq.sigmoid(torch.tensor(-z64, dtype=torch.float64)))  # 1 − σ(z) = σ(−z)
     return Erratum(
         1,
         'The sigmoid always returns a "binary (0/1) output".',
-        f"σ(1) = {float(sigmoid(torch.tensor(1.0))):.3f}; it rounds to 1 from z = {z32:.2f} in float32, "
+        f"σ(1) = {float(eq.sigmoid(torch.tensor(1.0))):.3f}; it rounds to 1 from z = {z32:.2f} in float32, "
         f"from z = {z64:.2f} in float64, where 1 − σ(z) is {distance:.1e}",
         0 < distance < 1e-15 and 36 < z64 < 38,
     )
 
 
 def rounds_to_one(dtype: torch.dtype) -> float:
-    r"""The least z for which σ(z) is 1 in this type, by bisection.
+    r"""The least z with σ(z) = 1 in this type, by bisection.
 
     >>> round(rounds_to_one(torch.float64), 4)
     36.7368
     """
     low, high = torch.tensor([0.0, 100.0], dtype=dtype)
     while low < (middle := (low + high) / 2) < high:
-        low, high = (low, middle) if sigmoid(middle) == 1 else (middle, high)
+        low, high = (low, middle) if eq.sigmoid(middle) == 1 else (middle, high)
     return float(high)
 
 
 def lost_square() -> Erratum:
-    r"""Erratum 2: 1/(2n) (θ₀ + xθ₁ − y), as printed, is not a cost: it is least where ŷ is least."""
+    r"""Erratum 2: the printed 1/(2n) (θ₀ + xθ₁ − y) is not a cost: the lower ŷ, the lower it is."""
     prediction, y = torch.tensor([[1.0, 3.0], [2.0, 2.0], [-1e3, -1e3]]), torch.tensor([2.0, 2.0]).expand(3, 2)
-    printed, cost = (prediction - y).sum(-1) / 4, half_mse(prediction, y)
+    printed, cost = (prediction - y).sum(-1) / 4, eq.half_mse(prediction, y)
     opposite, exact, far = ([f"{float(c):g}" for c in pair] for pair in zip(printed, cost, strict=True))
     return Erratum(
         2,
@@ -86,9 +72,9 @@ def lost_square() -> Erratum:
 
 
 def growth() -> Erratum:
-    r"""Erratum 3: Σ n_in n_out + n_out has constant first differences in depth and constant second ones in width."""
-    depth = np.diff([number_of_parameters([8] * (layers + 1)) for layers in range(1, 9)])
-    width = [number_of_parameters([n] * 3) for n in range(1, 9)]
+    r"""Erratum 3: Σ n_in n_out + n_out grows linearly with depth and quadratically with width."""
+    depth = np.diff([eq.number_of_parameters([8] * (layers + 1)) for layers in range(1, 9)])
+    width = [eq.number_of_parameters([n] * 3) for n in range(1, 9)]
     second = np.diff(width, 2)
     return Erratum(
         3,
@@ -100,18 +86,18 @@ def growth() -> Erratum:
 
 
 def conventions(rows: int = 266, epochs: int = 10) -> Erratum:
-    r"""Erratum 4: with or without the ½, and summed or averaged, the same η is a different learning rate."""
+    r"""Erratum 4: the same η means different steps with and without the ½, and for sums and means."""
     x = torch.rand(SIZES[0], rows, dtype=torch.float64, generator=Generator().manual_seed(0))
     y = (x.sum(0, keepdim=True) > 1.5).double()
     stack = init_stack(SIZES, seeds=[0], dtype=torch.float64)
 
     def output(reduction: Reduction, learning_rate: float) -> Tensor:
         layers = train(stack, x, y, epochs=epochs, learning_rate=learning_rate, reduction=reduction).layers
-        return forward(x, layers, ACTIVATIONS)[-1]
+        return eq.forward(x, layers, ACTIVATIONS)[-1]
 
     summed, averaged, same = output("sum", FINAL_RATE), output("mean", FINAL_RATE * rows), output("mean", FINAL_RATE)
     scaled, unscaled = float((summed - averaged).abs().max()), float((summed - same).abs().max())
-    ratio = float(squared_error(x, 0 * x).sum() / rows / half_mse(x, 0 * x).sum())
+    ratio = float(eq.squared_error(x, 0 * x).sum() / rows / eq.half_mse(x, 0 * x).sum())
     return Erratum(
         4,
         f"E is (ŷ − y)², and E is half of it; η is {FINAL_RATE} for a sum and for a mean.",
@@ -123,7 +109,7 @@ def conventions(rows: int = 266, epochs: int = 10) -> Erratum:
 
 
 def best_rate(data: Data) -> Erratum:
-    r"""Erratum 5: the least validation error of the notebook's own sweep is not at η = 0.45."""
+    r"""Erratum 5: in the notebook's own sweep the least validation error is not at η = 0.45."""
     costs = train_rates(data.train, RATES, 1, validation=data.val).val_cost
     assert costs is not None  # there are validation rows
     best, claimed = int(costs[0].argmin()), RATES.index(FINAL_RATE)
@@ -138,9 +124,8 @@ def best_rate(data: Data) -> Erratum:
 def constant_predictor(data: Data) -> Erratum:
     r"""Erratum 6: the final network outputs 1 for every row; its test error is half the share of deaths."""
     layers = train_rates(data.train, [FINAL_RATE], FINAL_EPOCHS).layers
-    least = float(forward(data.test.x, layers, ACTIVATIONS)[-1].min())
-    n, deaths = data.test.y.shape[-1], int((data.test.y == 0).sum())
-    measured = mse(layers, data.test)
+    least = float(eq.forward(data.test.x, layers, ACTIVATIONS)[-1].min())
+    n, deaths, measured = data.test.y.shape[-1], int((data.test.y == 0).sum()), mse(layers, data.test)
     return Erratum(
         6,
         "The final network has learnt from 6000 epochs: its test error is 0.125.",
@@ -153,11 +138,11 @@ def constant_predictor(data: Data) -> Erratum:
 def rounded_slope(z: float = 40.0) -> Erratum:
     r"""Erratum 7: h (1 − h) is 0 once h has rounded to 1, but σ′(z) is not."""
     weighted_sum = torch.tensor([z], dtype=torch.float64)
-    from_output = float(sigmoid_derivative_from_output(sigmoid(weighted_sum)))
-    from_sum = float(sigmoid_derivative(weighted_sum))
+    from_output = float(eq.sigmoid_derivative_from_output(eq.sigmoid(weighted_sum)))
+    from_sum = float(eq.sigmoid_derivative(weighted_sum))
     with mpmath.workdps(DIGITS):
         exact: Any = to_mpmath(weighted_sum)  # the equations are typed for tensors
-        truth = float(sigmoid_derivative(exact).item())
+        truth = float(eq.sigmoid_derivative(exact).item())
     return Erratum(
         7,
         "h (1 − h), computed from h = σ(z), is σ′(z).",
@@ -167,7 +152,7 @@ def rounded_slope(z: float = 40.0) -> Erratum:
 
 
 def representable_not_learnable(output: Tensor, xor: Tensor) -> Erratum:
-    r"""Erratum 8: a network that can represent a function need not learn it by descent, nor generalise."""
+    r"""Erratum 8: a network that can represent a function does not always learn it by descent, or generalise."""
     square = (output - sine(X)).square()
     inside, outside = (float(square[part].mean().sqrt()) for part in (X <= 1, X > 1))
     stuck = int((xor > 0.01).sum())
@@ -181,25 +166,25 @@ def representable_not_learnable(output: Tensor, xor: Tensor) -> Erratum:
 
 
 def sine(x: Tensor) -> Tensor:
-    r"""Sin 2πx"""
+    r"""The function that erratum 8 fits: sin 2πx; any shape."""
     return (2 * math.pi * x).sin()
 
 
 def extrapolate(epochs: int = 2000) -> Tensor:
-    r"""Output on 0 ≤ x ≤ 2 (:data:`X`) of the best of eight networks 1-8-1 trained on sin 2πx for x ≤ 1, shape (n,).
+    r"""Output at ``X`` of the best of eight networks 1-8-1 that are trained on sin 2πx for x ≤ 1, shape (n,).
 
-    The input is 8x − 4: the initial first weights lie in (−1, 1), too flat for a range of length 1.
+    Their input is 8x − 4, because the initial input weights lie in (−1, 1): too small for a range of length 1.
     """
     x = X[X <= 1][None]
     stack = approximation.fit(8 * x - 4, sine(x), width=8, seeds=range(8), epochs=epochs)
-    return forward(8 * X[None] - 4, stack.layers, approximation.ACTIVATIONS)[-1][stack.train_cost[-1].argmin(), 0]
+    return eq.forward(8 * X[None] - 4, stack.layers, approximation.ACTIVATIONS)[-1][stack.train_cost[-1].argmin(), 0]
 
 
 def xor_costs(networks: int = 200, epochs: int = 3000) -> Tensor:
     r"""Costs C = 1/(2n) Σ (O − y)² of networks 2-2-1 after training on the four samples of XOR, in ascending order.
 
-    Most of the networks that are stuck are near ¹⁄₁₆, with two samples learnt and ½ for the two others, and some near
-    ¹⁄₁₂, with one sample learnt and ⅓ for the three others. The seeds are 0, 1, 2, …
+    Most of the networks that do not learn XOR end near ¹⁄₁₆: two samples learnt, output ½ for the others. Some end near
+    ¹⁄₁₂: one sample learnt, output ⅓ for the others.
     """
     y = torch.tensor([[0.0, 1.0, 1.0, 0.0]])
     stack = init_stack((2, 2, 1), range(networks))
@@ -207,7 +192,7 @@ def xor_costs(networks: int = 200, epochs: int = 3000) -> Tensor:
 
 
 def run(data: Data | None, output: Tensor, xor: Tensor) -> list[Erratum]:
-    r"""All errata, given the results of :func:`extrapolate` and :func:`xor_costs`; without data, 5 and 6 are left out.
+    r"""All errata, given the results of ``extrapolate`` and ``xor_costs``; without data, 5 and 6 are left out.
 
     Source: article, errata 1 to 8.
     """
@@ -218,7 +203,7 @@ def run(data: Data | None, output: Tensor, xor: Tensor) -> list[Erratum]:
 
 
 def draw_extrapolation(output: Tensor) -> Figure:
-    r"""Sin 2πx and the network's output, on the range of its training and beyond."""
+    r"""The network's output and sin 2πx, on the training range and beyond."""
     figure, axes = new_axes("x", "output", "a good fit does not extrapolate")
     axes.axvspan(0, 1, color=SKY, alpha=0.25, label="training range")
     axes.plot(X, sine(X), color=BLACK, linewidth=3, alpha=0.4, label="sin 2πx")
@@ -241,8 +226,7 @@ def report(data: Data | None) -> Report:
     output, xor = extrapolate(), xor_costs()
     errata = run(data, output, xor)
     rows = [(f"{e.number}", e.claim, e.evidence, "wrong" if e.confirmed else "not refuted") for e in errata]
-    return Report(
-        [table(("", "claim", "computed", "the claim is"), rows, show_lines=True)],
-        {"errata/beyond_the_data": draw_extrapolation(output), "errata/xor_costs": draw_xor(xor)},
-        {"errata/xor_cost": enumerate(xor), "errata/holds": [(e.number, e.confirmed) for e in errata]},
-    )
+    claims = table(("", "claim", "computed", "the claim is"), rows, show_lines=True)
+    figures = {"errata/beyond_the_data": draw_extrapolation(output), "errata/xor_costs": draw_xor(xor)}
+    scalars = {"errata/xor_cost": enumerate(xor), "errata/holds": [(e.number, e.confirmed) for e in errata]}
+    return Report([claims], figures, scalars)

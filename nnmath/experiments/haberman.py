@@ -1,7 +1,5 @@
 r"""Haberman's survival data, prepared as in the author's notebook."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
@@ -20,21 +18,16 @@ SHA256 = "b4b7a32586a5668f9f4d6dc8be9d1bc8cd4822523affb1f6b5bfc350681ef3e2"
 class Split(NamedTuple):
     r"""Some of the rows, as columns."""
 
-    x: Tensor
-    r"""(3, n)"""
-    y: Tensor
-    r"""(1, n): 1 for five years of survival or more, else 0"""
+    x: Tensor  # (3, n)
+    y: Tensor  # (1, n): 1 for five years of survival or more, else 0
 
 
 class Data(NamedTuple):
     r"""The 306 rows in file order."""
 
-    train: Split
-    r"""rows 0 to 265"""
-    val: Split
-    r"""rows 266 to 285"""
-    test: Split
-    r"""rows 286 to 305"""
+    train: Split  # rows 0 to 265
+    val: Split  # rows 266 to 285
+    test: Split  # rows 286 to 305
 
     @property
     def all_rows(self) -> Split:
@@ -43,16 +36,16 @@ class Data(NamedTuple):
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Data:
-    r"""The data as the notebook prepares them.
+    r"""The data, prepared as in the notebook.
 
-    The status 2 becomes 0, the number of nodes its square root, and each feature is divided by its maximum.
+    Status 2 becomes 0, the number of nodes becomes its square root, and each feature is divided by its maximum.
 
     Args:
         path: a CSV file of 306 rows without a header: age, year of operation, positive nodes, survival status. By
-            default it is downloaded to scikit-learn's data folder, or read from there if it was downloaded before.
+            default it is downloaded to scikit-learn's data folder, unless it is already there.
 
     Raises:
-        ValueError: the file cannot be read, or has other contents.
+        ValueError: the file cannot be read, or is not this data set.
         OSError: the download failed.
     """
     if path is None:

@@ -1,7 +1,5 @@
 r"""Momentum past a local minimum: it carries θ over the barrier of a double well that stops plain descent (G4)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,12 +12,11 @@ from nnmath.experiments.report import Report, curves, table
 from nnmath.figures.style import BLACK, LINE_STYLES, SIZE
 
 MOMENTA = (0.0, 0.5, 0.8, 0.85, 0.9, 0.95)
-DEEP, BARRIER, SHALLOW = sorted(np.roots([1, 0, -1, 0.1]).real.tolist())
-r"""Where the slope of the double well is 0: its deep minimum, its maximum and its shallow minimum."""
+DEEP, BARRIER, SHALLOW = sorted(np.roots([1, 0, -1, 0.1]).real.tolist())  # where the slope of the double well is 0
 
 
 def double_well(theta: Tensor) -> Tensor:
-    r"""Double well: C = θ⁴/4 − θ²/2 + θ/10, a shallow well on the right and a deep one on the left; any shape."""
+    r"""C(θ) = θ⁴/4 − θ²/2 + θ/10, which has a deep minimum on the left and a shallow one on the right; any shape."""
     return theta**4 / 4 - theta**2 / 2 + theta / 10
 
 
@@ -29,10 +26,10 @@ def double_well_slope(theta: Tensor) -> Tensor:
 
 
 def run(momenta: Sequence[float] = MOMENTA, start: float = 2.0, steps: int = 300) -> Tensor:
-    r"""Descent down the right slope: with enough momentum it passes the shallow well and ends in the deep one.
+    r"""Descent from the right: with enough momentum θ passes the shallow minimum and ends in the deep one.
 
     The claim is only that momentum helps here. How much is needed depends on the start and on η = 0.02, and momentum
-    can equally carry θ out of a deep well.
+    can also carry θ out of a deep minimum.
 
     Returns:
         θ after each step for each of the M momenta, shape (steps + 1, M).
@@ -52,7 +49,7 @@ def run(momenta: Sequence[float] = MOMENTA, start: float = 2.0, steps: int = 300
 
 
 def draw(path: Tensor) -> Figure:
-    r"""θ against steps for each of :data:`MOMENTA`, and beside it the double well, turned on its side."""
+    r"""θ against steps for each of ``MOMENTA``, and beside it the double well, turned by 90°."""
     figure = Figure(figsize=SIZE, layout="constrained")
     paths, well = figure.subplots(1, 2, sharey=True, width_ratios=(5, 2))
     paths.set_prop_cycle(LINE_STYLES)
@@ -78,11 +75,6 @@ def report() -> Report:
         (name, f"{end:.3f}", "the deep well" if end < BARRIER else "the shallow well")
         for name, end in zip(names, path[-1], strict=True)
     ]
-    return Report(
-        [
-            f"shallow well at θ = {SHALLOW:.3f}, barrier at {BARRIER:.3f}, deep well at {DEEP:.3f}",
-            table(("m", f"θ after {len(path) - 1} steps", "ends in"), rows),
-        ],
-        {"momentum/path": draw(path)},
-        curves("momentum/theta", names, path),
-    )
+    wells = f"shallow well at θ = {SHALLOW:.3f}, barrier at {BARRIER:.3f}, deep well at {DEEP:.3f}"
+    ends = table(("m", f"θ after {len(path) - 1} steps", "ends in"), rows)
+    return Report([wells, ends], {"momentum/path": draw(path)}, curves("momentum/theta", names, path))

@@ -2,9 +2,16 @@ r"""The notebook of the article's author: its network, its procedure and its pub
 
 The procedure differs from the article's in one point: the error is *summed* over the rows, not averaged. Its learning
 rate 0.45 on 266 rows is therefore 119.7 in the article's convention.
-"""
 
-from __future__ import annotations
+scripts/reproduce_notebook.py prints every published figure beside the reproduced one. Of the 22 numbers of epochs, 19
+give the same error in all eight digits; the last three, 6,000 epochs and more, differ in the sixth decimal, because
+rounding errors have grown. The errors of the sweep were published to 16 or 17 digits: 15 or more are equal, and the
+order of summation decides the others.
+
+The script then trains all 90 learning rates for 8,000 epochs as one stack, which takes about 20 seconds on two cores.
+The least validation error is 0.062 to 0.063. Where it lies depends on rounding: at η = 0.44 after 6,800 epochs on two
+threads, at η = 0.10 after 5,572 on one.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,10 +26,9 @@ from nnmath.experiments.haberman import Data, Split
 
 SIZES = (3, 5, 1)
 ACTIVATIONS = (SIGMOID, SIGMOID)
-RATES = tuple(k / 100 for k in range(90))
-r"""The learning rates of the sweep."""
+RATES = tuple(k / 100 for k in range(90))  # the learning rates of the sweep
 
-PUBLISHED_SWEEP = {
+PUBLISHED_SWEEP = {  # learning rate ↦ validation error after one epoch, as printed: ten of the ninety
     0.00: "0.1425529855036571",
     0.01: "0.14210338931169902",
     0.02: "0.1416300613785155",
@@ -34,9 +40,7 @@ PUBLISHED_SWEEP = {
     0.88: "0.2348405717455151",
     0.89: "0.23878382237053977",
 }
-r"""learning rate ↦ validation error after one epoch, as printed: ten of the ninety"""
-
-PUBLISHED_EPOCHS = {
+PUBLISHED_EPOCHS = {  # number of epochs ↦ validation error, as printed
     1: "0.13689036",
     2: "0.12201688",
     3: "0.10695007",
@@ -60,9 +64,7 @@ PUBLISHED_EPOCHS = {
     7000: "0.0657919",
     8000: "0.06858621",
 }
-r"""number of epochs ↦ validation error, as printed"""
-EPOCHS_RATE = 0.1
-r"""Their learning rate, which the notebook does not give."""
+EPOCHS_RATE = 0.1  # their learning rate, which the notebook does not give
 FINAL_RATE, FINAL_EPOCHS = 0.45, 6000
 PUBLISHED_FINAL = {"validation": "0.15", "test": "0.125"}
 
@@ -103,7 +105,7 @@ def mse(layers: Sequence[Layer], split: Split) -> float:
 
 
 def one_epoch_to_50_digits(data: Data, rates: Sequence[float]) -> list[Any]:
-    r"""Validation error after one epoch, by the same equations on numbers of 50 digits: free of rounding."""
+    r"""Validation error after one epoch, computed by the same equations with 50 digits."""
     import mpmath
 
     from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath

@@ -1,7 +1,5 @@
 r"""Boolean functions of two inputs: a perceptron computes 14 of the 16, a network of perceptrons the others (P2)."""
 
-from __future__ import annotations
-
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -10,27 +8,24 @@ from nnmath.equations import Layer, perceptron, weighted_sum
 from nnmath.experiments.report import Report
 from nnmath.figures.style import BLACK, BLUE, SIZE, VERMILION
 
-CORNERS = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
-r"""All inputs: x₁ and x₂ of the samples 00, 01, 10 and 11 in columns, shape (2, 4)."""
-OUTPUTS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)
-r"""y of the 16 functions for these inputs, shape (16, 4): function k has the four binary digits of k."""
+CORNERS = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])  # x₁ and x₂ of 00, 01, 10 and 11, shape (2, 4)
+OUTPUTS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)  # y, shape (16, 4): row k is k in binary
 NAMES = (
     *("never", "x₁ and x₂", "x₁ and not x₂", "x₁", "x₂ and not x₁", "x₂", "XOR", "x₁ or x₂"),
     *("neither", "XNOR", "not x₂", "x₁ or not x₂", "not x₁", "x₂ or not x₁", "not both", "always"),
 )
-XOR_LAYERS = [
+XOR_LAYERS = [  # a network 2-2-1 of perceptrons that computes XOR
     Layer(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), torch.tensor([-0.5, 1.5])),  # x₁ or x₂; not both
     Layer(torch.tensor([[1.0, 1.0]]), torch.tensor([-1.5])),  # and
 ]
-r"""Network 2-2-1 of perceptrons that computes XOR, its weights set by hand."""
 
 
 def run(reach: float = 3.0, spacing: float = 0.5) -> tuple[Tensor, Tensor]:
-    r"""All perceptrons of a grid, as one stack: w₁, w₂ and b go from −reach to reach in steps of ``spacing``.
+    r"""All perceptrons of a grid as one stack: w₁, w₂ and b go from −reach to reach in steps of ``spacing``.
 
     Returns:
         How many of them compute each Boolean function, shape (16,), and w₁, w₂, b of the one whose line is farthest
-        from the four corners, nan where no perceptron computes the function, shape (16, 3).
+        from the four corners, shape (16, 3), or nan if no perceptron computes the function.
 
     Source: article, Fig. 2 (P2); M. Minsky and S. Papert, "Perceptrons" (1969).
 
@@ -52,12 +47,12 @@ def run(reach: float = 3.0, spacing: float = 0.5) -> tuple[Tensor, Tensor]:
 def contradictory() -> Tensor:
     r"""Which functions no perceptron computes because their four inequalities contradict each other, shape (16,).
 
-    That the grid has no perceptron for XOR proves nothing; four inequalities do. It would need
+    A grid without a perceptron for XOR proves nothing, but these inequalities do. XOR would need
 
         b ≤ 0,   w₂ + b > 0,   w₁ + b > 0,   w₁ + w₂ + b ≤ 0.
 
     The second and the third add up to w₁ + w₂ + 2b > 0, the first and the fourth to w₁ + w₂ + 2b ≤ 0: no numbers
-    satisfy both. XNOR reverses all four. So a function is out of reach if y(00) + y(11) − y(01) − y(10) is 2 or −2.
+    satisfy both. XNOR reverses all four. In both cases y(00) + y(11) − y(01) − y(10) is 2 or −2.
     """
     return (OUTPUTS @ torch.tensor([1.0, -1.0, -1.0, 1.0])).abs() == 2
 
@@ -76,7 +71,7 @@ def network(x: Tensor, layers: list[Layer]) -> Tensor:
 def draw(lines: Tensor) -> Figure:
     r"""The 16 functions over the unit square: filled where y is 1, open where it is 0, with a perceptron's line.
 
-    XOR has the two lines of the hidden layer of :data:`XOR_LAYERS`, dashed.
+    XOR has the two lines of the hidden layer of ``XOR_LAYERS``, dashed.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     grid = figure.subplots(4, 4, sharex=True, sharey=True)

@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 class Report:
     r"""The output of an experiment."""
 
-    lines: list[str | Table]
-    r"""printed in this order"""
-    figures: dict[str, Figure]
-    r"""tag ↦ figure, logged as an image"""
-    curves: dict[str, Iterable[tuple[int, float | Tensor]]]
-    r"""tag ↦ (step, value) pairs, logged as scalars"""
+    lines: list[str | Table]  # printed in this order
+    figures: dict[str, Figure]  # tag ↦ figure, logged as an image
+    curves: dict[str, Iterable[tuple[int, float | Tensor]]]  # tag ↦ (step, value) pairs, logged as scalars
 
     def log(self, writer: SummaryWriter) -> None:
         r"""Writes the figures and the curves to TensorBoard."""

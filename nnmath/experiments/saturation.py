@@ -1,7 +1,6 @@
-r"""Where σ′ vanishes: what floating point keeps of it, and the effect on the notebook's network (A1, B1)."""
+r"""Where σ′ vanishes: its rounding errors, and the effect on the notebook's network (A1, B1)."""
 
-from __future__ import annotations
-
+from itertools import pairwise
 from typing import Any
 
 import mpmath
@@ -19,24 +18,19 @@ from nnmath.figures.style import BLUE, LINE_STYLES, ORANGE, SIZE, new_axes
 from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-RATES = (0.02, FINAL_RATE)
-r"""M learning rates, for errors summed over the rows."""
-SATURATED = 0.01 / 4
-r"""A neuron counts as saturated where h (1 − h) is below a hundredth of its maximum, ¼."""
+RATES = (0.02, FINAL_RATE)  # M learning rates, for errors summed over the rows
+SATURATED = 0.01 / 4  # a neuron is saturated where h (1 − h) is below a hundredth of its maximum, ¼
 
 
-def slopes(end: float = 50.0, spacing: float = 0.5) -> tuple[Tensor, dict[str, Tensor]]:
+def slopes(end: float = 50.0) -> tuple[Tensor, dict[str, Tensor]]:
     r"""Relative error of h (1 − h) and of σ(z) σ(−z) in two types, against σ′(z) to 50 digits.
 
-    1 − h loses more digits to cancellation with every step in z, and all of them once h has rounded to 1.
+    The larger z, the more digits 1 − h loses to cancellation; once h has rounded to 1, it has lost all of them.
     σ(−z) = 1 − σ(z) is as accurate as the exponential.
 
-    Args:
-        end: the last z, at least 0.
-        spacing: the step in z: a power of two, so that z is exact in both types.
-
     Returns:
-        z, shape (K,), and formula and type ↦ relative error, shape (K,), which is 1 where the result is 0.
+        z from 0 to ``end`` in steps of ½, exact in both types, shape (K,), and formula and type ↦ relative error, shape
+        (K,), which is 1 where the result is 0.
 
     Source: article, Fig. 3 (A1) and Figs. 10 and 11 (B1, B4).
 
@@ -44,7 +38,7 @@ def slopes(end: float = 50.0, spacing: float = 0.5) -> tuple[Tensor, dict[str, T
     >>> float(errors["h (1 − h), float64"][-1]), float(errors["σ(z) σ(−z), float64"][-1]) < 1e-15
     (1.0, True)
     """
-    z = torch.arange(0, end + spacing / 2, spacing, dtype=torch.float64)
+    z = torch.arange(0, end + 0.25, 0.5, dtype=torch.float64)
     errors = {}
     with mpmath.workdps(DIGITS):
         exact: Any = to_mpmath(z)  # the equations are typed for tensors
@@ -61,13 +55,13 @@ def slopes(end: float = 50.0, spacing: float = 0.5) -> tuple[Tensor, dict[str, T
 def run(data: Data, epochs: int = FINAL_EPOCHS) -> tuple[list[int], dict[str, Tensor]]:
     r"""Share of saturated outputs and norm of the gradient while the notebook's network is trained.
 
-    At its η = 0.45 a few long steps push the output neuron far to one side: O (1 − O) is almost 0 for every row, the
-    gradient vanishes with it, and the remaining thousands of epochs change nothing. The first ten epochs are all
-    recorded, later ones at growing intervals.
+    At its η = 0.45 a few long steps saturate the output neuron: O (1 − O) is almost 0 for every row, the gradient
+    vanishes with it, and the remaining thousands of epochs change nothing. The first ten epochs are all recorded, later
+    ones at growing intervals.
 
     Returns:
-        K numbers of epochs, and for each of :data:`RATES` the norm of the gradient of all parameters, the share of the
-        rows whose output is saturated, and the cost, shape (K, M) each.
+        K numbers of epochs, and for each of ``RATES`` the norm of the gradient of all parameters, the share of the rows
+        whose output is saturated, and the cost, shape (K, M) each.
 
     Source: the author's notebook; article, Fig. 10 (B1).
     """
@@ -77,10 +71,8 @@ def run(data: Data, epochs: int = FINAL_EPOCHS) -> tuple[list[int], dict[str, Te
     spaced = (round(10 ** (k / 10)) for k in range(10, 60))
     recorded = sorted({t for t in (*range(10), *spaced) if t < epochs} | {epochs})
     columns: dict[str, list[Tensor]] = {"gradient_norm": [], "saturated_outputs": [], "cost": []}
-    done = 0
-    for t in recorded:
+    for done, t in pairwise([0, *recorded]):
         layers = train(layers, x, y, epochs=t - done, learning_rate=eta, reduction="sum").layers
-        done = t
         values = forward(x, layers, ACTIVATIONS)
         gradients = backward(values, layers, ACTIVATIONS, y, "sum")
         saturated = sigmoid_derivative_from_output(values[-1]) < SATURATED  # (M, 1, n)
@@ -120,9 +112,8 @@ def report(data: Data | None) -> Report:
     r"""A table of the relative errors of σ′; with data, also the training of the notebook's network."""
     z, errors = slopes()
     rows = [(f"{z[k]:g}", *(f"{relative[k]:.0e}" for relative in errors.values())) for k in range(10, len(z), 10)]
-    output = Report(
-        ["relative error of σ′(z)", table(("z", *errors), rows)], {"saturation/slopes": draw_slopes(z, errors)}, {}
-    )
+    figures = {"saturation/slopes": draw_slopes(z, errors)}
+    output = Report(["relative error of σ′(z)", table(("z", *errors), rows)], figures, {})
     if data is None:
         return output
     epochs, columns = run(data)

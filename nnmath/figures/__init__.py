@@ -1,4 +1,4 @@
-r"""One picture, one file: tensors, layers or results in, a matplotlib Figure out.
+r"""Matplotlib figures of tensors, layers and results.
 
 - :mod:`~nnmath.figures.style`: colours, sizes, axes, text formatting;
 - :mod:`~nnmath.figures.article`: the article's own figures;

@@ -1,7 +1,5 @@
 r"""The article's own figures; every number in them is computed by :mod:`nnmath.equations`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,23 +15,21 @@ from nnmath.equations import ACTIVATIONS, fires, number_of_parameters, weighted_
 from nnmath.figures import style
 from nnmath.figures.style import BLACK, BLUE, ORANGE, SKY, SMALL, VERMILION
 
-TEXTS = {
-    "sigmoid": ("Fig. 3: ", "1 / (1 + e$^{−z}$)", "σ(z) (1 − σ(z))"),
-    "tanh": ("Fig. 4: ", "2σ(2z) − 1", "1 − tanh²(z)"),
-    "relu": ("Fig. 5: ", "max(0, z)", "0 or 1"),
-    "identity": ("", "z", "1"),
-}  # figure, f(z), f′(z)
-MAX_Z = {"sigmoid": 6.0, "tanh": 4.0, "relu": 2.0, "identity": 2.0}
-LABEL_OFFSETS = {"sigmoid": (10, 5), "tanh": (-10, 7), "relu": (-10, -15), "identity": (-10, 7)}  # away from the curves
+CURVES = {  # figure, f(z), f′(z), largest z, offset of the label of f′(0) from its point
+    "sigmoid": ("Fig. 3: ", "1 / (1 + e$^{−z}$)", "σ(z) (1 − σ(z))", 6.0, (10, 5)),
+    "tanh": ("Fig. 4: ", "2σ(2z) − 1", "1 − tanh²(z)", 4.0, (-10, 7)),
+    "relu": ("Fig. 5: ", "max(0, z)", "0 or 1", 2.0, (-10, -15)),
+    "identity": ("", "z", "1", 2.0, (-10, 7)),
+}
 OFFSET: dict[str, Any] = {"textcoords": "offset points"}
 THRESHOLD = 40.0  # of the neuron in Fig. 1
 MAX_LAYERS = 12
 
 
 def activation(name: str) -> Figure:
-    r"""An activation f(z) and its derivative f′(z), their values at z = 0, and the tangent at 0.
+    r"""An activation f(z), its derivative f′(z), the values of both at z = 0, and the tangent at 0.
 
-    The derivative of sigmoid and tanh is greatest at 0. ReLU has its kink there and, as in torch, the derivative 0.
+    The derivatives of sigmoid and tanh are greatest at 0. ReLU has its kink there; as in torch, ReLU′(0) = 0.
 
     Args:
         name: "sigmoid", "tanh", "relu" or "identity".
@@ -45,8 +41,7 @@ def activation(name: str) -> Figure:
     """
     if name not in ACTIVATIONS:
         raise ValueError(f"name must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    f, max_z, label_offset = ACTIVATIONS[name], MAX_Z[name], LABEL_OFFSETS[name]
-    figure_name, formula, derivative_formula = TEXTS[name]
+    f, (number, formula, derivative_formula, max_z, label_offset) = ACTIVATIONS[name], CURVES[name]
     z = torch.arange(-200, 201, dtype=torch.float64) * max_z / 200  # linspace would miss 0 by 1e-16
     zero = torch.zeros(1, dtype=torch.float64)
     value, derivative = f.function(z), f.derivative(z)
@@ -56,7 +51,7 @@ def activation(name: str) -> Figure:
 
     figure = style.fixed_margin_figure(left=0.11)
     axes = figure.add_subplot(xlabel="weighted sum z")
-    style.set_title(axes, f"{figure_name}{f.symbol}(z) and its derivative")
+    axes.set_title(f"{number}{f.symbol}(z) and its derivative", y=1)
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.grid(alpha=0.3)
@@ -83,13 +78,13 @@ def activation(name: str) -> Figure:
 
 
 def firing() -> Figure:
-    r"""A neuron that fires when x₁ + x₂ exceeds its threshold 40: with 30 and 40 it does not, with 50 it does.
+    r"""A neuron that fires if x₁ + x₂ exceeds its threshold 40: not at 30 and 40, but at 50.
 
     Source: article, Fig. 1 (P1).
     """
     figure = style.fixed_margin_figure(left=0.12)
     axes = figure.add_subplot(xlabel="input x₁", ylabel="input x₂", xlim=(0, 60), ylim=(0, 60))
-    style.set_title(axes, f"Fig. 1: fires if x₁ + x₂ > {THRESHOLD:g}")
+    axes.set_title(f"Fig. 1: fires if x₁ + x₂ > {THRESHOLD:g}", y=1)
     side = torch.linspace(0, 60, 61)
     plane = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)  # (2, 3721)
     total = weighted_sum(plane, torch.ones(1, 2), torch.zeros(1)).reshape(61, 61)
@@ -108,16 +103,16 @@ def firing() -> Figure:
 
 
 def parameters(sizes: Sequence[int]) -> Figure:
-    r"""The parameters of each layer as matrices: w (n_out × n_in) and b as a column beside it; n_in n_out + n_out.
+    r"""The n_in n_out + n_out parameters of each layer as cells: w (n_out × n_in), and b as a column beside it.
 
-    All layers have the same scale. The cells of w and b are drawn if they are large enough to be counted. If there are
-    more than twelve layers, the first eleven are drawn.
+    All layers have the same scale. A matrix whose cells would be too small to count is one rectangle. Of more than
+    twelve layers, the first eleven are drawn.
 
     Args:
         sizes: the neurons of each layer, the inputs first.
 
     Raises:
-        ValueError: there is no layer, or a layer without neurons.
+        ValueError: there are fewer than two sizes, or one is not a positive integer.
 
     Source: article, Fig. 7 (N2).
     """
@@ -155,15 +150,10 @@ def parameters(sizes: Sequence[int]) -> Figure:
 
 
 def draw_matrix(axes: Axes, left: float, bottom: float, columns: int, rows: int, cell: float, colour: str) -> None:
-    r"""Draws the cells of a matrix, or one rectangle where the cells would be too small to be distinguished."""
+    r"""Draws the cells of a matrix, or one rectangle if the cells would be too small to be distinguished."""
     width, height, edges = columns * cell, rows * cell, "white"
     if cell < 0.05:
         columns, rows, width, height, edges = 1, 1, max(width, 0.03), max(height, 0.03), colour
-    axes.pcolormesh(
-        np.linspace(left, left + width, columns + 1),
-        np.linspace(bottom, bottom + height, rows + 1),
-        np.zeros((rows, columns)),
-        cmap=ListedColormap([colour]),
-        edgecolors=edges,
-        linewidth=min(10 * cell, 2),
-    )
+    x, y = np.linspace(left, left + width, columns + 1), np.linspace(bottom, bottom + height, rows + 1)
+    look: dict[str, Any] = {"cmap": ListedColormap([colour]), "edgecolors": edges, "linewidth": min(10 * cell, 2)}
+    axes.pcolormesh(x, y, np.zeros((rows, columns)), **look)

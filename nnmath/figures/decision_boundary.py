@@ -1,7 +1,5 @@
 r"""The decision boundary of a network with two inputs, and its samples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,11 +39,11 @@ def decision_boundary(
     y_std: float = 1.0,
     epoch: int | None = None,
 ) -> Figure:
-    r"""Output O over the plane of the two inputs, the line O = ½, and the samples: O = f(wₒ f(wᵢ x + bᵢ) + bₒ).
+    r"""Output O = f(wₒ f(wᵢ x + bᵢ) + bₒ) over the plane of the two inputs, the line O = ½, and the samples.
 
     Classes differ in colour and marker; markers are filled for training samples and open for validation samples. In a
     regression the colour of a sample is its target, on the colour scale of O, and there is no line. At most 1,000
-    samples of each kind are drawn.
+    samples of each split are drawn.
 
     Args:
         layers: w and b of each layer; two inputs, one output.
@@ -55,9 +53,8 @@ def decision_boundary(
         features: the names of the two inputs.
         target: the name of y, for a regression.
         classes: the meanings of y = 0 and y = 1; None for a regression.
-        x_mean: means of the inputs before standardisation. With x_mean and x_std, the axes are in the units of the
-            data. ``DataModule.state_dict()`` contains x_mean, x_std, y_mean and y_std.
-        x_std: standard deviations of the inputs.
+        x_mean: means of the inputs before standardisation; with x_mean and x_std, the axes are in the data's units.
+        x_std: standard deviations of the inputs; ``DataModule.state_dict()`` contains all four.
         y_mean: mean of a regression's target.
         y_std: standard deviation of a regression's target.
         epoch: for the title.
@@ -89,7 +86,7 @@ def decision_boundary(
     figure = Figure(figsize=SIZE)
     right = 0.83 if classes else 0.79  # the colour scale of a regression may have longer numbers
     axes = figure.add_axes((0.19, 0.275, right - 0.19, 0.635))
-    style.set_title(axes, title)
+    axes.set_title(title, y=1)
     unit, max_characters = ("", (34, 28)) if has_units else (", standardised", (20, 14))
     xlabel, ylabel = (style.truncate(name, n) + unit for name, n in zip(features, max_characters, strict=True))
     axes.set_ylabel(ylabel, labelpad=1)
@@ -115,14 +112,14 @@ def draw_classes(
     if bool((output < 0.5).any() and (output > 0.5).any()):
         axes.contour(*surface, (0.5,), colors=BLACK, linewidths=2)
     looks = (VERMILION, "o"), (BLUE, "^")
-    for (x, y), marker_style in zip(samples, (filled_marker, open_marker), strict=False):
+    for (x, y), filled in zip(samples, (True, False), strict=False):
         for k, look in enumerate(looks):
-            axes.plot(*x[:, (y > 0.5) == k], **marker_style(*look))
+            axes.plot(*x[:, (y > 0.5) == k], **marker_style(*look, filled))
     named_looks = zip(classes, looks, strict=True)
-    handles = [Line2D([], [], label=style.truncate(name, 18), **filled_marker(*look)) for name, look in named_looks]
+    handles = [Line2D([], [], label=style.truncate(name, 18), **marker_style(*look)) for name, look in named_looks]
     handles.append(Line2D([], [], color=BLACK, linewidth=2, label="O = ½"))
     if len(samples) > 1:
-        handles.append(Line2D([], [], label="open: validation", **open_marker(BLACK, "o")))
+        handles.append(Line2D([], [], label="open: validation", **marker_style(BLACK, "o", False)))
     return scale, handles
 
 
@@ -139,24 +136,19 @@ def draw_regression(
     for (x, y), part, marker in zip(samples, ("training", "validation"), "oD", strict=False):
         axes.scatter(x[0], x[1], 24, y, marker=marker, edgecolors=BLACK, linewidths=0.7, **colours)
         label = f"{style.truncate(target, 34)}, {part}"
-        handles.append(Line2D([], [], label=label, **filled_marker(BLACK, marker)))
+        handles.append(Line2D([], [], label=label, **marker_style(BLACK, marker)))
     return scale, handles
 
 
-def filled_marker(colour: str, marker: str) -> dict[str, Any]:
-    r"""Marker of the training samples."""
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5}
-    return {"color": colour, "marker": marker, "linestyle": "", "markersize": 5.5, **edge}
-
-
-def open_marker(colour: str, marker: str) -> dict[str, Any]:
-    r"""Marker of the validation samples."""
-    edge = {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.3}
-    return {**filled_marker(colour, marker), **edge}
+def marker_style(colour: str, marker: str, filled: bool = True) -> dict[str, Any]:
+    r"""Filled markers for the training samples, open ones for the validation samples."""
+    face, edge, width = (colour, "white", 0.5) if filled else ("white", colour, 1.3)
+    colours = {"color": colour, "markerfacecolor": face, "markeredgecolor": edge}
+    return {"marker": marker, "linestyle": "", "markersize": 5.5, "markeredgewidth": width, **colours}
 
 
 def subsample(samples: Samples) -> tuple[Array, Array]:
-    r"""The samples as arrays (in, n) and (n,); of more than 1,000, that many at equal intervals."""
+    r"""The samples as arrays (in, n) and (n,), at most 1,000 of them, evenly spaced."""
     x, y = (style.to_cpu(part).double().numpy() for part in samples)
     indices = np.linspace(0, x.shape[1] - 1, min(x.shape[1], MAX_SAMPLES)).round().astype(int)
     return x[:, indices], y[0, indices]

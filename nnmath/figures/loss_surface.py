@@ -1,7 +1,5 @@
 r"""The trajectory of the parameters on the loss surface."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -25,15 +23,13 @@ def descent(path: Tensor, surface: LossSurface, *, epoch: int | None = None) -> 
     The principal directions v are the right singular vectors of θ_k − θ̄ with the largest singular values s; a
     direction's share of the motion is s² / Σ s². The plane goes through the end of the trajectory, and the networks at
     its grid points are one stack. Below it, C along the first direction: at P1, left of the minimum, the slope
-    ∂C/∂s = v · ∂C/∂θ is negative and θ grows; at P2, right of the minimum, it is positive and θ shrinks.
+    ∂C/∂s = v · ∂C/∂θ is negative and θ grows; at P2, right of the minimum, it is positive and θ shrinks. If there is
+    nothing to draw, the figure says why.
 
     Args:
         path: θ of each recorded epoch, (K, P), in the layout of :func:`nnmath.ensemble.loss_surface.flatten`.
         surface: C(θ) and ∂C/∂θ.
         epoch: for the title.
-
-    Returns:
-        The figure, with P1, P2 and the minimum of :func:`locate_minimum`; or a message if there is nothing to draw.
 
     Source: article, Fig. 8 (G2).
     """
@@ -60,7 +56,7 @@ def descent(path: Tensor, surface: LossSurface, *, epoch: int | None = None) -> 
 
     figure = style.fixed_margin_figure(left=0.2, right=0.96, bottom=0.13, hspace=0.3)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(11, 9))
-    style.set_title(upper, title)
+    upper.set_title(title, y=1)
     style.format_ticks(upper, 4)
     style.format_ticks(lower, 5)
     upper.set(ylabel=f"direction 2\n{float(share[1]):.1%} of the motion", ylim=(float(y[0]), float(y[-1])))
@@ -105,10 +101,7 @@ def padded_range(values: Tensor, points: int, min_length: float = 0.0) -> Tensor
 
 
 def principal_directions(path: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The two directions with most of a path's motion, (2, P), and their shares, (2,).
-
-    Each direction points from the start of the path towards its end.
-    """
+    r"""The two directions with most of a path's motion, from its start to its end, (2, P), and their shares, (2,)."""
     _, s, directions = torch.linalg.svd(path - path.mean(0), full_matrices=False)
     directions = directions[:2]
     backwards = (path[-1] - path[0]) @ directions.mT < 0
@@ -116,16 +109,11 @@ def principal_directions(path: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def locate_minimum(cost: Callable[[Tensor], Tensor], path: Tensor) -> tuple[float, float | None, float | None]:
-    r"""P1, the minimum and P2 along a line.
+    r"""P1, the minimum and P2 on a line, given C at points of the line and a path on it, shape (K,), that ends at 0.
 
-    Args:
-        cost: C at points of the line.
-        path: coordinates of the trajectory, shape (K,); its end is 0.
-
-    Returns:
-        P1 is the start of the path, or minus its largest distance from the end if it starts at or right of the end. P2
-        is the point right of the minimum where C equals C(P1), or else as far from the minimum as P1. Both the minimum
-        and P2 are None if C, up to eight times the length of the path, does not rise again by a hundredth of its fall.
+    P1 is the start of the path, or minus its largest distance from the end if it starts at or right of the end. P2 is
+    the point right of the minimum where C equals C(P1), or else as far from the minimum as P1. Both the minimum and P2
+    are None if C, up to eight times the length of the path, does not rise again by a hundredth of its fall.
     """
     reach = float(path.abs().max())
     p1 = float(path[0]) if float(path[0]) < -1e-3 * reach else -reach

@@ -1,13 +1,10 @@
 r"""Fig. 6: the network as a diagram of neurons and weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -27,9 +24,9 @@ def network_diagram(
 ) -> Figure:
     r"""The neurons of a network; each weight as a line between two neurons, each bias as the ring around its neuron.
 
-    The width of a line is the size |w| or |b| of the parameter, its colour the sign. Negative weights are also dashed.
-    A layer with more than eight neurons shows its first six, a network with more than eight layers of neurons its first
-    four and its last three.
+    The width of a line shows the size |w| or |b| of the parameter, its colour the sign. Negative weights are also
+    dashed. Of a layer with more than eight neurons, the first six are drawn; of more than eight layers of neurons, the
+    first four and the last three.
 
     Args:
         layers: w and b of each layer.
@@ -63,12 +60,14 @@ def network_diagram(
     small: dict[str, Any] = {"size": SMALL, "va": "center"}
     for i, j in pairwise(x):
         if j == i + 1:
-            draw_weights(axes, layers[i].weight, (x[i], x[j]), (y[i], y[j]), largest)
+            w = layers[i].weight[: len(y[j]), : len(y[i])].flatten()
+            lines = [[(x[i], y_in), (x[j], y_out)] for y_out in y[j] for y_in in y[i]]  # in the order of w
+            styles = ["-" if value >= 0 else DASHED for value in w.tolist()]
+            axes.add_collection(LineCollection(lines, linestyles=styles, **outline(w, largest)), autolim=False)
     for i, heights in y.items():
         rings: dict[str, Any] = {"edgecolors": BLACK, "linewidths": 1.0}
         if i > 0:
-            bias = layers[i - 1].bias[: len(heights)]
-            rings = {"edgecolors": sign_colours(bias), "linewidths": line_widths(bias, largest)}
+            rings = outline(layers[i - 1].bias[: len(heights)], largest)
         axes.scatter([x[i]] * len(heights), heights, size**2, "white", zorder=3, **rings)
         symbol = "x" if i == 0 else "h" if i < last else "O"
         for k, height in enumerate(heights.tolist()):
@@ -95,29 +94,16 @@ def network_diagram(
 
 
 def node_positions(neurons: int) -> Array:
-    r"""Heights of a layer's neurons, in inches: of up to eight neurons, or of the first six."""
+    r"""Vertical positions of a layer's neurons in inches: all if there are at most eight, else the first six."""
     rows = min(neurons, MAX_NEURONS)
     spacing = min(0.8, 2.85 / rows)
     drawn = neurons if neurons <= MAX_NEURONS else MAX_NEURONS - 2
     return MIDDLE + spacing * ((rows - 1) / 2 - np.arange(drawn))
 
 
-def draw_weights(axes: Axes, weight: Tensor, x: tuple[float, float], y: tuple[Array, Array], largest: float) -> None:
-    r"""Draws a line for each weight between the neurons shown, row by row of w."""
-    lines = [[(x[0], y_in), (x[1], y_out)] for y_out in y[1] for y_in in y[0]]
-    w = weight[: len(y[1]), : len(y[0])].flatten()
-    styles = ["-" if value >= 0 else DASHED for value in w.tolist()]
-    axes.add_collection(
-        LineCollection(lines, linewidths=line_widths(w, largest), colors=sign_colours(w), linestyles=styles),
-        autolim=False,
-    )
-
-
-def sign_colours(parameters: Tensor) -> list[str]:
-    r"""Blue for parameters ≥ 0, vermilion for negative ones."""
-    return [BLUE if value >= 0 else VERMILION for value in parameters.tolist()]
-
-
-def line_widths(parameters: Tensor, largest: float) -> list[float]:
-    r"""Widths in points, from 0.3 (visible also for 0) to 5."""
-    return [0.3 + 4.7 * abs(value) / largest for value in parameters.tolist()]
+def outline(parameters: Tensor, largest: float) -> dict[str, Any]:
+    r"""Blue lines for parameters ≥ 0, vermilion ones for others; their widths go from 0.3 points (0) to 5 (largest)."""
+    return {
+        "edgecolors": [BLUE if value >= 0 else VERMILION for value in parameters.tolist()],
+        "linewidths": [0.3 + 4.7 * abs(value) / largest for value in parameters.tolist()],
+    }

@@ -1,7 +1,5 @@
 r"""Saturation of the hidden neurons."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +13,7 @@ from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, ORANGE, SMALL, VERMILI
 
 DERIVATIVES = {SIGMOID: "h (1 − h)", TANH: "1 − h²", RELU: "1 where h > 0", IDENTITY: "1"}
 RANGES = {SIGMOID: (0.0, 1.0), TANH: (-1.0, 1.0)}  # of h, where it is bounded
+SUPERSCRIPTS = str.maketrans("()0123456789", "⁽⁾⁰¹²³⁴⁵⁶⁷⁸⁹")
 MAX_NEURONS = 8
 SATURATED = 0.1  # a neuron is saturated where f′(z) is below this fraction of its maximum
 
@@ -24,10 +23,10 @@ def saturation(
 ) -> Figure:
     r"""Histogram of each hidden neuron's activation h over the samples, below the derivative f′(z) as a function of h.
 
-    A neuron is saturated where f′(z) is less than a tenth of its maximum, because then almost no gradient passes
-    (δᵢ = wₒᵀ δₒ · f′(z)). These h are shaded, and the percentages are the samples among them. A ReLU passes no gradient
-    where h = 0, and is dead if that holds for all samples; the identity is never saturated. At most eight neurons are
-    drawn, the first ones of each layer.
+    A neuron is saturated where f′(z) is less than a tenth of its maximum, because almost no gradient passes there
+    (δᵢ = wₒᵀ δₒ · f′(z)). These h are shaded, and the percentages are the shares of samples with such an h. A ReLU
+    passes no gradient where h = 0, and is dead if that holds for all samples; the identity is never saturated. At most
+    eight neurons are drawn, the first ones of each layer.
 
     Args:
         layers: w and b of each layer.
@@ -40,10 +39,10 @@ def saturation(
 
     Source: article, Figs. 3 to 5 (A1, A2, A3) and Fig. 11 (B4).
     """
-    if len(layers) < 2 or len(set(activations[:-1])) != 1 or activations[0] not in DERIVATIVES:
+    kinds = len({*activations[:-1]})
+    if len(layers) < 2 or kinds != 1 or activations[0] not in DERIVATIVES:
         raise ValueError(
-            f"layers must have hidden layers with one known activation, got {len(layers) - 1} hidden layers "
-            f"with {len(set(activations[:-1]))}"
+            f"hidden layers must have one known activation, got {len(layers) - 1} hidden layers with {kinds}"
         )
     layers, f = style.layers_to_cpu(layers), activations[0]
     title = style.at_epoch("hidden activations", epoch)
@@ -52,7 +51,7 @@ def saturation(
     hidden = forward(style.to_cpu(x).to(layers[0].weight), layers[:-1], activations[:-1])[1:]  # (out, n) of each layer
     per_layer = max(1, MAX_NEURONS // len(hidden))
     neurons = [
-        (f"h{style.subscript(k)}" + (style.superscript(i) if len(hidden) > 1 else ""), h)
+        (f"h{style.subscript(k)}" + (f"({i})".translate(SUPERSCRIPTS) if len(hidden) > 1 else ""), h)
         for i, output in enumerate(hidden, start=1)
         for k, h in enumerate(output[:per_layer], start=1)
     ][:MAX_NEURONS]
@@ -72,7 +71,7 @@ def saturation(
         shading = {"transform": axes.get_xaxis_transform(), "color": ORANGE, "alpha": 0.35, "linewidth": 0}
         axes.fill_between(h, 0, 1, where=derivative < limit, **shading)
     upper.plot(h, derivative, color=BLACK)
-    style.set_title(upper, title)
+    upper.set_title(title, y=1)
     top = float(derivative.max())
     upper.set(ylabel=f"{f.symbol}′(z)", ylim=(0, 1.25 * top), yticks=(0, top))
     upper.text(0.5, 0.3, f"{f.symbol}′(z) = {DERIVATIVES[f]}", ha="center", transform=upper.transAxes)

@@ -5,8 +5,6 @@ colours are those of M. Okabe and K. Ito, which colour-blind readers can disting
 distinction.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,19 +44,17 @@ def new_axes(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
 def fixed_margin_figure(
     left: float = 0.14, bottom: float = 0.14, right: float = 0.97, top: float = 0.91, **options: Any
 ) -> Figure:
-    r"""A figure with fixed margins: matplotlib's layout engine is too slow for figures drawn every few epochs."""
+    r"""A figure with fixed margins: matplotlib's layout engine is too slow for figures drawn every few epochs.
+
+    Give its titles a fixed height too: ``set_title(..., y=1)``. Otherwise matplotlib lays out all labels once more.
+    """
     figure = Figure(figsize=SIZE)
     figure.subplots_adjust(left, bottom, right, top, **options)
     return figure
 
 
-def set_title(axes: Axes, title: str) -> None:
-    r"""Sets a title at a fixed height; to find a free height, matplotlib would lay out all labels once more."""
-    axes.set_title(title, y=1)
-
-
 def format_ticks(axes: Axes, max_ticks: int) -> None:
-    r"""Few and short tick labels on both axes, without an offset or a power of ten in the corner."""
+    r"""Sets few and short tick labels on both axes, without an offset or a power of ten in the corner."""
     axes.locator_params(nbins=max_ticks)
     axes.tick_params(labelsize=SMALL)
     for axis in (axes.xaxis, axes.yaxis):
@@ -66,7 +62,7 @@ def format_ticks(axes: Axes, max_ticks: int) -> None:
 
 
 def format_number(number: float) -> str:
-    r"""A number with four significant digits and few characters.
+    r"""A number with at most four significant digits.
 
     >>> format_number(0.25), format_number(-1.2345e6), format_number(2e-7)
     ('0.25', '−1.234e6', '2e−7')
@@ -76,7 +72,7 @@ def format_number(number: float) -> str:
 
 
 def blank_canvas(title: str) -> tuple[Figure, Axes]:
-    r"""A figure with invisible axes in inches, (0, 0) on the lower left."""
+    r"""A figure with invisible axes in inches, (0, 0) at the lower left."""
     figure = Figure(figsize=SIZE)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
     axes.set_axis_off()
@@ -114,22 +110,13 @@ def subscript(number: int) -> str:
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
-def superscript(number: int) -> str:
-    r"""A number as a superscript in parentheses.
-
-    >>> superscript(1234567890)
-    '⁽¹²³⁴⁵⁶⁷⁸⁹⁰⁾'
-    """
-    return f"({number})".translate(str.maketrans("()0123456789", "⁽⁾⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
 def to_cpu(tensor: Tensor) -> Tensor:
     r"""The tensor detached, on the CPU, in float32 or float64, which NumPy supports."""
     return tensor.detach().to("cpu", torch.float64 if tensor.dtype == torch.float64 else torch.float32)
 
 
 def layers_to_cpu(layers: Sequence[Layer]) -> list[Layer]:
-    r"""The layers with :func:`to_cpu` applied to each parameter."""
+    r"""The layers with ``to_cpu`` applied to each parameter."""
     return [Layer(to_cpu(weight), to_cpu(bias)) for weight, bias in layers]
 
 

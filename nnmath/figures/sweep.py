@@ -1,7 +1,5 @@
 r"""Costs of a grid of trained networks, over the learning rate and the number of epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,6 +1,5 @@
-"""What the figures of the experiments show."""
-
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -46,6 +45,7 @@ def test_is_drawn_in_colours_labelled_and_readable(name):
     assert_drawn_in_colours(figure, most=0.6)
     assert WORDS[name] <= words(figure)
     assert_readable(figure)
+    assert plt.get_fignums() == []
 
 
 def test_curves_are_the_results():
@@ -70,13 +70,6 @@ def test_a_perceptrons_line_divides_the_corners():
             points = np.array([artist.get_xy1(), artist.get_xy2()], dtype=float)
             assert np.abs(points @ line[:2] + line[2]).max() < 1e-6
             assert np.hypot(*(points[1] - points[0])) > 0.1
-
-
-def test_no_figure_remains_in_pyplot():
-    import matplotlib.pyplot as plt
-
-    FIGURES["slopes"]()
-    assert plt.get_fignums() == []
 
 
 def test_saturated_share_is_in_per_cent():

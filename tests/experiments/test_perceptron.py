@@ -7,7 +7,7 @@ from scipy.optimize import linprog
 from nnmath.equations import perceptron
 from nnmath.experiments.perceptron import CORNERS, NAMES, OUTPUTS, XOR_LAYERS, contradictory, network, run
 
-EXPRESSIONS = {
+EXPRESSIONS = {  # in Python, if the name is not the expression
     "never": "False",
     "XOR": "x₁ != x₂",
     "neither": "not (x₁ or x₂)",
@@ -15,7 +15,6 @@ EXPRESSIONS = {
     "not both": "not (x₁ and x₂)",
     "always": "True",
 }
-"""In Python, if the name is not the expression."""
 
 
 def test_outputs_are_those_of_the_names():

@@ -1,5 +1,3 @@
-"""The article's figures show what the equations compute."""
-
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -56,11 +54,6 @@ def test_relu_derivative_jumps_to_an_open_end():
     assert "kink at 0" in words(figure)
 
 
-def test_refuses_unknown_activation():
-    with pytest.raises(ValueError, match="name must be one of sigmoid, tanh, relu, identity, got 'softplus'"):
-        article.activation("softplus")
-
-
 def test_neuron_fires_beyond_the_line():
     figure = article.firing()
     (axes,) = figure.axes
@@ -98,6 +91,8 @@ def test_parameters_and_layers_are_counted():
     assert not any("more" in text for text in words(article.parameters([3] * 13)))
 
 
-def test_refuses_a_single_layer_size():
+def test_refuses_unknown_activation_and_single_layer_size():
+    with pytest.raises(ValueError, match="name must be one of sigmoid, tanh, relu, identity, got 'softplus'"):
+        article.activation("softplus")
     with pytest.raises(ValueError, match="sizes must be two or more positive integers"):
         article.parameters((2,))

@@ -1,5 +1,3 @@
-"""The decision boundary shows the output of the network and its samples."""
-
 import matplotlib as mpl
 import numpy as np
 import pytest

@@ -1,10 +1,9 @@
-"""The descent shows the trajectory, the cost and its slopes."""
-
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from helpers.figures import assert_readable, parts, trained_network, words
+from helpers.figures import assert_readable, parts, words
+from helpers.figures import trained_network as run
 
 from nnmath.ensemble.loss_surface import LossSurface
 from nnmath.equations import IDENTITY, RELU, SIGMOID
@@ -12,17 +11,12 @@ from nnmath.figures.loss_surface import descent, principal_directions
 from nnmath.figures.style import BLUE, NOT_FINITE, VERMILION
 
 
-@pytest.fixture(scope="module")
-def run():
-    return trained_network()
-
-
-def test_trajectory_is_drawn_along_its_principal_directions(run):
-    figure = descent(run.path, run.surface, epoch=300)
+def test_trajectory_is_drawn_along_its_principal_directions():
+    figure = descent(run().path, run().surface, epoch=300)
     upper, _ = figure.axes
-    path = next(np.stack(line.get_data()) for line in upper.lines if len(line.get_xdata()) == len(run.path))
-    directions, shares = principal_directions(run.path)
-    assert np.allclose(path, directions @ (run.path - run.path[-1]).mT, rtol=0, atol=1e-9)
+    path = next(np.stack(line.get_data()) for line in upper.lines if len(line.get_xdata()) == len(run().path))
+    directions, shares = principal_directions(run().path)
+    assert np.allclose(path, directions @ (run().path - run().path[-1]).mT, rtol=0, atol=1e-9)
     first, second = (f"{share:.1%} of the motion" for share in shares.tolist())
     labels = {f"direction 1, {first}", f"direction 2\n{second}", "start", "now", "cost C"}
     assert labels | {"descent in weight space, epoch 300"} <= words(figure)
@@ -32,24 +26,24 @@ def test_trajectory_is_drawn_along_its_principal_directions(run):
     assert path[0, 0] < 0
 
 
-def test_contours_are_the_cost_on_the_plane(run):
-    upper, _ = descent(run.path, run.surface).axes
+def test_contours_are_the_cost_on_the_plane():
+    upper, _ = descent(run().path, run().surface).axes
     filled, lines = parts(upper, mpl.contour.ContourSet)
-    directions, _ = principal_directions(run.path)
+    directions, _ = principal_directions(run().path)
     span = filled.levels[-1] - filled.levels[0]
     for level, contour in zip(lines.levels, lines.get_paths(), strict=True):
         if len(contour.vertices):
-            theta = run.path[-1] + torch.tensor(contour.vertices) @ directions
-            assert float((run.surface.cost(theta) - level).abs().max()) < 0.03 * span
+            theta = run().path[-1] + torch.tensor(contour.vertices) @ directions
+            assert float((run().surface.cost(theta) - level).abs().max()) < 0.03 * span
     assert sum(len(contour.vertices) > 0 for contour in lines.get_paths()) > 8
 
 
-def test_curve_is_the_cost_and_the_tangents_touch_it(run):
-    figure = descent(run.path, run.surface)
+def test_curve_is_the_cost_and_the_tangents_touch_it():
+    figure = descent(run().path, run().surface)
     upper, lower = figure.axes
     curve, *others = lower.lines
     s, cost = (np.asarray(data) for data in curve.get_data())
-    assert np.allclose(np.interp(0, s, cost), run.surface.cost(run.path[-1:]), rtol=1e-2)
+    assert np.allclose(np.interp(0, s, cost), run().surface.cost(run().path[-1:]), rtol=1e-2)
     markers = {line.get_marker(): np.ravel(line.get_data()) for line in others if line.get_marker() in "os"}
     tangents = [line for line in others if line.get_linewidth() == 2]
     start = next(line for line in upper.lines if line.get_label() == "start")
@@ -86,9 +80,9 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_message_where_there_is_nothing_to_draw(run, name):
+def test_message_where_there_is_nothing_to_draw(name):
     path, surface, message = MESSAGES[name]
-    figure = descent(path, surface or run.surface, epoch=3)
+    figure = descent(path, surface or run().surface, epoch=3)
     assert words(figure) == {"descent in weight space, epoch 3", message}
     assert_readable(figure)
 

@@ -1,5 +1,3 @@
-"""The network diagram shows every parameter."""
-
 import numpy as np
 import torch
 from helpers.figures import assert_readable, parts, random_layers, words
@@ -22,12 +20,8 @@ def neurons(figure):
     return parts(figure.axes[0], PathCollection)
 
 
-def colours(parameters):
-    return [BLUE if parameter > 0 else VERMILION for parameter in parameters]
-
-
-def hexadecimal(colours):
-    return [to_hex(colour).upper() for colour in colours]
+def assert_colours_are_signs(colours, parameters):
+    assert [to_hex(c).upper() for c in colours] == [BLUE if p > 0 else VERMILION for p in parameters]
 
 
 def test_each_weight_is_a_line_with_its_size_as_width():
@@ -36,7 +30,7 @@ def test_each_weight_is_a_line_with_its_size_as_width():
     for lines, (weight, _), starts, ends in zip(weights(figure), LAYERS, columns[:-1], columns[1:], strict=True):
         w = weight.flatten()
         assert np.allclose(lines.get_linewidth(), 0.3 + 4.7 * w.abs() / LARGEST)
-        assert hexadecimal(lines.get_color()) == colours(w)
+        assert_colours_are_signs(lines.get_color(), w)
         assert [pattern is None for _, pattern in lines.get_linestyle()] == (w > 0).tolist()
         segments = np.array([segment.ravel() for segment in lines.get_segments()])
         assert np.allclose(segments, [[*start, *end] for end in ends for start in starts])
@@ -46,10 +40,10 @@ def test_each_weight_is_a_line_with_its_size_as_width():
 def test_each_bias_is_the_ring_of_its_neuron():
     inputs, *rings = neurons(network_diagram(LAYERS))
     assert len(inputs.get_offsets()) == 2
-    assert hexadecimal(inputs.get_edgecolor()) == [BLACK]
+    assert [*map(to_hex, inputs.get_edgecolor())] == [BLACK]
     for ring, (_, bias) in zip(rings, LAYERS, strict=True):
         assert np.allclose(ring.get_linewidth(), 0.3 + 4.7 * bias.abs() / LARGEST)
-        assert hexadecimal(ring.get_edgecolor()) == colours(bias)
+        assert_colours_are_signs(ring.get_edgecolor(), bias)
 
 
 def test_neurons_have_names():

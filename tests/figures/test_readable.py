@@ -1,5 +1,4 @@
-"""What holds for every figure: it is drawn in colours, nothing is cut off, and all of it can be read."""
-
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -18,12 +17,7 @@ from nnmath.figures.sweep import curve_over_rates, heat_map
 
 LONG = ("mean concavity of the nuclei's outlines", "worst fractal dimension, in nuclei per inch")
 LARGE_UNITS = {"x_mean": [20150.0, -1e-5], "x_std": [3.0, 1.234e-7], "classes": ("a class with a long name", "W" * 40)}
-REGRESSION = {
-    "target": "price of the house in thousands of dollars",
-    "classes": None,
-    "y_mean": -1.2345e6,
-    "y_std": 4321.0,
-}
+REGRESSION = {"target": "price of the house in 1,000 dollars", "classes": None, "y_mean": -1.2345e6, "y_std": 4321.0}
 SIZES = ((2, 4, 1), (1, 1), (30, 1), (784, 1000, 10), (2, *[8] * 10, 1), (1000,) * 40)
 RATES, EPOCHS, COSTS = np.array([0.01, 0.1, 1.0]), np.array([10, 100]), np.array([[0.3, 0.2, 0.1], [0.2, 0.05, np.inf]])
 
@@ -71,6 +65,7 @@ def test_drawn_in_colours_and_readable(name):
     figure = FIGURES[name]()
     assert_drawn_in_colours(figure)
     assert_readable(figure)
+    assert plt.get_fignums() == []
 
 
 def of_layers(layers, **options):
@@ -94,10 +89,3 @@ def test_parameters_that_require_gradients_are_not_modified():
     for figure in of_layers(layers):
         pixels(figure)
     assert all(p.requires_grad and p.grad is None and p.dtype == torch.bfloat16 for layer in layers for p in layer)
-
-
-def test_pyplot_keeps_no_figure():
-    import matplotlib.pyplot as plt
-
-    assert len([*of_layers(run().layers), descent(run().path, run().surface)]) == 4
-    assert plt.get_fignums() == []

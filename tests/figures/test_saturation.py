@@ -1,5 +1,3 @@
-"""The saturation figure shows the activations of the hidden neurons and where their gradient vanishes."""
-
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -83,6 +81,8 @@ def test_layers_are_numbered_and_at_most_eight_neurons_are_drawn():
     assert labels(figure)[0] == ["h₁⁽¹⁾", "h₂⁽¹⁾", "h₃⁽¹⁾", "h₄⁽¹⁾", "h₁⁽²⁾", "h₂⁽²⁾", "h₃⁽²⁾"]
     assert "activation h (neurons not drawn: 1)" in words(figure)
     assert_histogram(histograms(figure)[4][1], forward(TRAIN[0], layers, activations)[2][0], np.linspace(-1, 1, 41))
+    figure = saturation(random_layers(2, *[1] * 9, 1), (*[TANH] * 9, SIGMOID), TRAIN[0])
+    assert labels(figure)[0] == [f"h₁⁽{i}⁾" for i in "¹²³⁴⁵⁶⁷⁸"]
 
 
 def test_refuses_no_hidden_layer_and_different_activations():

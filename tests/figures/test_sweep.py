@@ -1,5 +1,3 @@
-"""The figures of sweeps show the costs."""
-
 import numpy as np
 from helpers.figures import words
 

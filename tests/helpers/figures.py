@@ -1,4 +1,4 @@
-"""Networks and samples to draw, and what a drawn figure shows: its pixels and texts, and whether they are readable."""
+"""Networks and samples to draw, and checks of the pixels and texts of a figure."""
 
 from functools import cache
 from itertools import pairwise
