@@ -6,7 +6,7 @@ import inspect
 from itertools import pairwise
 
 import pytest
-import torch
+from gradcheck.models.base import normal
 from gradcheck.models.linear import network
 
 import nnmath.equations.activations as activations_module
@@ -16,10 +16,9 @@ from nnmath.gradcheck import Fault, check_gradients
 
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.MatMult, ast.Pow)
 BACKWARD = {
-    backpropagation_module: (
-        "error_gradient delta weight_gradient bias_gradient input_gradient output_delta hidden_delta backward"
-    ),
-    activations_module: ("sigmoid_derivative_from_output tanh_derivative_from_output relu_derivative_from_output"),
+    backpropagation_module: "error_gradient delta weight_gradient bias_gradient input_gradient output_delta "
+    "hidden_delta backward",
+    activations_module: "sigmoid_derivative_from_output tanh_derivative_from_output relu_derivative_from_output",
 }
 MIN_NAMED = {backpropagation_module: 22, activations_module: 33}
 
@@ -73,11 +72,7 @@ def mutants(module, names):
 
 def problem(seed, sizes, names, reduction, n):
     """A network and its inputs, with samples in columns."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
+    draw = normal(seed)
     inputs = {"X": draw(sizes[0], n), "y": draw(sizes[-1], n)}
     for k, (n_in, n_out) in enumerate(pairwise(sizes), 1):
         inputs |= {f"W{k}": draw(n_out, n_in), f"b{k}": draw(n_out)}

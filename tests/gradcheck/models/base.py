@@ -1,4 +1,4 @@
-"""A model twice: in torch, and with its backward written by hand, which can make mistakes by name."""
+"""A model twice: in torch, and with its backward written by hand, which can make mistakes by name; and its data."""
 
 from collections.abc import Callable, Collection
 from typing import NamedTuple
@@ -9,8 +9,17 @@ from torch import Tensor
 Gradients = dict[str, Tensor]
 Pull = Callable[[Tensor], Gradients]
 
-MAX_LOOP = 64
-"""Up to so many samples are added one by one: bfloat16 loses the 257th of equal terms altogether."""
+MAX_LOOP = 64  # samples that are added one by one: bfloat16 loses the 257th of equal terms altogether
+
+
+def normal(seed: int) -> Callable[..., Tensor]:
+    """A function that draws normal tensors of a shape from a generator of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def vector(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
 
 
 class Model(NamedTuple):

@@ -1,6 +1,7 @@
 """Losses of an output and its target, penalties on weights, and models that end in them."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 from gradcheck.models.activations import softmax
@@ -117,25 +118,19 @@ def with_loss(
     return Model(loss, manual)
 
 
-def half_mse(model: Model, target: str = "y") -> Model:
-    return with_loss(model, squared, lambda o, y: 0.5 * ((o - y) ** 2).mean(), lambda o: 2 * o.numel(), target)
-
-
-def mse(model: Model, target: str = "y") -> Model:
-    return with_loss(model, squared, lambda o, y: ((o - y) ** 2).mean(), lambda o: o.numel(), target)
-
-
-def half_mse_of_rows(model: Model, target: str = "Y") -> Model:
-    return with_loss(model, squared, lambda o, y: 0.5 * ((o - y) ** 2).sum(1).mean(), lambda o: 2 * len(o), target)
-
-
-def mse_of_rows(model: Model, target: str = "Y") -> Model:
-    return with_loss(model, squared, lambda o, y: ((o - y) ** 2).sum(1).mean(), lambda o: len(o), target)
-
-
-def weighted_sum(model: Model, target: str = "C") -> Model:
-    return with_loss(model, weighted, lambda o, c: (o * c).sum(), lambda o: 1, target)
-
+half_mse = partial(
+    with_loss, error=squared, forward=lambda o, y: 0.5 * ((o - y) ** 2).mean(), size=lambda o: 2 * o.numel()
+)
+mse = partial(with_loss, error=squared, forward=lambda o, y: ((o - y) ** 2).mean(), size=Tensor.numel)
+half_mse_of_rows = partial(
+    with_loss,
+    error=squared,
+    forward=lambda o, y: 0.5 * ((o - y) ** 2).sum(1).mean(),
+    size=lambda o: 2 * len(o),
+    target="Y",
+)
+mse_of_rows = partial(with_loss, error=squared, forward=lambda o, y: ((o - y) ** 2).sum(1).mean(), size=len, target="Y")
+weighted_sum = partial(with_loss, error=weighted, forward=lambda o, c: (o * c).sum(), size=lambda o: 1, target="C")
 
 PENALTIES = {
     "squares": (lambda w: (w**2).sum() / 2, lambda w, arithmetic: w),
