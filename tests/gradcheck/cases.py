@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from gradcheck.models import losses
 from gradcheck.models.activations import activated
 from gradcheck.models.attention import gate, self_attention
-from gradcheck.models.base import PLAIN, Arithmetic, gradients, normal, vector
+from gradcheck.models.base import PLAIN, Arithmetic, Model, gradients, normal, vector
 from gradcheck.models.convolution import conv1d, conv2d
 from gradcheck.models.elementwise import mixture, scalar
 from gradcheck.models.embedding import embedding, tied_language_model
-from gradcheck.models.linear import affine, autoencoder, dropout, identity, network, residual_blocks, weight_norm
+from gradcheck.models.linear import affine, autoencoder, dropout, network, residual_blocks, weight_norm
 from gradcheck.models.losses import half_mse, half_mse_of_rows, mse, mse_of_rows, penalized, weighted_sum, with_loss
 from gradcheck.models.normalization import normalization, row_function
 from gradcheck.models.recurrent import euler, gated, growth, recurrent
@@ -203,18 +203,18 @@ case = table("softmax, smoothed", softmax_regression(label_smoothing=0.2), SOFTM
 case("label smoothing forgotten", "W b", "unknown")
 
 
-# a 2-4-1 network of sigmoids, samples in rows; dz1 and dz2 are zeros whose gradients are the deltas
-def rows_data(draw, n):
-    data = {"X": draw(n, 2), "y": draw(n, 1), "W1": draw(2, 4), "b1": draw(4), "W2": draw(4, 1), "b2": draw(1)}
-    return data | {"dz1": torch.zeros(n, 4, dtype=torch.float64), "dz2": torch.zeros(n, 1, dtype=torch.float64)}
-
-
 def rows(learning_rate=0.0):
+    """A 2-4-1 network of sigmoids, samples in rows."""
     return half_mse(network(["sigmoid", "sigmoid"], learning_rate=learning_rate))
 
 
 draw = normal(5)
-ROWS = {n: rows_data(draw, n) for n in (9, 2, 4)}
+ROWS = {
+    n: {"X": draw(n, 2), "y": draw(n, 1), "W1": draw(2, 4), "b1": draw(4), "W2": draw(4, 1), "b2": draw(1)}
+    for n in (9, 2, 4)
+}
+for n, data in ROWS.items():  # the gradients of these zeros are the deltas
+    data |= {"dz1": torch.zeros(n, 4, dtype=FLOAT64), "dz2": torch.zeros(n, 1, dtype=FLOAT64)}
 ALL, LOWER = "W1 b1 W2 b2 dz1 dz2", "W1 b1 dz1"
 case = table("2-4-1", rows(), ROWS[9], ALL, n=9, dtypes=(FLOAT64, FLOAT16, BFLOAT16))
 for dtype in FLOAT16, BFLOAT16:
@@ -489,7 +489,8 @@ case("label forgotten", "w", "missing_factor")
 case("penalty forgotten", "w", "regularization")
 case("sign of the data's part", "w", "sign")
 case = table("hinge, margin of 1 active", hinge(Arithmetic(kink=1.0)), HINGE, "w", n=15)
-loss = with_loss(identity(), partial(losses.huber, delta=2.0), partial(F.huber_loss, delta=2.0), len)
+identity = Model(lambda p: p, lambda mistakes, p: (p, lambda d: {"p": d}))
+loss = with_loss(identity, partial(losses.huber, delta=2.0), partial(F.huber_loss, delta=2.0), len)
 case = table("Huber", loss, HUBER, "p", n=30)
 case("nowhere linear", "p", "activation_derivative_wrong localized")
 loss = with_loss(affine(), losses.absolute, lambda o, y: (o - y).abs().mean(), len)

@@ -12,7 +12,7 @@ from gradcheck.models.convolution import conv1d
 from gradcheck.models.elementwise import LINKS, chain, gaussian
 from gradcheck.models.embedding import embedding
 from gradcheck.models.linear import affine, network
-from gradcheck.models.losses import penalized, with_loss
+from gradcheck.models.losses import half_mse, penalized, with_loss
 from gradcheck.models.normalization import ROW_FUNCTIONS, normalization, row_function
 from gradcheck.models.recurrent import recurrent
 from hypothesis import assume
@@ -137,13 +137,7 @@ def draw_ridge(draw: Draw) -> Drawn:
         x = (draw.rand(draw.n, 1) ** torch.arange(k)).to(draw.dtype)
     y = (x.double() @ w.double()).to(draw.dtype)
     y = y * draw.choice("fitted", 1, 1 + 8 * torch.finfo(draw.dtype).eps, 1 + 1e-3, -1)
-    model = with_loss(
-        affine(arithmetic=draw.arithmetic),
-        losses.squared,
-        lambda o, y: ((o - y) ** 2).mean() / 2,
-        lambda o: 2 * len(o),
-        divided_late=draw.boolean("divided late"),
-    )
+    model = half_mse(affine(arithmetic=draw.arithmetic), divided_late=draw.boolean("divided late"))
     return penalized(model, "squares", rate), {"X": x, "w": w, "y": y}
 
 

@@ -50,18 +50,10 @@ def mutants(module, names):
     for place, function in enumerate(tree.body):
         if not isinstance(function, ast.FunctionDef) or function.name not in names.split():
             continue
-        nodes = list(ast.walk(function))
-        for i, original in enumerate(nodes):
-            for k in range(len(list(variants(original)))):
-                changed = copy.deepcopy(function)
-                target = list(ast.walk(changed))[i]
-                mutant = list(variants(target))[k]
-
-                class Replace(ast.NodeTransformer):
-                    def visit(self, node, target=target, mutant=mutant):
-                        return mutant if node is target else self.generic_visit(node)
-
-                changed = ast.fix_missing_locations(Replace().visit(changed))
+        for original in ast.walk(function):
+            for mutant in variants(original):
+                # the memo makes deepcopy put the mutant in the original's place
+                changed = ast.fix_missing_locations(copy.deepcopy(function, {id(original): mutant}))
                 if ast.unparse(changed) == ast.unparse(function):
                     continue
                 mutated = copy.copy(tree)
@@ -102,10 +94,8 @@ def manual(equations, derivatives, inputs, names, reduction):
     gradients = equations["backward"](values, layers, activations, inputs["y"], reduction)
     if len(gradients) != len(layers):
         raise ValueError("not a gradient for each layer")
-    result = {}
-    for k, layer in enumerate(gradients, 1):
-        result |= {f"W{k}": layer.weight, f"b{k}": layer.bias}
-    return result
+    weights = {f"W{k}": layer.weight for k, layer in enumerate(gradients, 1)}
+    return weights | {f"b{k}": layer.bias for k, layer in enumerate(gradients, 1)}
 
 
 def outcome(module, code):

@@ -65,17 +65,15 @@ class Arithmetic(NamedTuple):
 
     def total(self, d: Tensor) -> Tensor:
         """The sum over the samples."""
-        if self.order == "plain":
-            return d.sum(0)
-        if len(d) > MAX_LOOP:
+        if self.order == "flipped" or (self.order != "plain" and len(d) > MAX_LOOP):
             return d.flip(0).sum(0)
         if self.order == "loop":
-            return sum(d[i] for i in range(len(d)))
+            return sum(d)
         if self.order == "reversed loop":
-            return sum(d[i] for i in reversed(range(len(d))))
+            return sum(d.flip(0))
         if self.order == "matmul":
             return (torch.ones(1, len(d), dtype=d.dtype) @ d.reshape(len(d), -1)).reshape(d.shape[1:])
-        return d.flip(0).sum(0) if self.order == "flipped" else d.sum(0)
+        return d.sum(0)
 
     def step(self, z: Tensor) -> Tensor:
         """The derivative of max(z, 0)."""
