@@ -1,7 +1,7 @@
-"""The table of hand-written gradients, right and wrong, written without a look at how the diagnosis works.
+"""The table of hand-written gradients, right and wrong, written independently of the diagnosis.
 
 A table is a model with its inputs; a row is what is done to its right gradients: mistakes that its backward makes, or
-an edit of its result. Each table draws from a generator of its own, so that another row changes no number elsewhere.
+an edit of its result. Each group of tables draws from its own generator, so that a new row changes no other numbers.
 """
 
 import math
@@ -75,7 +75,7 @@ def scaled(factor, *names):
 
 
 def decay(rate, *names):
-    """Weight decay that the loss does not have, or has."""
+    """Weight decay in the gradients, whether or not the loss has it."""
     return lambda x, g: {name: g[name] + rate * x[name] for name in names}
 
 

@@ -1,4 +1,4 @@
-"""Right gradients of every kind, drawn by Hypothesis from the models: in every type and condition."""
+"""Right gradients drawn by Hypothesis from the models, in every dtype, well and badly conditioned."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -71,7 +71,7 @@ class Draw:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
 
     def values(self, *shape, kinds=None):
-        """Normal, or difficult in one of the extreme ways."""
+        """Normal values, or values of one difficult kind."""
         info, large = torch.finfo(self.dtype), LARGE[self.dtype]
         factors = {"zeros": 0, "small": max(1e-4, info.smallest_normal), "large": large}
         kind = self.choice("values", *(kinds or (TAME if self.is_tame else TAME + EXTREME)))
@@ -102,8 +102,9 @@ class Draw:
         return values
 
     def exclude_half_at_kinks(self):
-        """Where kinks follow each other, ½ at each is ¼ at both, which may lie outside of the one-sided derivatives."""
+        """ReLU′(0) = ½ at two kinks in a row gives ¼, which may lie outside the one-sided derivatives."""
         self.arithmetic = self.arithmetic._replace(kink=float(round(self.arithmetic.kink)))
+        self.choices.append(("at a kink", self.arithmetic.kink))
 
     def activation(self, *names):
         """An activation and one of the ways to write it."""
@@ -251,7 +252,7 @@ def draw_lasso(draw: Draw) -> Drawn:
 
 
 def draw_chain(draw: Draw) -> Drawn:
-    """Of entries above 0."""
+    """The inputs are above 0."""
     k = draw.integer(1, 8)
     model = chain([draw.choice("link", *LINKS) for _ in range(draw.integer(1, 5))])
     return model, {"x": draw.values(draw.n, k).abs()}
@@ -284,7 +285,7 @@ LOSSES = {
 
 
 def cast(inputs, dtype):
-    """The inputs, but for the integers among them."""
+    """The inputs in this dtype, except for integers."""
     return {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
 
 
@@ -329,6 +330,5 @@ def right_gradients(draw_from):
     if draw.boolean("rounded in the end"):
         manual = cast(manual, draw.dtype)
         assume(all_finite(*manual.values()))
-    return DrawnCase(
-        family, model.forward, inputs, manual, draw.n, "; ".join(f"{what}: {chosen}" for what, chosen in draw.choices)
-    )
+    description = "; ".join(f"{what}: {chosen}" for what, chosen in draw.choices)
+    return DrawnCase(family, model.forward, inputs, manual, draw.n, description)

@@ -11,7 +11,7 @@ from gradcheck.cases import CASES
 from nnmath.gradcheck import Fault, check_gradients
 
 UNEXPLAINED = {Fault.UNKNOWN, Fault.PARTIAL, Fault.LOCALIZED, Fault.SMALL_RELATIVE}
-NOT_NAMED = {  # mistakes that no rule makes: the report must not explain them
+NOT_NAMED = {  # no rule makes these mistakes, so the report must not explain them
     "Brier score, p (1 + p)": "p (1 + p) of a sigmoid in six steps, too few entries for a fit",
     "gated, z h for h in Uc": "a product that the forward pass does not compute",
     "conv1d, x assigned": "windows that overlap, assigned one after the other",
@@ -50,7 +50,7 @@ FURTHER_CASES = os.environ.get("GRADIENT_CASES")
 
 @pytest.mark.skipif(not FURTHER_CASES, reason="GRADIENT_CASES does not name a file of further cases")
 def test_further_cases():
-    """Twenty cases of another author: verdicts and names all right, each mistake named, no false explanation."""
+    """Twenty cases by another author: every verdict is right, every mistake is named, no explanation is false."""
     spec = importlib.util.spec_from_file_location("further_cases", FURTHER_CASES)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""Custom Functions: what their backward does, not only what numbers it returns."""
+"""Custom Functions: the gradients and the side effects of their backward."""
 
 import pytest
 import torch
@@ -93,7 +93,7 @@ def test_wrong(mistake, with_forward):
 
 
 GATHER = {"table": draw(5, 3), "index": torch.tensor([4, 1, 1, 0])}
-FURTHER = {  # apply, inputs, forward, fault, the name of the wrong gradient
+SEVERAL_INPUTS = {  # apply, inputs, forward, fault, the name of the wrong gradient
     "flipped kernel": (
         function(F.conv1d, lambda s, g: (F.conv_transpose1d(g, s[1].flip(2)), F.conv1d(s[0], g))),
         {"x": draw(1, 1, 9), "w": draw(1, 1, 4)},
@@ -118,9 +118,9 @@ FURTHER = {  # apply, inputs, forward, fault, the name of the wrong gradient
 }
 
 
-@pytest.mark.parametrize("mistake", FURTHER)
+@pytest.mark.parametrize("mistake", SEVERAL_INPUTS)
 def test_wrong_in_one_of_several_inputs(mistake):
-    apply, inputs, forward, fault, name = FURTHER[mistake]
+    apply, inputs, forward, fault, name = SEVERAL_INPUTS[mistake]
     report = check_function(apply, inputs, forward)
     assert not report.entries[name].passed
     assert report.entries[name].shape_ok is (name != "bias")
@@ -167,7 +167,7 @@ def test_setup_context_several_outputs_and_other_arguments():
     right = (torch.zeros(4).double(), torch.ones(4).double())
     assert check_function(Polar.apply, inputs, cotangent=right).passed
     report = check_function(Polar.apply, {"phi": inputs["phi"], "r": inputs["r"], "unit": 0.5}, Polar.forward)
-    assert not report.passed  # given in another order, r and φ are each other
+    assert not report.passed  # in another order, r and φ are swapped
 
 
 def test_only_what_requires_a_gradient_is_checked():

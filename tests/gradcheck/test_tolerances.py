@@ -1,4 +1,4 @@
-"""Where rounding and kinks are allowed for: right gradients pass, and what is plainly wrong fails all the same."""
+"""Tolerances for rounding and kinks: right gradients pass, wrong ones fail."""
 
 import pytest
 import torch
@@ -67,17 +67,13 @@ class TestTolerance:
         assert not passes(loss, inputs, w=-gradient)
 
 
-def relu_derivative(at_zero):
-    return vector(0, at_zero, at_zero, 1)
-
-
 AT_0, ROW, SUBNORMAL, BIAS = vector(-1, 0, 0, 2), vector(1, -1), vector(1e-200, 3e-310), draw(64)
-GRADIENTS = {  # forward, its inputs, and gradients of the first that pass, and that fail
+GRADIENTS = {  # forward, inputs, gradients of the first input that pass and gradients that fail
     "ReLU at 0": (
         lambda x: torch.relu(x).sum(),
         {"x": AT_0},
-        [relu_derivative(at_zero) for at_zero in (0, 0.25, 0.5, 1)],
-        [relu_derivative(at_zero) for at_zero in (-0.5, 1.5)],
+        [vector(0, at_zero, at_zero, 1) for at_zero in (0, 0.25, 0.5, 1)],
+        [vector(0, at_zero, at_zero, 1) for at_zero in (-0.5, 1.5)],
     ),
     **{
         f"{n} ReLUs at 0": (
@@ -94,33 +90,28 @@ GRADIENTS = {  # forward, its inputs, and gradients of the first that pass, and 
         [BIAS],
         [at_zero * BIAS for at_zero in (-1, 2, -0.5, 1.5)],
     ),
-    # both one-sided derivatives of the weight are 1, but ReLU′(0) = 1 in both units makes 2
+    # both one-sided derivatives of the weight are 1, but ReLU′(0) = 1 in both units gives 2
     "two units at 0": (
         lambda w, x: (ROW * torch.relu(x @ w)).sum(),
         {"w": vector(0), "x": ROW[:, None]},
         [vector(0), vector(1), vector(2)],
         [vector(-2)],
     ),
-    "a scalar at a kink": (
-        lambda a: torch.stack([a, -a]).max(),
-        {"a": vector(0)[0]},
-        [vector(1)[0], vector(-1)[0], vector(0)[0]],
-        [vector(1.5)[0]],
-    ),
+    "a scalar at a kink": (lambda a: torch.stack([a, -a]).max(), {"a": vector(0)[0]}, vector(1, -1, 0), vector(1.5)),
     "the largest of several": (
         torch.max,
         {"input": vector(1, 3, 3)},
         [vector(0, 1, 0), vector(0, 0, 1), vector(0, 0.5, 0.5)],
         [vector(1, 0, 0)],
     ),
-    # x at 0 too, where autograd gives 0
+    # the derivative is 1 at 0 too, where autograd returns 0
     "relu(x) − relu(−x)": (
         lambda x: (torch.relu(x) - torch.relu(-x)).sum(),
         {"x": AT_0},
         [vector(1, 1, 1, 1)],
         [vector(1, 3, 1, 1)],
     ),
-    # finite differences see the detached path
+    # finite differences see the detached path, but detach is intended
     "detach": (lambda x: (x * x.detach()).sum(), {"x": AT_0}, [AT_0], [2 * AT_0]),
     "subnormal": (lambda w: (w**2).sum() / 2, {"w": SUBNORMAL}, [SUBNORMAL], [2 * SUBNORMAL]),
 }
@@ -209,7 +200,7 @@ SITUATIONS = {
         lambda a, t: ((a * (t - 1.7e9) / 100 - 1) ** 2).sum(),
         {"a": torch.tensor(1.5).double(), "t": 1.7e9 + 100 * torch.arange(4.0).double()},
     ),
-    "a mask of a coarse type": (
+    "a mask of lower precision": (
         lambda x, mask, w: (torch.tanh(x @ w) * mask.to(x.dtype)).sum(),
         {"w": W32, "x": X32, "mask": torch.ones(8, dtype=torch.bfloat16)},
     ),
@@ -229,7 +220,7 @@ def test_wrong_gradients_fail(situation):
 
 
 class TestUnusualForwards:
-    """What the measurements and the rules cannot deal with ends in a report all the same."""
+    """Operations that the measurements and the rules cannot handle still give a report."""
 
     @pytest.mark.parametrize(
         "forward",

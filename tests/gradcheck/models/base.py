@@ -9,7 +9,7 @@ from torch import Tensor
 Gradients = dict[str, Tensor]
 Pull = Callable[[Tensor], Gradients]
 
-MAX_LOOP = 64  # samples that are added one by one: bfloat16 loses the 257th of equal terms altogether
+MAX_LOOP = 64  # samples added one by one: in bfloat16 the 257th of equal terms no longer changes the sum
 
 
 def normal(seed: int) -> Callable[..., Tensor]:
