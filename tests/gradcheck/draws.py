@@ -1,4 +1,4 @@
-"""Right gradients of every kind, drawn by Hypothesis from the models: in every type and condition."""
+"""Right gradients drawn by Hypothesis from the models, in every dtype, well and badly conditioned."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,7 +12,7 @@ from gradcheck.models.convolution import conv1d
 from gradcheck.models.elementwise import LINKS, chain, gaussian
 from gradcheck.models.embedding import embedding
 from gradcheck.models.linear import affine, network
-from gradcheck.models.losses import penalized, with_loss
+from gradcheck.models.losses import half_mse, penalized, with_loss
 from gradcheck.models.normalization import ROW_FUNCTIONS, normalization, row_function
 from gradcheck.models.recurrent import recurrent
 from hypothesis import assume
@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+# over how many decades the columns of ill-conditioned data are spread: squares must not overflow
 DECADES = {torch.float64: 12, torch.float32: 12, torch.float16: 2, torch.bfloat16: 6}
-"""Over how many the columns of ill-conditioned data are spread: squares must not overflow."""
 LARGE = {torch.float64: 1e3, torch.float32: 1e3, torch.float16: 30.0, torch.bfloat16: 1e3}
 TAME = ("normal", "normal", "normal", "integers", "sparse")
 EXTREME = ("decades", "decaying rows", "zeros", "tiny", "large", "saturated", "equal", "offset", "small")
@@ -46,7 +45,7 @@ class Draw:
     def __init__(self, draw):
         self.draw = draw
         self.choices = []
-        self.dtype = self.choice("dtype", *DTYPES)
+        self.dtype = self.choice("dtype", *DECADES)
         self.n = self.integer(1, 64)
         self.is_tame = self.boolean("tame")
         self.generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
@@ -55,15 +54,15 @@ class Draw:
         self.arithmetic = Arithmetic(order, kink)
 
     def choice(self, what, *options):
-        chosen = self.draw(st.sampled_from(options))
-        self.choices.append(f"{what}: {chosen}")
-        return chosen
+        self.choices.append((what, self.draw(st.sampled_from(options))))
+        return self.choices[-1][1]
 
     def boolean(self, what):
         return self.choice(what, False, True)
 
     def integer(self, low, high):
-        return self.draw(st.integers(low, high))
+        self.choices.append((f"{low} to {high}", self.draw(st.integers(low, high))))
+        return self.choices[-1][1]
 
     def rand(self, *shape):
         return torch.rand(shape, generator=self.generator, dtype=torch.float64)
@@ -72,8 +71,9 @@ class Draw:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
 
     def values(self, *shape, kinds=None):
-        """Normal, or difficult in one of the extreme ways."""
-        info = torch.finfo(self.dtype)
+        """Normal values, or values of one difficult kind."""
+        info, large = torch.finfo(self.dtype), LARGE[self.dtype]
+        factors = {"zeros": 0, "small": max(1e-4, info.smallest_normal), "large": large}
         kind = self.choice("values", *(kinds or (TAME if self.is_tame else TAME + EXTREME)))
         decades = -self.integer(0, DECADES[self.dtype]) if kind in ("decades", "decaying rows") else 0
         values = self.randn(*(shape or (1,)))
@@ -86,35 +86,29 @@ class Draw:
         elif kind == "decaying rows":
             scales = 10 ** torch.linspace(0, decades, values.shape[0], dtype=torch.float64)
             values *= scales.reshape(-1, *(1,) * (values.dim() - 1))
-        elif kind == "zeros":
-            values *= 0
+        elif kind in factors:
+            values *= factors[kind]
         elif kind == "tiny":
             values *= info.smallest_normal * self.choice("of the smallest", 1.0, 0.05)
-        elif kind == "small":
-            values *= max(1e-4, info.smallest_normal)
-        elif kind == "large":
-            values *= LARGE[self.dtype]
         elif kind == "saturated":
-            values = values.sign() * self.choice("saturated", 20.5, 40.0, LARGE[self.dtype])
+            values = values.sign() * self.choice("saturated", 20.5, 40.0, large)
         elif kind == "equal":
             values = values.flatten()[0] + info.eps * values.round()
         elif kind == "offset":
-            values = values + self.choice("offset", 1e2, LARGE[self.dtype])
+            values = values + self.choice("offset", 1e2, large)
         values = values.reshape(shape).to(self.dtype)
         if len(shape) == 2 and self.boolean("transposed in memory"):
             values = values.T.contiguous().T
         return values
 
     def exclude_half_at_kinks(self):
-        """Where kinks follow each other, ½ at each is ¼ at both, which may lie outside of the one-sided derivatives."""
+        """ReLU′(0) = ½ at two kinks in a row gives ¼, which may lie outside the one-sided derivatives."""
         self.arithmetic = self.arithmetic._replace(kink=float(round(self.arithmetic.kink)))
-        self.choices.append(f"at a kink: {self.arithmetic.kink}")
+        self.choices.append(("at a kink", self.arithmetic.kink))
 
     def activation(self, *names):
         """An activation and one of the ways to write it."""
-        name, variant = self.choice("activation", *names), self.integer(0, 2)
-        self.choices.append(f"variant {variant}")
-        return name, variant
+        return self.choice("activation", *names), self.integer(0, 2)
 
 
 def draw_network(draw: Draw) -> Drawn:
@@ -144,29 +138,21 @@ def draw_ridge(draw: Draw) -> Drawn:
         x = (draw.rand(draw.n, 1) ** torch.arange(k)).to(draw.dtype)
     y = (x.double() @ w.double()).to(draw.dtype)
     y = y * draw.choice("fitted", 1, 1 + 8 * torch.finfo(draw.dtype).eps, 1 + 1e-3, -1)
-    model = with_loss(
-        affine(arithmetic=draw.arithmetic),
-        losses.squared,
-        lambda o, y: ((o - y) ** 2).mean() / 2,
-        lambda o: 2 * len(o),
-        divided_late=draw.boolean("divided late"),
-    )
+    model = half_mse(affine(arithmetic=draw.arithmetic), divided_late=draw.boolean("divided late"))
     return penalized(model, "squares", rate), {"X": x, "w": w, "y": y}
 
 
-BINARY_CROSS_ENTROPIES = (
+BINARY_CROSS_ENTROPIES = (  # the last two round extreme probabilities to 0 or 1
     F.binary_cross_entropy_with_logits,
     lambda z, y: (F.softplus(z) - y * z).mean(),
     lambda z, y: -(y * F.logsigmoid(z) + (1 - y) * F.logsigmoid(-z)).mean(),
     lambda z, y: -(y * torch.sigmoid(z).log() + (1 - y) * (1 - torch.sigmoid(z)).log()).mean(),
     lambda z, y: F.binary_cross_entropy(torch.sigmoid(z), y),
 )
-"""From the logits; the last two by the probability, which extreme values would round to 0 or 1."""
 
 
 def draw_logistic(draw: Draw) -> Drawn:
     k, variant = draw.integer(1, 8), draw.integer(0, 4)
-    draw.choices.append(f"cross entropy {variant}")
     kinds = None if variant < 3 else TAME
     x, w, b = (draw.values(*shape, kinds=kinds) for shape in ((draw.n, k), (k,), ()))
     y = (draw.rand(draw.n) if draw.boolean("soft targets") else draw.rand(draw.n).round()).to(draw.dtype)
@@ -186,7 +172,6 @@ CROSS_ENTROPIES = (
 def draw_classifier(draw: Draw) -> Drawn:
     """Softmax with cross entropy; the labels are an input of integers."""
     k, m, variant = draw.integer(1, 8), draw.integer(1, 10), draw.integer(0, 3)
-    draw.choices.append(f"cross entropy {variant}")
     kinds = None if variant < 3 else TAME
     label = (draw.rand(draw.n) * m).long()
     x, w, b = (draw.values(*shape, kinds=kinds) for shape in ((draw.n, k), (k, m), (m,)))
@@ -267,7 +252,7 @@ def draw_lasso(draw: Draw) -> Drawn:
 
 
 def draw_chain(draw: Draw) -> Drawn:
-    """Of entries above 0."""
+    """The inputs are above 0."""
     k = draw.integer(1, 8)
     model = chain([draw.choice("link", *LINKS) for _ in range(draw.integer(1, 5))])
     return model, {"x": draw.values(draw.n, k).abs()}
@@ -288,25 +273,7 @@ def draw_gaussian(draw: Draw) -> Drawn:
     return gaussian(), {"m": m, "v": v, "y": y}
 
 
-FAMILIES = {
-    "network": draw_network,
-    "regression": draw_regression,
-    "ridge": draw_ridge,
-    "logistic": draw_logistic,
-    "classifier": draw_classifier,
-    "normalization": draw_normalization,
-    "attention": draw_attention,
-    "recurrent": draw_recurrent,
-    "convolution": draw_convolution,
-    "embedding": draw_embedding,
-    "gate": draw_gate,
-    "hinge": draw_hinge,
-    "lasso": draw_lasso,
-    "chain": draw_chain,
-    "row function": draw_row_function,
-    "gaussian": draw_gaussian,
-}
-
+FAMILIES = {name.removeprefix("draw_"): draw for name, draw in globals().items() if name.startswith("draw_")}
 LOSSES = {
     "squared": (losses.squared, lambda o, y: F.mse_loss(o, y, reduction="sum")),
     "absolute": (losses.absolute, lambda o, y: (o - y).abs().sum()),
@@ -318,7 +285,7 @@ LOSSES = {
 
 
 def cast(inputs, dtype):
-    """The inputs, but for the integers among them."""
+    """The inputs in this dtype, except for integers."""
     return {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
 
 
@@ -363,4 +330,5 @@ def right_gradients(draw_from):
     if draw.boolean("rounded in the end"):
         manual = cast(manual, draw.dtype)
         assume(all_finite(*manual.values()))
-    return DrawnCase(family, model.forward, inputs, manual, draw.n, "; ".join(draw.choices))
+    description = "; ".join(f"{what}: {chosen}" for what, chosen in draw.choices)
+    return DrawnCase(family, model.forward, inputs, manual, draw.n, description)

@@ -11,7 +11,7 @@ from gradcheck.cases import CASES
 from nnmath.gradcheck import Fault, check_gradients
 
 UNEXPLAINED = {Fault.UNKNOWN, Fault.PARTIAL, Fault.LOCALIZED, Fault.SMALL_RELATIVE}
-NOT_NAMED = {  # mistakes that no rule makes: the report must not explain them
+NOT_NAMED = {  # no rule makes these mistakes, so the report must not explain them
     "Brier score, p (1 + p)": "p (1 + p) of a sigmoid in six steps, too few entries for a fit",
     "gated, z h for h in Uc": "a product that the forward pass does not compute",
     "conv1d, x assigned": "windows that overlap, assigned one after the other",
@@ -38,28 +38,19 @@ def test_cases_cover_every_fault_and_type():
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names) >= 257
     assert set(names) >= NOT_NAMED.keys()
-    faults_of_functions = {
-        Fault.NONDETERMINISTIC,
-        Fault.INPLACE_GRAD_OUTPUT,
-        Fault.FORWARD_DIFFERS,
-        Fault.GRAD_OUTPUT_IGNORED,
-    }
-    assert {fault for case in CASES for fault in case.faults} | faults_of_functions == set(Fault)
+    faults_of_functions = ["nondeterministic", "inplace_grad_output", "forward_differs", "grad_output_ignored"]
+    assert {fault for case in CASES for fault in case.faults} | set(map(Fault, faults_of_functions)) == set(Fault)
     dtypes = {tensor.dtype for case in CASES for tensor in case.inputs.values()}
     assert dtypes >= {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 
-ALIASES = {
-    "factor_1_over_n": Fault.FACTOR_N,
-    "factor_1_over_k": Fault.FACTOR,
-    "softmax_diagonal": Fault.MISSING_PATH,
-}
+ALIASES = {"factor_1_over_n": "factor_n", "factor_1_over_k": "factor", "softmax_diagonal": "missing_path"}
 FURTHER_CASES = os.environ.get("GRADIENT_CASES")
 
 
 @pytest.mark.skipif(not FURTHER_CASES, reason="GRADIENT_CASES does not name a file of further cases")
 def test_further_cases():
-    """Twenty cases of another author: verdicts and names all right, each mistake named, no false explanation."""
+    """Twenty cases by another author: every verdict is right, every mistake is named, no explanation is false."""
     spec = importlib.util.spec_from_file_location("further_cases", FURTHER_CASES)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -70,8 +61,7 @@ def test_further_cases():
             case["forward"], case["inputs"], case["gradients"], n=hints.get("n"), learning_rate=hints.get("lr")
         )
         assert {name for name, entry in report.entries.items() if not entry.passed} == set(case["which"]), case["name"]
-        labels = {case["fault"], *case.get("accept", ())} - {None}
-        expected = {ALIASES.get(label, label) for label in labels}
+        expected = {ALIASES.get(label, label) for label in {case["fault"], *case.get("accept", ())} - {None}}
         faults = {finding.fault for finding in report.findings}
         assert faults <= expected, (case["name"], faults)
         assert bool(faults) is bool(expected)

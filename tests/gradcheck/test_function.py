@@ -1,16 +1,16 @@
-"""Custom Functions: what their backward does, not only what numbers it returns."""
-
-from functools import partial
+"""Custom Functions: the gradients and the side effects of their backward."""
 
 import pytest
 import torch
+from gradcheck.models.base import normal, vector
+from torch import Tensor
 from torch.nn import functional as F
 
 from nnmath.gradcheck import Fault, check_function
 from nnmath.network import ManualHalfMSE, ManualLayer
 
 
-def function(forward, backward, **namespace):
+def function(forward, backward):
     """A Function with ctx.saved_tensors = its inputs."""
 
     class Custom(torch.autograd.Function):
@@ -26,10 +26,6 @@ def function(forward, backward, **namespace):
     return Custom.apply
 
 
-def draw(*shape):
-    return torch.randn(*shape, dtype=torch.float64)
-
-
 def linear(x, weight, bias):
     return x @ weight.T + bias
 
@@ -39,6 +35,7 @@ def linear_backward(saved, g):
     return g @ weight, g.T @ x, g.sum(0)
 
 
+draw = normal(0)
 LINEAR = {"x": draw(7, 3), "weight": draw(2, 3), "bias": draw(2)}
 TANH = {"x": draw(3, 4)}
 WITH_FORWARD = pytest.mark.parametrize("with_forward", [True, False], ids=["forward", "forward=None"])
@@ -95,25 +92,56 @@ def test_wrong(mistake, with_forward):
     assert report.findings[0].names == ["x"]
 
 
-def test_ignored_grad_output_is_found_with_a_cotangent_of_ones():
-    backward = WRONG["grad_output ignored"][0]
-    report = check_function(function(torch.tanh, backward), TANH, torch.tanh, cotangent=torch.ones(3, 4).double())
-    assert report.entries["x"].passed
-    assert faults(report) == [Fault.GRAD_OUTPUT_IGNORED]
+GATHER = {"table": draw(5, 3), "index": torch.tensor([4, 1, 1, 0])}
+SEVERAL_INPUTS = {  # apply, inputs, forward, fault, the name of the wrong gradient
+    "flipped kernel": (
+        function(F.conv1d, lambda s, g: (F.conv_transpose1d(g, s[1].flip(2)), F.conv1d(s[0], g))),
+        {"x": draw(1, 1, 9), "w": draw(1, 1, 4)},
+        F.conv1d,
+        Fault.FLIP,
+        "x",
+    ),
+    "bias gradient that autograd would sum": (
+        function(linear, lambda s, g: (*linear_backward(s, g)[:2], g)),
+        LINEAR,
+        linear,
+        Fault.BIAS_NOT_SUMMED,
+        "bias",
+    ),
+    "rows overwritten": (
+        function(Tensor.__getitem__, lambda s, g: (torch.zeros_like(s[0]).index_put((s[1],), g), None)),
+        GATHER,
+        lambda table, index: table[index],
+        Fault.OVERWRITTEN,
+        "table",
+    ),
+}
 
 
-def test_bias_gradient_that_autograd_would_sum():
-    def backward(saved, g):
-        return *linear_backward(saved, g)[:2], g
+@pytest.mark.parametrize("mistake", SEVERAL_INPUTS)
+def test_wrong_in_one_of_several_inputs(mistake):
+    apply, inputs, forward, fault, name = SEVERAL_INPUTS[mistake]
+    report = check_function(apply, inputs, forward)
+    assert not report.entries[name].passed
+    assert report.entries[name].shape_ok is (name != "bias")
+    assert [(finding.fault, finding.names) for finding in report.findings] == [(fault, [name])]
 
-    report = check_function(function(linear, backward), LINEAR, linear)
-    assert not report.entries["bias"].shape_ok
-    assert [(f.fault, f.names) for f in report.findings] == [(Fault.BIAS_NOT_SUMMED, ["bias"])]
+
+def test_integer_inputs():
+    gather = function(Tensor.__getitem__, lambda s, g: (torch.zeros_like(s[0]).index_add(0, s[1], g), None))
+    assert check_function(gather, GATHER).passed
 
 
 def test_forward_differs():
     report = check_function(function(lambda x: x.tanh() + 1, lambda s, g: g * (1 - s[0].tanh() ** 2)), TANH, torch.tanh)
     assert faults(report) == [Fault.FORWARD_DIFFERS]
+
+
+def test_ignored_grad_output_is_found_with_a_cotangent_of_ones():
+    backward = WRONG["grad_output ignored"][0]
+    report = check_function(function(torch.tanh, backward), TANH, torch.tanh, cotangent=torch.ones(3, 4).double())
+    assert report.entries["x"].passed
+    assert faults(report) == [Fault.GRAD_OUTPUT_IGNORED]
 
 
 def test_setup_context_several_outputs_and_other_arguments():
@@ -139,7 +167,7 @@ def test_setup_context_several_outputs_and_other_arguments():
     right = (torch.zeros(4).double(), torch.ones(4).double())
     assert check_function(Polar.apply, inputs, cotangent=right).passed
     report = check_function(Polar.apply, {"phi": inputs["phi"], "r": inputs["r"], "unit": 0.5}, Polar.forward)
-    assert not report.passed  # given in another order, r and φ are each other
+    assert not report.passed  # in another order, r and φ are swapped
 
 
 def test_only_what_requires_a_gradient_is_checked():
@@ -151,26 +179,23 @@ def test_only_what_requires_a_gradient_is_checked():
     assert report.findings[0].names == ["target"]
 
 
-def test_integer_inputs():
-    def gather(table, index):
-        return table[index]
-
-    def backward(saved, g, accumulate):
-        table, index = saved
-        return torch.zeros_like(table).index_put((index,), g, accumulate=accumulate), None
-
-    inputs = {"table": draw(5, 3), "index": torch.tensor([4, 1, 1, 0])}
-    assert check_function(function(gather, partial(backward, accumulate=True)), inputs).passed
-    overwriting = function(gather, partial(backward, accumulate=False))
-    assert check_function(overwriting, inputs, gather).findings[0].fault == Fault.OVERWRITTEN
-
-
 def test_kinks():
-    x = {"x": torch.tensor([-1.0, 0.0, 0.0, 2.0], dtype=torch.float64)}
+    x = {"x": vector(-1, 0, 0, 2)}
     for at_zero in (0.0, 0.5, 1.0):
         relu = function(torch.relu, lambda s, g, a=at_zero: g * torch.where(s[0] == 0, a, (s[0] > 0).double()))
         assert check_function(relu, x, torch.relu).passed
         assert check_function(relu, x).passed
+
+
+def test_a_kink_in_one_entry_does_not_excuse_the_others():
+    def relu(x):
+        return torch.from_numpy(x.detach().numpy().clip(min=0))  # autograd cannot follow
+
+    right, wrong = function(relu, lambda s, g: g * (s[0] > 0)), function(relu, lambda s, g: -g * (s[0] > 0))
+    x, cotangent = {"x": vector(0, 1, -1, 2, 3)}, vector(2, 0.4, 0.4, 0.4, 0.4)
+    assert check_function(right, x, cotangent=cotangent).passed
+    assert not check_function(wrong, x, cotangent=cotangent).passed
+    assert not check_function(lambda x: wrong(x), x, cotangent=cotangent).passed
 
 
 def test_inputs_are_unchanged():
@@ -184,32 +209,23 @@ def test_inputs_are_unchanged():
 
 
 def test_forward_without_autograd():
-    class Cube(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return torch.from_numpy(x.detach().numpy() ** 3)  # autograd cannot follow
+    def cube(x):
+        return torch.from_numpy(x.detach().numpy() ** 3)
 
-        @staticmethod
-        def backward(ctx, g):
-            (x,) = ctx.saved_tensors
-            return g * 3 * x**2
-
-    class Wrong(Cube):
-        @staticmethod
-        def backward(ctx, g):
-            return -Cube.backward(ctx, g)
-
-    report = check_function(Cube.apply, TANH)
+    right, wrong = function(cube, lambda s, g: 3 * g * s[0] ** 2), function(cube, lambda s, g: -3 * g * s[0] ** 2)
+    report = check_function(right, TANH)
     assert report.passed, report
     assert "difference quotients" in report.entries["x"].note
-    assert faults(check_function(Wrong.apply, TANH)) == [Fault.SIGN]
+    assert faults(check_function(wrong, TANH)) == [Fault.SIGN]
+    with pytest.raises(ValueError, match=r"inputs\['x'\] has 30000 entries, too many .* pass forward"):
+        check_function(right, {"x": torch.zeros(30000)})
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ((3, TANH), TypeError, "apply must be a function"),
+        ((ManualLayer, TANH), TypeError, "the Function's apply, got ManualLayer: give ManualLayer.apply"),
         ((torch.tanh, TANH, 3), TypeError, "forward must be a function"),
         ((torch.tanh, [draw(3)]), TypeError, "inputs must map names to arguments, got list"),
         ((torch.tanh, {"x": torch.tensor([1.0, torch.nan])}), ValueError, r"inputs\['x'\] must be finite, got nan"),
@@ -240,31 +256,16 @@ def test_invalid_cotangent(cotangent, error, message):
         check_function(torch.tanh, TANH, cotangent=cotangent)
 
 
-def test_backward_that_raises_or_returns_too_few():
-    with pytest.raises(ValueError, match="the backward of apply raised ZeroDivisionError: division by zero"):
-        check_function(function(torch.tanh, lambda s, g: 1 / 0), TANH)
-    with pytest.raises(ValueError, match="the backward of apply raised ValueError: it returned 1 gradients for 3"):
-        check_function(function(linear, lambda s, g: g), LINEAR)
-
-
-def test_too_large_for_difference_quotients():
-    class Big(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return torch.from_numpy(x.detach().numpy() ** 3)
-
-        @staticmethod
-        def backward(ctx, g):
-            return g
-
-    with pytest.raises(ValueError, match=r"inputs\['x'\] has 30000 entries, too many .* pass forward"):
-        check_function(Big.apply, {"x": torch.zeros(30000)})
-
-
-def test_convolution_with_a_flipped_kernel():
-    def backward(saved, g):
-        x, w = saved
-        return F.conv_transpose1d(g, w.flip(2)), F.conv1d(x, g)
-
-    report = check_function(function(F.conv1d, backward), {"x": draw(1, 1, 9), "w": draw(1, 1, 4)}, F.conv1d)
-    assert [(f.fault, f.names) for f in report.findings] == [(Fault.FLIP, ["x"])]
+@pytest.mark.parametrize(
+    ("forward", "inputs", "backward", "message"),
+    [
+        (torch.tanh, TANH, lambda s, g: 1 / 0, "the backward of apply raised ZeroDivisionError: division by zero"),
+        (linear, LINEAR, lambda s, g: g, "the backward of apply raised ValueError: it returned 1 gradients for 3"),
+        (torch.tanh, TANH, lambda s, g: g * torch.nan, "that backward returned must be finite, got nan"),
+        (torch.tanh, TANH, lambda s, g: 3.0, "it returned float for x, not a gradient"),
+        (torch.tanh, TANH, lambda s, g: g.int(), "it returned torch.int32 for x, not a gradient"),
+    ],
+)
+def test_invalid_backward(forward, inputs, backward, message):
+    with pytest.raises(ValueError, match=message):
+        check_function(function(forward, backward), inputs)

@@ -6,7 +6,7 @@ import inspect
 from itertools import pairwise
 
 import pytest
-import torch
+from gradcheck.models.base import normal
 from gradcheck.models.linear import network
 
 import nnmath.equations.activations as activations_module
@@ -16,10 +16,9 @@ from nnmath.gradcheck import Fault, check_gradients
 
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.MatMult, ast.Pow)
 BACKWARD = {
-    backpropagation_module: (
-        "error_gradient delta weight_gradient bias_gradient input_gradient output_delta hidden_delta backward"
-    ),
-    activations_module: ("sigmoid_derivative_from_output tanh_derivative_from_output relu_derivative_from_output"),
+    backpropagation_module: "error_gradient delta weight_gradient bias_gradient input_gradient output_delta "
+    "hidden_delta backward",
+    activations_module: "sigmoid_derivative_from_output tanh_derivative_from_output relu_derivative_from_output",
 }
 MIN_NAMED = {backpropagation_module: 22, activations_module: 33}
 
@@ -51,18 +50,10 @@ def mutants(module, names):
     for place, function in enumerate(tree.body):
         if not isinstance(function, ast.FunctionDef) or function.name not in names.split():
             continue
-        nodes = list(ast.walk(function))
-        for i, original in enumerate(nodes):
-            for k in range(len(list(variants(original)))):
-                changed = copy.deepcopy(function)
-                target = list(ast.walk(changed))[i]
-                mutant = list(variants(target))[k]
-
-                class Replace(ast.NodeTransformer):
-                    def visit(self, node, target=target, mutant=mutant):
-                        return mutant if node is target else self.generic_visit(node)
-
-                changed = ast.fix_missing_locations(Replace().visit(changed))
+        for original in ast.walk(function):
+            for mutant in variants(original):
+                # the memo makes deepcopy put the mutant in the original's place
+                changed = ast.fix_missing_locations(copy.deepcopy(function, {id(original): mutant}))
                 if ast.unparse(changed) == ast.unparse(function):
                     continue
                 mutated = copy.copy(tree)
@@ -73,11 +64,7 @@ def mutants(module, names):
 
 def problem(seed, sizes, names, reduction, n):
     """A network and its inputs, with samples in columns."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        return torch.randn(*shape, dtype=torch.float64, generator=generator)
-
+    draw = normal(seed)
     inputs = {"X": draw(sizes[0], n), "y": draw(sizes[-1], n)}
     for k, (n_in, n_out) in enumerate(pairwise(sizes), 1):
         inputs |= {f"W{k}": draw(n_out, n_in), f"b{k}": draw(n_out)}
@@ -107,10 +94,8 @@ def manual(equations, derivatives, inputs, names, reduction):
     gradients = equations["backward"](values, layers, activations, inputs["y"], reduction)
     if len(gradients) != len(layers):
         raise ValueError("not a gradient for each layer")
-    result = {}
-    for k, layer in enumerate(gradients, 1):
-        result |= {f"W{k}": layer.weight, f"b{k}": layer.bias}
-    return result
+    weights = {f"W{k}": layer.weight for k, layer in enumerate(gradients, 1)}
+    return weights | {f"b{k}": layer.bias for k, layer in enumerate(gradients, 1)}
 
 
 def outcome(module, code):

@@ -8,10 +8,8 @@ import torch
 from gradcheck.models.base import PLAIN, Arithmetic, Model
 from torch.nn import functional as F
 
-NEGATIVE_SLOPE = 0.01
-"""Of leaky ReLU."""
-
-FORWARD = {
+NEGATIVE_SLOPE = 0.01  # of leaky ReLU
+FORWARD = {  # the variants: different ways to write the same function
     "sigmoid": (torch.sigmoid, F.sigmoid, lambda z: (1 + torch.tanh(z / 2)) / 2),
     "tanh": (torch.tanh,),
     "relu": (torch.relu, lambda z: z.clamp(min=0), lambda z: torch.where(z > 0, z, torch.zeros_like(z))),
@@ -27,7 +25,6 @@ FORWARD = {
     "silu": (F.silu,),
     "exp_sigmoid": (lambda z: 1 / (1 + torch.exp(-z)),),
 }
-"""Different ways to write the same function: the variants."""
 
 
 def forward(name, variant=0):
@@ -44,7 +41,7 @@ def gelu_tanh_derivative(z):
     return (1 + t) / 2 + z * (1 - t**2) / 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
 
 
-MISTAKES = {
+MISTAKES = {  # z, the activation's value and its derivative to a wrong derivative
     "no derivative": lambda z, a, d: torch.ones_like(z),
     "derivative twice": lambda z, a, d: d**2,
     "derivative of tanh": lambda z, a, d: 1 - a**2,
@@ -59,7 +56,6 @@ MISTAKES = {
     "Φ(z) alone": lambda z, a, d: normal_cdf(z),
     "derivative of GELU's approximation": lambda z, a, d: gelu_tanh_derivative(z),
 }
-"""(z, the activation's value, its derivative) ↦ a wrong derivative."""
 
 
 def value_and_derivative(name, z, mistakes: Collection[str] = (), where="", variant=0, arithmetic: Arithmetic = PLAIN):

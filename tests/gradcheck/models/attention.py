@@ -62,12 +62,12 @@ def self_attention() -> Model:
 def gate(activation: bool = True, highway: bool = False, arithmetic: Arithmetic = PLAIN) -> Model:
     """a b with a = tanh(X Wa) or X Wa and b = σ(X Wb), or the highway's a b + (1 − b) X."""
 
-    def forward(X, Wa, Wb):
+    def values(X, Wa, Wb):
         a, b = torch.tanh(X @ Wa) if activation else X @ Wa, torch.sigmoid(X @ Wb)
-        return a * b + (1 - b) * X if highway else a * b
+        return a, b, a * b + (1 - b) * X if highway else a * b
 
     def manual(mistakes, X, Wa, Wb):
-        a, b = torch.tanh(X @ Wa) if activation else X @ Wa, torch.sigmoid(X @ Wb)
+        a, b, output = values(X, Wa, Wb)
 
         def pull(d):
             da = d if "b forgotten" in mistakes else d * a if "a for b" in mistakes else d * b
@@ -77,6 +77,6 @@ def gate(activation: bool = True, highway: bool = False, arithmetic: Arithmetic 
             dX = dX + d * (1 - b) if highway else dX
             return {"X": dX, "Wa": arithmetic.product(X, da), "Wb": arithmetic.product(X, db)}
 
-        return a * b + (1 - b) * X if highway else a * b, pull
+        return output, pull
 
-    return Model(forward, manual)
+    return Model(lambda X, Wa, Wb: values(X, Wa, Wb)[2], manual)

@@ -1,4 +1,4 @@
-"""A model twice: in torch, and with its backward written by hand, which can make mistakes by name."""
+"""A model twice: in torch, and with its backward written by hand, which can make mistakes by name; and its data."""
 
 from collections.abc import Callable, Collection
 from typing import NamedTuple
@@ -9,8 +9,17 @@ from torch import Tensor
 Gradients = dict[str, Tensor]
 Pull = Callable[[Tensor], Gradients]
 
-MAX_LOOP = 64
-"""Up to so many samples are added one by one: bfloat16 loses the 257th of equal terms altogether."""
+MAX_LOOP = 64  # samples added one by one: in bfloat16 the 257th of equal terms no longer changes the sum
+
+
+def normal(seed: int) -> Callable[..., Tensor]:
+    """A function that draws normal tensors of a shape from a generator of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def vector(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
 
 
 class Model(NamedTuple):
@@ -56,17 +65,15 @@ class Arithmetic(NamedTuple):
 
     def total(self, d: Tensor) -> Tensor:
         """The sum over the samples."""
-        if self.order == "plain":
-            return d.sum(0)
-        if len(d) > MAX_LOOP:
+        if self.order == "flipped" or (self.order != "plain" and len(d) > MAX_LOOP):
             return d.flip(0).sum(0)
         if self.order == "loop":
-            return sum(d[i] for i in range(len(d)))
+            return sum(d)
         if self.order == "reversed loop":
-            return sum(d[i] for i in reversed(range(len(d))))
+            return sum(d.flip(0))
         if self.order == "matmul":
             return (torch.ones(1, len(d), dtype=d.dtype) @ d.reshape(len(d), -1)).reshape(d.shape[1:])
-        return d.flip(0).sum(0) if self.order == "flipped" else d.sum(0)
+        return d.sum(0)
 
     def step(self, z: Tensor) -> Tensor:
         """The derivative of max(z, 0)."""

@@ -3,7 +3,7 @@
 import torch
 from gradcheck.models.base import Model
 
-LINKS = {
+LINKS = {  # functions of u, and their derivatives from u and the value v
     "sqrt": (lambda u: (u + 1).sqrt(), lambda u, v: 1 / (2 * v)),
     "log": (lambda u: (u + 1).log(), lambda u, v: 1 / (1 + u)),
     "exp": (lambda u: torch.exp(-u), lambda u, v: -v),
@@ -15,7 +15,6 @@ LINKS = {
     "cube": (lambda u: u**3, lambda u, v: 3 * u * u),
     "root": (lambda u: (u * u + 1e-2).sqrt(), lambda u, v: u / v),
 }
-"""Functions and their derivatives from argument and value."""
 
 
 def chain(names: list[str]) -> Model:

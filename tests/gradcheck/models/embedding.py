@@ -1,7 +1,7 @@
 """Embeddings: rows of a table E by indices that repeat."""
 
 import torch
-from gradcheck.models.base import PLAIN, Arithmetic, Model
+from gradcheck.models.base import PLAIN, Model
 from torch.nn import functional as F
 
 
@@ -18,9 +18,7 @@ def scatter(d, index, like, method, mistakes=()):
     return result
 
 
-def embedding(
-    words=None, tanh=False, fused=False, method="loop", padding=None, arithmetic: Arithmetic = PLAIN
-) -> Model:
+def embedding(words=None, tanh=False, fused=False, method="loop", padding=None, arithmetic=PLAIN) -> Model:
     """E[words] W, or tanh(E[words]) W; without words they are the input ``index``. The padding's row counts as 0."""
 
     def forward(E, W, index=None):

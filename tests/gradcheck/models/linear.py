@@ -5,11 +5,6 @@ from gradcheck.models import activations
 from gradcheck.models.base import PLAIN, Arithmetic, Model
 
 
-def identity():
-    """The input p."""
-    return Model(lambda p: p, lambda mistakes, p: (p, lambda d: {"p": d}))
-
-
 def affine(columns: bool = False, arithmetic: Arithmetic = PLAIN) -> Model:
     """X w + b, or w X + b with samples in columns; w (k,) or (k, m), with or without b."""
 
@@ -33,14 +28,7 @@ def affine(columns: bool = False, arithmetic: Arithmetic = PLAIN) -> Model:
     return Model(forward, manual)
 
 
-def network(
-    names: list[str],
-    columns: bool = False,
-    residual: bool = False,
-    variants: list[int] | None = None,
-    learning_rate: float = 0.0,
-    arithmetic: Arithmetic = PLAIN,
-) -> Model:
+def network(names, columns=False, residual=False, variants=None, learning_rate=0.0, arithmetic=PLAIN) -> Model:
     """Layers h Wₖ + bₖ, or Wₖ h + bₖ with samples in columns, each with its activation; residual where the shapes fit.
 
     An input dzₖ is added before the activation: its gradient is the layer's delta. With a learning rate, the weights

@@ -1,6 +1,6 @@
 """Losses of an output and its target, penalties on weights, and models that end in them."""
 
-from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 from gradcheck.models.activations import softmax
@@ -61,15 +61,7 @@ def squared_hinge(o, y, arithmetic, mistakes):
     return part * part, -2 * part * y, -2 * part * o
 
 
-def with_loss(
-    model: Model,
-    error: Callable[..., tuple[Tensor, Tensor, Tensor]],
-    forward: Callable[[Tensor, Tensor], Tensor],
-    size: Callable[[Tensor], float],
-    target: str | Tensor | None = "y",
-    divided_late: bool = False,
-    arithmetic: Arithmetic = PLAIN,
-) -> Model:
+def with_loss(model, error, forward, size, target="y", divided_late=False, arithmetic=PLAIN) -> Model:
     """The sum of the errors over the ``size`` of the output; the target is an input's name, a constant or None for 0.
 
     forward(output, target) is the loss in torch, error(output, target, arithmetic, mistakes) the terms of its sum with
@@ -117,25 +109,14 @@ def with_loss(
     return Model(loss, manual)
 
 
-def half_mse(model: Model, target: str = "y") -> Model:
-    return with_loss(model, squared, lambda o, y: 0.5 * ((o - y) ** 2).mean(), lambda o: 2 * o.numel(), target)
-
-
-def mse(model: Model, target: str = "y") -> Model:
-    return with_loss(model, squared, lambda o, y: ((o - y) ** 2).mean(), lambda o: o.numel(), target)
-
-
-def half_mse_of_rows(model: Model, target: str = "Y") -> Model:
-    return with_loss(model, squared, lambda o, y: 0.5 * ((o - y) ** 2).sum(1).mean(), lambda o: 2 * len(o), target)
-
-
-def mse_of_rows(model: Model, target: str = "Y") -> Model:
-    return with_loss(model, squared, lambda o, y: ((o - y) ** 2).sum(1).mean(), lambda o: len(o), target)
-
-
-def weighted_sum(model: Model, target: str = "C") -> Model:
-    return with_loss(model, weighted, lambda o, c: (o * c).sum(), lambda o: 1, target)
-
+squares = partial(with_loss, error=squared)
+half_mse = partial(squares, forward=lambda o, y: 0.5 * ((o - y) ** 2).mean(), size=lambda o: 2 * o.numel())
+mse = partial(squares, forward=lambda o, y: ((o - y) ** 2).mean(), size=Tensor.numel)
+half_mse_of_rows = partial(
+    squares, forward=lambda o, y: 0.5 * ((o - y) ** 2).sum(1).mean(), size=lambda o: 2 * len(o), target="Y"
+)
+mse_of_rows = partial(squares, forward=lambda o, y: ((o - y) ** 2).sum(1).mean(), size=len, target="Y")
+weighted_sum = partial(with_loss, error=weighted, forward=lambda o, c: (o * c).sum(), size=lambda o: 1, target="C")
 
 PENALTIES = {
     "squares": (lambda w: (w**2).sum() / 2, lambda w, arithmetic: w),
@@ -148,7 +129,7 @@ def penalized(model: Model, penalty: str, rate: float, name: str = "w", arithmet
     """The loss plus ``rate`` times a penalty on the input of this name."""
     value, derivative = PENALTIES[penalty]
 
-    def manual(mistakes: Collection[str], **inputs):
+    def manual(mistakes, **inputs):
         loss, pull = model.manual(mistakes, **inputs)
         extra = 0 if "penalty forgotten" in mistakes else rate * derivative(inputs[name], arithmetic)
         return loss + rate * value(inputs[name]), lambda d: (g := pull(d)) | {name: g[name] + extra}

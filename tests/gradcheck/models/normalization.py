@@ -17,7 +17,7 @@ def normalization(axis: int = 1, eps: float = 1e-5, fused: bool = False, arithme
 
     def manual(mistakes, X, gamma, beta):
         centred = X - X.mean(axis, keepdim=True)
-        centred = centred - centred.mean(axis, keepdim=True)  # of what rounding left: the formula below takes it for 0
+        centred = centred - centred.mean(axis, keepdim=True)  # rounding left a mean that pull takes for 0
         count = X.shape[axis] - ("s with n − 1" in mistakes)
         variance = (centred * centred).sum(axis, keepdim=True) / count
         s = torch.sqrt(variance + (0 if "ε forgotten" in mistakes else eps))
