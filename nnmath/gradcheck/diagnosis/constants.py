@@ -1,7 +1,8 @@
-r"""Constant factors that a gradient may wrongly have: is −0.125 the sign and 1/n of a batch of 8, or any number?"""
+r"""Constant factors that a gradient may wrongly have, with their names: −0.125 may be −1/n for a batch of n = 8."""
 
 import math
 from collections.abc import Iterator, Mapping
+from statistics import multimode
 from typing import NamedTuple
 
 from torch import Tensor
@@ -11,11 +12,9 @@ from nnmath.gradcheck.graph.graph import Graph
 
 
 class Constant(NamedTuple):
-    r"""A constant factor that a gradient may wrongly have."""
-
     fault: Fault
     value: float
-    meaning: str  # a human-readable name
+    meaning: str  # a human-readable description
     fix: str
 
 
@@ -29,33 +28,30 @@ FOR_ANY_BATCH = (
 
 
 def common_constants(batch_sizes: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
-    r"""The constants to try, given the candidate batch sizes, with why they are candidates, and η if it is known."""
+    r"""The constants to try: for any batch, for the learning rate, and for each n in batch_sizes (n ↦ its meaning)."""
     yield from FOR_ANY_BATCH
     if learning_rate is not None and learning_rate != 1:
         for sign, c in (("", learning_rate), ("−", -learning_rate)):
             meaning = f"{sign}η times the gradient, with the learning rate η = {learning_rate:g}"
             yield Constant(Fault.FACTOR, c, meaning, "leave the learning rate to the update")
     for n, why in batch_sizes.items():
-        if n > 1:
-            yield from batch_constants(n, why)
-
-
-def batch_constants(n: int, why: str) -> Iterator[Constant]:
-    r"""The constants of an average over n samples that is missing, extra, or over n − 1."""
-    where = f"with n = {n}, {why}"
-    too_large = f"divide by n = {n}: the loss averages over the samples, the gradient sums"
-    too_small = f"multiply by n = {n}: the gradient was divided by n once too often"
-    yield Constant(Fault.FACTOR_N, n, f"n times the gradient, {where}", too_large)
-    yield Constant(Fault.FACTOR_N, 1 / n, f"1/n of the gradient, {where}", too_small)
-    yield Constant(Fault.SIGN_AND_FACTOR_N, -n, f"−n times the gradient, {where}", f"flip the sign, and {too_large}")
-    yield Constant(Fault.SIGN_AND_FACTOR_N, -1 / n, f"−1/n of the gradient, {where}", f"flip the sign, and {too_small}")
-    if n > 2:  # n − 1 = 1 is no divisor
-        for ratio, mistake, c in (
-            ("n/(n − 1)", "n − 1 instead of n", n / (n - 1)),
-            ("(n − 1)/n", "n instead of n − 1", (n - 1) / n),
-        ):
-            fix = f"multiply by {1 / c:.6g}: divide by the number that the loss divides by"
-            yield Constant(Fault.BESSEL, c, f"{ratio} times the gradient, {where}: divided by {mistake}", fix)
+        if n < 2:
+            continue
+        where = f"with n = {n}, {why}"
+        too_large = f"divide by n = {n}: the loss averages over the samples, the gradient sums"
+        too_small = f"multiply by n = {n}: the gradient was divided by n once too often"
+        yield Constant(Fault.FACTOR_N, n, f"n times the gradient, {where}", too_large)
+        yield Constant(Fault.FACTOR_N, 1 / n, f"1/n of the gradient, {where}", too_small)
+        fault = Fault.SIGN_AND_FACTOR_N
+        yield Constant(fault, -n, f"−n times the gradient, {where}", f"flip the sign, and {too_large}")
+        yield Constant(fault, -1 / n, f"−1/n of the gradient, {where}", f"flip the sign, and {too_small}")
+        if n > 2:  # for n = 2 these are the factors 2 and ½
+            for ratio, mistake, c in (
+                ("n/(n − 1)", "n − 1 instead of n", n / (n - 1)),
+                ("(n − 1)/n", "n instead of n − 1", (n - 1) / n),
+            ):
+                fix = f"multiply by {1 / c:.6g}: divide by the number that the loss divides by"
+                yield Constant(Fault.BESSEL, c, f"{ratio} times the gradient, {where}: divided by {mistake}", fix)
 
 
 AVERAGES = frozenset(("mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"))
@@ -80,15 +76,11 @@ def batch_sizes_in_data(data: Mapping[str, Tensor]) -> dict[int, str]:
     r"""Candidate batch sizes, and why: the most frequent first dimension of the data, and the most frequent last."""
     sizes: dict[int, str] = {}
     for position, dim in (("first", 0), ("last", -1)):
-        names_of: dict[int, list[str]] = {}
-        for name, tensor in data.items():
-            if tensor.ndim:
-                names_of.setdefault(tensor.shape[dim], []).append(name)
-        most = max((len(names) for names in names_of.values()), default=0)
-        if dim == 0 or most > 1:
-            for size, names in names_of.items():
-                if len(names) == most:
-                    sizes.setdefault(size, f"the {position} dimension of {' and '.join(names)}")
+        size_of = {name: tensor.shape[dim] for name, tensor in data.items() if tensor.ndim}
+        for size in multimode(size_of.values()):
+            names = [name for name in size_of if size_of[name] == size]
+            if dim == 0 or len(names) > 1:
+                sizes.setdefault(size, f"the {position} dimension of {' and '.join(names)}")
     return sizes
 
 
@@ -98,6 +90,6 @@ def describe_constant(c: float, inputs: Mapping[str, Tensor]) -> str:
         for size in tensor.shape:
             for power, text in ((1, f"{size}"), (-1, f"1/{size}"), (0.5, f"√{size}"), (-0.5, f"1/√{size}")):
                 if size > 1 and math.isclose(abs(c), size**power, rel_tol=1e-7):
-                    minus = "−" if c < 0 else ""
-                    return f"{c:.6g} times the gradient, perhaps {minus}{text}: {size} is a dimension of {name}"
+                    text = f"−{text}" if c < 0 else text
+                    return f"{c:.6g} times the gradient, perhaps {text}: {size} is a dimension of {name}"
     return f"{c:.6g} times the gradient"

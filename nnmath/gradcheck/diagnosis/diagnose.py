@@ -1,4 +1,4 @@
-r"""The choice among hypotheses: the one that explains the most gradients, then the most of the rest."""
+r"""The choice among hypotheses: the one that explains the most gradients, then the best for the remaining ones."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +21,7 @@ from nnmath.gradcheck.graph.graph import Forward, Graph
 
 Rebuild = Callable[[int], tuple[Forward, Mapping[str, Tensor], Mapping[str, Tensor | None]]]
 
-MAX_HYPOTHESES = 1000
-r"""Of one rule; fewer in a graph of more than 150 nodes."""
+MAX_HYPOTHESES = 1000  # of one rule; fewer in a graph of more than 150 nodes
 
 
 def diagnose(
@@ -32,16 +31,13 @@ def diagnose(
     rebuild: Rebuild | None = None,
     in_graph: bool = True,
 ) -> list[Finding]:
-    r"""What is wrong with the gradients that are wrong.
+    r"""Explains the wrong gradients: first the hypotheses that reproduce some, then what is known of the others.
 
     ``n``, ``learning_rate`` and ``rebuild`` are those of :func:`nnmath.gradcheck.check_gradients`. ``in_graph`` says
-    whether the comparison's graph records the user's mathematics, so that mistakes can be made in it.
-
-    Returns:
-        First the hypotheses that reproduce the numbers, then what can be said of the other gradients.
+    whether the comparison's graph records the user's operations, so that mistakes can be made in it.
     """
     findings = diagnose_graph(comparison, n, learning_rate, rebuild, in_graph)
-    for moves in comparison.kinks:  # the other choices of the derivative at a kink, if they explain more
+    for moves in comparison.kinks:  # another choice of the derivative at a kink may explain more
         if count_unexplained(findings):
             graph = Graph(comparison.forward, comparison.inputs, list(comparison.gradients), Moved(moves))
             other = dataclasses.replace(comparison, graph=graph, reference=graph.gradients())
@@ -57,7 +53,7 @@ def count_unexplained(findings: list[Finding]) -> int:
 def diagnose_graph(
     comparison: Comparison, n: int | None, learning_rate: float | None, rebuild: Rebuild | None, in_graph: bool
 ) -> list[Finding]:
-    r"""What is wrong, by the comparison's own reference and graph."""
+    r"""The findings for one choice of the derivatives at kinks, that of the comparison's reference and graph."""
     depth, reference = comparison.graph.depth, comparison.reference
     remaining = sorted(comparison.wrong, key=lambda name: depth[name])
     context = Context(comparison, n, learning_rate, remaining, base=dict(reference), in_graph=in_graph)
@@ -81,11 +77,11 @@ def diagnose_graph(
         fix = "does forward use this argument, and does it reach the loss without detach, no_grad or item()?"
         findings.append(Finding(Fault.UNKNOWN, disconnected, explanation, fix))
     findings += [describe_unexplained(context, name) for name in context.remaining]
-    return [with_downstream(finding, downstream) for finding in merge(findings)]
+    return merge(findings, downstream)
 
 
 def downstream_errors(context: Context) -> dict[str, str]:
-    r"""Gradients that are wrong because that of an intermediate value is: name ↦ the name of the intermediate.
+    r"""Gradients that are wrong only because that of an intermediate value is: name ↦ the name of the intermediate.
 
     An intermediate is an input d that the forward pass adds to a value, z + d: its gradient is that of z.
     """
@@ -104,18 +100,8 @@ def downstream_errors(context: Context) -> dict[str, str]:
     return downstream
 
 
-def with_downstream(finding: Finding, downstream: dict[str, str]) -> Finding:
-    r"""A finding, and the gradients that are wrong only because its own are."""
-    followers = [name for name, source in downstream.items() if source in finding.names]
-    if not followers:
-        return finding
-    verb = "follows" if len(followers) == 1 else "follow"
-    explanation = f"{finding.explanation} {', '.join(followers)} only {verb} from it."
-    return dataclasses.replace(finding, names=finding.names + followers, explanation=explanation)
-
-
 def best_match(context: Context) -> Match | None:
-    r"""The match that explains the most gradients, contradicts the fewest, and has the fewest fitted numbers."""
+    r"""The match that explains the most gradients; among equals, with the fewest contradictions and fitted numbers."""
     contexts = [context]
     if context.edit != Edit():
         contexts.append(dataclasses.replace(context, edit=Edit(), base=dict(context.comparison.reference)))
@@ -130,7 +116,7 @@ def best_match(context: Context) -> Match | None:
                     if best is None or key < best[0]:
                         best = (key, match)
                     explains_all = len(match.names) == len(context.remaining)
-                    # if a constant explains all, any other mistake that does so is equivalent to it
+                    # if a constant explains all, any other mistake that does is equivalent to it
                     if explains_all and (hypothesis.fault is None or not any(key[1:])):
                         return match
     return best[1] if best else None
@@ -138,13 +124,13 @@ def best_match(context: Context) -> Match | None:
 
 def hypotheses(rule: Rule, context: Context, limit: int) -> Iterator[Hypothesis]:
     r"""The hypotheses of a rule, until it meets a tensor that it cannot handle, for example a complex one."""
-    # torch raises any of these for tensors that an operation does not support; a rule without a hypothesis does no harm
+    # torch raises these for tensors that an operation does not support
     with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
         yield from islice(rule(context), limit)
 
 
 def to_findings(context: Context, match: Match, rebuild: Rebuild | None) -> list[Finding]:
-    r"""A match for the report: the hypothesis, and the constant factor."""
+    r"""A match as findings: the mistake, and the constant factor."""
     hypothesis, names, constants = match.hypothesis, match.names, match.constants
     findings: list[Finding] = []
     if hypothesis.fault is not None:
@@ -163,11 +149,7 @@ def to_findings(context: Context, match: Match, rebuild: Rebuild | None) -> list
 
 
 def disambiguate(context: Context, constants: list[Constant], names: list[str], rebuild: Rebuild) -> list[Constant]:
-    r"""The constants that are left when the same check is made at another batch size.
-
-    Raises:
-        ValueError: rebuild raises, or returns what cannot be checked.
-    """
+    r"""The constants that also fit at another batch size; ValueError if rebuild does not return a valid problem."""
     n = 2 * (context.n or len(names)) + 3
     problem = validation.call(f"rebuild({n})", lambda: tuple(rebuild(n)))
     if len(problem) != 3:
@@ -185,9 +167,14 @@ def disambiguate(context: Context, constants: list[Constant], names: list[str], 
     return [constant for constant in constants if constant.fault in faults] or constants
 
 
-def merge(findings: list[Finding]) -> list[Finding]:
-    r"""One finding for all gradients of which the same is said."""
-    names: dict[tuple[Fault, str, str], list[str]] = {}
+def merge(findings: list[Finding], downstream: dict[str, str]) -> list[Finding]:
+    r"""One finding for all gradients with the same explanation, and for those that are wrong only because of them."""
+    names_of: dict[tuple[Fault, str, str], list[str]] = {}
     for finding in findings:
-        names.setdefault((finding.fault, finding.explanation, finding.fix), []).extend(finding.names)
-    return [Finding(fault, list(dict.fromkeys(which)), text, fix) for (fault, text, fix), which in names.items()]
+        names_of.setdefault((finding.fault, finding.explanation, finding.fix), []).extend(finding.names)
+    merged: list[Finding] = []
+    for (fault, explanation, fix), names in names_of.items():
+        if followers := [name for name, source in downstream.items() if source in names]:
+            explanation += f" {', '.join(followers)} only {'follows' if len(followers) == 1 else 'follow'} from it."
+        merged.append(Finding(fault, list(dict.fromkeys(names + followers)), explanation, fix))
+    return merged

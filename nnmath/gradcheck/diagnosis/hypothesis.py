@@ -1,7 +1,7 @@
 r"""A hypothesis about a wrong gradient, and its test: it has to reproduce the user's numbers.
 
-A rule yields hypotheses; each has the gradients that it predicts. It is accepted for those gradients that it reproduces
-to rounding, up to a constant factor, and for no others.
+A rule yields hypotheses; each predicts gradients. A hypothesis is accepted for the gradients that it reproduces to
+rounding, up to a constant factor, and for no others.
 """
 
 import math
@@ -11,8 +11,10 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from nnmath.gradcheck.comparison.comparison import Comparison
+from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.rounding import RTOL, underflow_allowance
 from nnmath.gradcheck.diagnosis.constants import Constant, batch_sizes_in_data, batch_sizes_in_graph, common_constants
 from nnmath.gradcheck.faults import Fault
@@ -24,13 +26,13 @@ from nnmath.gradcheck.graph.graph import Gradients, Graph
 class Hypothesis:
     r"""A mistake that may have been made."""
 
-    fault: Fault | None  # None for a constant and nothing else
-    gradients: Gradients  # that the mistake gives, by name
+    fault: Fault | None  # None for a constant factor alone
+    gradients: Gradients  # what the mistake gives, by name
     explanation: str = ""  # one or two sentences for the report
     fix: str = ""  # what to write instead
     edit: Edit | None = None  # the mistake as a change to the graph, if it is one
     fitted: int = 0  # how many numbers were fitted to the user's gradients
-    observed: Gradients = field(default_factory=dict)  # what to compare with, where it is not the user's gradient
+    observed: Gradients = field(default_factory=dict)  # what to compare with instead of the user's gradients
 
 
 @dataclass
@@ -40,14 +42,13 @@ class Context:
     comparison: Comparison
     n: int | None  # the batch size, if the caller gave it
     learning_rate: float | None  # η, if the caller gave it
-    remaining: list[str]  # the names that are not explained yet, the one nearest to the loss first
+    remaining: list[str]  # the gradients that are not explained yet, the one nearest to the loss first
     edit: Edit = field(default_factory=Edit)  # the mistakes in the graph that were accepted so far
     base: Gradients = field(default_factory=dict)  # the gradients with these mistakes
-    in_graph: bool = True  # whether the graph records the user's mathematics, so that mistakes can be made in it
+    in_graph: bool = True  # whether the graph records the user's operations, so that mistakes can be made in it
 
     @property
     def graph(self) -> Graph:
-        r"""The graph of the loss."""
         return self.comparison.graph
 
     @cached_property
@@ -61,7 +62,7 @@ class Context:
 
     @cached_property
     def constants(self) -> list[Constant]:
-        r"""The constants that have a name here."""
+        r"""The constants that have a meaning for this loss."""
         return list(common_constants(self.batch_sizes, self.learning_rate))
 
     def value(self, name: str) -> Tensor:
@@ -76,8 +77,12 @@ class Context:
                 yield name, value, base
 
     def mark_explained(self, names: list[str]) -> None:
-        r"""Removes names from those that are not explained yet."""
         self.remaining = [name for name in self.remaining if name not in names]
+
+    def relevant_nodes(self) -> list[Node]:
+        r"""The nodes that an unexplained gradient depends on."""
+        reachable = self.graph.reachable_leaves
+        return [node for node in self.graph.nodes if not reachable[node].isdisjoint(self.remaining)]
 
     def gradients(self, edit: Edit) -> Gradients | None:
         r"""The gradients with one more mistake; None if the shapes do not allow it."""
@@ -87,10 +92,7 @@ class Context:
             return None
 
     def fits(self, name: str, candidate: Tensor, value: Tensor | None = None, max_residual: float = 0.1) -> bool:
-        r"""Whether a candidate is the user's gradient to rounding, or ``value`` if one is passed.
-
-        At most the share ``max_residual`` of the difference from the reference may stay unexplained.
-        """
+        r"""Whether a candidate equals the user's gradient, or ``value`` if one is passed, to rounding."""
         own = self.value(name)
         value = own if value is None else value
         if value.shape != candidate.shape or not value.numel():
@@ -98,22 +100,21 @@ class Context:
         reference, dtype = self.comparison.reference[name], self.comparison.dtype(name)
         difference = value - reference if value is own and own.shape == reference.shape else value
         noise = self.comparison.noise.get(name, 0.0) + underflow_allowance(dtype)
-        bound = RTOL[dtype] * float(candidate.abs().max()) + noise
-        largest = float(difference.abs().max())
+        largest = max_abs(difference)
         rounding = max(1e-3, 4 * torch.finfo(dtype).eps)
-        limit = min(bound, rounding * largest + noise, max_residual * largest)
-        return float((value - candidate).abs().max()) <= limit
+        # at most the fraction max_residual of the difference from the reference may remain unexplained
+        limit = min(RTOL[dtype] * max_abs(candidate) + noise, rounding * largest + noise, max_residual * largest)
+        return max_abs(value - candidate) <= limit
 
     def indistinguishable(self, name: str, a: Tensor, b: Tensor) -> bool:
         r"""Whether two candidates are equal to rounding."""
         if a.shape != b.shape:
             return False
-        size = max(float(a.abs().max()), float(b.abs().max())) if a.numel() else 0.0
-        noise = self.comparison.noise.get(name, 0.0)
-        return not a.numel() or float((a - b).abs().max()) <= 10 * RTOL[self.comparison.dtype(name)] * size + noise
+        rounding = 10 * RTOL[self.comparison.dtype(name)] * max(max_abs(a), max_abs(b))
+        return max_abs(a - b) <= rounding + self.comparison.noise.get(name, 0.0)
 
     def constants_near(self, c: float, name: str, candidate: Tensor, value: Tensor | None = None) -> list[Constant]:
-        r"""The constants with a name, close to the fitted c, that multiply a candidate to the user's gradient."""
+        r"""The constants close to the fitted c for which constant · candidate is the user's gradient to rounding."""
         close = [constant for constant in self.constants if abs(c - constant.value) <= 0.1 * abs(c)]
         return [constant for constant in close if self.fits(name, constant.value * candidate, value)]
 
@@ -134,11 +135,10 @@ Rule = Callable[[Context], Iterator[Hypothesis]]
 
 def fit_scale(part: Tensor, total: Tensor) -> float | None:
     r"""The number t for which t · part is closest to total; None if part is 0."""
-    size = float(part.abs().max()) if part.numel() else 0.0
-    if not size:
+    if not (largest := max_abs(part)):
         return None
-    unit = part / size  # squares of small numbers would underflow
-    return float((unit * total).sum() / (unit * unit).sum()) / size
+    unit = part / largest  # squares of small numbers would underflow
+    return float((unit * total).sum() / (unit * unit).sum()) / largest
 
 
 def fit_coefficients(parts: list[Tensor], total: Tensor) -> list[float] | None:
@@ -156,17 +156,13 @@ class Match:
     hypothesis: Hypothesis
     names: list[str]
     constant: float
-    constants: list[Constant]  # the constant by name; several if they have the same value
+    constants: list[Constant]  # the known constants with this value; several may share it
+    fitted: int  # how many numbers were fitted
     contradictions: int  # how many gradients are right although the hypothesis would make them wrong
-
-    @property
-    def fitted(self) -> int:
-        r"""How many numbers were fitted."""
-        return self.hypothesis.fitted + (self.constant != 1 and not self.constants)
 
 
 def matches(context: Context, hypothesis: Hypothesis) -> Iterator[Match]:
-    r"""The gradients that a hypothesis reproduces, one match for each constant."""
+    r"""The gradients that a hypothesis reproduces, one match per constant."""
     groups: list[tuple[float, list[Constant], list[str]]] = []
     for name in (name for name in context.remaining if name in hypothesis.gradients):
         c, constants = find_constant(context, hypothesis, name)
@@ -182,27 +178,27 @@ def matches(context: Context, hypothesis: Hypothesis) -> Iterator[Match]:
         equations = sum(context.value(name).numel() for name in names)
         if equations > 2 and constant_is_enough(context, hypothesis, names):
             continue
-        match = Match(hypothesis, names, c, constants, count_contradictions(context, hypothesis))
+        contradictions = 0
+        for name, gradient in hypothesis.gradients.items():
+            if hypothesis.edit is not None and name not in context.comparison.wrong:
+                contradictions += not context.indistinguishable(name, gradient, context.comparison.reference[name])
+        fitted = hypothesis.fitted + (c != 1 and not constants)
         combined = hypothesis.fault is not None and c != 1
-        if equations >= (match.fitted + 2 if match.fitted or combined else 1):
-            yield match
+        if equations >= (fitted + 2 if fitted or combined else 1):
+            yield Match(hypothesis, names, c, constants, fitted, contradictions)
 
 
 def find_constant(context: Context, hypothesis: Hypothesis, name: str) -> tuple[float | None, list[Constant]]:
-    r"""The constant factor between a predicted gradient and the user's, and its names; None if there is none.
-
-    A constant without a name is accepted only if the hypothesis is a constant and nothing else.
-    """
+    r"""The factor between a predicted gradient and the user's, None if it does not fit; the known constants near it."""
     value, candidate = hypothesis.observed.get(name, context.value(name)), hypothesis.gradients[name]
     if value.shape != candidate.shape:
         return None, []
     constant_only = hypothesis.fault is None
     if not constant_only and context.fits(name, candidate, value):
         return 1.0, []
+    unchanged = not hypothesis.observed and context.indistinguishable(name, candidate, context.base[name])
     c = fit_scale(candidate, value)
-    if c is None:
-        return None, []
-    if not constant_only and not hypothesis.observed and context.indistinguishable(name, candidate, context.base[name]):
+    if c is None or (unchanged and not constant_only):
         return None, []
     if constants := context.constants_near(c, name, candidate, value):
         return constants[0].value, constants
@@ -211,7 +207,7 @@ def find_constant(context: Context, hypothesis: Hypothesis, name: str) -> tuple[
 
 
 def constant_is_enough(context: Context, hypothesis: Hypothesis, names: list[str]) -> bool:
-    r"""Whether a constant alone fits as well as the hypothesis, so that nothing supports the rest of it."""
+    r"""Whether a constant factor alone fits as well as the hypothesis, so that nothing supports the rest of it."""
     if hypothesis.fault in (None, Fault.CLIPPED, Fault.DETACHED) or hypothesis.observed:
         return False
     c = None
@@ -220,19 +216,7 @@ def constant_is_enough(context: Context, hypothesis: Hypothesis, names: list[str
         if base.shape != predicted.shape:
             return False
         c = (fit_scale(base, value) or 0.0) if c is None else c
-        error_of_constant = float((value - c * base).abs().max())
-        error = float((value - (fit_scale(predicted, value) or 0.0) * predicted).abs().max())
-        if error_of_constant > 3 * error + 1e-2 * context.comparison.bounds[name]:
+        error = max_abs(value - (fit_scale(predicted, value) or 0.0) * predicted)
+        if max_abs(value - c * base) > 3 * error + 1e-2 * context.comparison.bounds[name]:
             return False
     return True
-
-
-def count_contradictions(context: Context, hypothesis: Hypothesis) -> int:
-    r"""How many gradients are right although the hypothesis would make them wrong."""
-    if hypothesis.edit is None:
-        return 0
-    return sum(
-        not context.indistinguishable(name, hypothesis.gradients[name], reference)
-        for name, reference in context.comparison.reference.items()
-        if name not in context.comparison.wrong and name in hypothesis.gradients
-    )

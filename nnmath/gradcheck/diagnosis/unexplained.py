@@ -7,17 +7,10 @@ from nnmath.gradcheck.diagnosis.hypothesis import Context
 from nnmath.gradcheck.faults import Fault, Finding
 
 UNEXPLAINED = (Fault.PARTIAL, Fault.LOCALIZED, Fault.SMALL_RELATIVE, Fault.UNKNOWN)
-SMALL = 1e-2
-FEW = 0.25
-
-
-def describe_unexplained(context: Context, name: str) -> Finding:
-    r"""What distinguishes the wrong entries, without a cause."""
-    return wrong_entries(context, name) or small_relative(context, name) or unknown(context, name)
 
 
 def wrong_entries(context: Context, name: str) -> Finding | None:
-    r"""Only some of the entries are wrong."""
+    r"""Some entries are 0, or only a few are wrong; None if neither is so."""
     value, base = context.value(name), context.base[name]
     if value.shape != base.shape:
         return None
@@ -30,34 +23,25 @@ def wrong_entries(context: Context, name: str) -> Finding | None:
         explanation = f"{count} of {wrong.numel()} entries are 0, {where}."
         fix = "fill the rest: look for a loop that ends early, a slice, or a mask that hides too much"
         return Finding(Fault.PARTIAL, [name], explanation, fix)
-    if value.numel() >= 4 and count <= FEW * wrong.numel():
+    if value.numel() >= 4 and count <= wrong.numel() / 4:
         explanation = f"Only {count} of {wrong.numel()} entries are wrong, {where}."
         fix = "look at what is special about these entries: a border, an index, a special case"
         return Finding(Fault.LOCALIZED, [name], explanation, fix)
     return None
 
 
-def small_relative(context: Context, name: str) -> Finding | None:
-    r"""Close but not equal."""
+def describe_unexplained(context: Context, name: str) -> Finding:
+    r"""What is known of a wrong gradient: which entries are wrong, that it is close but not equal, or its numbers."""
+    if finding := wrong_entries(context, name):
+        return finding
     entry = context.comparison.entry(name)
-    tolerance = RTOL[context.comparison.dtype(name)]
-    close = entry.relative <= max(SMALL, 2 * tolerance) or (entry.relative <= 5 * SMALL and entry.cosine > 0.999)
-    if not close:
-        return None
-    float32 = torch.finfo(torch.float32).eps
-    precision = ", about float32's precision" if float32 / 64 <= entry.relative <= 64 * float32 else ""
-    explanation = f"Close but not equal: off by {entry.relative:.1e} of the largest entry{precision}."
-    fix = "look for an epsilon on one side only, a finite difference, a lower precision, or cancellation"
-    return Finding(Fault.SMALL_RELATIVE, [name], explanation, fix)
-
-
-def unknown(context: Context, name: str) -> Finding:
-    r"""The numbers alone."""
-    entry = context.comparison.entry(name)
-    numbers = entry.note
-    if entry.shape_ok:
-        error = f"off by {entry.relative:.1e} of the largest entry"
-        numbers = f"{error}, cosine {entry.cosine:.4f}, ratio {entry.ratio:.4g}"
-    explanation = f"None of the known mistakes gives these numbers: {numbers}."
+    error = f"off by {entry.relative:.1e} of the largest entry"
+    max_close = max(1e-2, 2 * RTOL[context.comparison.dtype(name)])
+    if entry.relative <= max_close or (entry.relative <= 5e-2 and entry.cosine > 0.999):
+        float32 = torch.finfo(torch.float32).eps
+        precision = ", about float32's precision" if float32 / 64 <= entry.relative <= 64 * float32 else ""
+        fix = "look for an epsilon on one side only, a finite difference, a lower precision, or cancellation"
+        return Finding(Fault.SMALL_RELATIVE, [name], f"Close but not equal: {error}{precision}.", fix)
+    numbers = f"{error}, cosine {entry.cosine:.4f}, ratio {entry.ratio:.4g}" if entry.shape_ok else entry.note
     fix = "check its factors one by one: make intermediate values inputs of forward too, and pass their gradients"
-    return Finding(Fault.UNKNOWN, [name], explanation, fix)
+    return Finding(Fault.UNKNOWN, [name], f"None of the known mistakes gives these numbers: {numbers}.", fix)

@@ -1,6 +1,6 @@
 r"""The Jacobian of a softmax, a log-softmax, a logsumexp or a layer norm, with a term missing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,22 +14,21 @@ from nnmath.gradcheck.graph.edits import Edit, set_derivative, set_grad_input, s
 
 
 def incomplete_jacobian(context: Context) -> Iterator[Hypothesis]:
-    r"""Softmax without its off-diagonal, log-softmax with one of its two terms, a layer norm with its mean constant."""
+    r"""The hypotheses that one of these terms is missing."""
     for (fault, mistake), place, edit in walk(context, partial(missing_terms, context)):
         if gradients := context.gradients(edit):
-            explanation = f"The Jacobian of {place} is not complete: {mistake}."
             fix = "softmax has ∂pᵢ/∂zⱼ = pᵢ (δᵢⱼ − pⱼ), with cross-entropy p − y; mean and variance depend on the input"
-            yield Hypothesis(fault, gradients, explanation, fix, edit)
+            yield Hypothesis(fault, gradients, f"The Jacobian of {place} is not complete: {mistake}.", fix, edit)
 
 
 def missing_terms(context: Context, node: Node) -> Iterator[tuple[tuple[Fault, str], Edit]]:
-    r"""The terms that may be missing at a node: (fault, description), edit."""
+    r"""The terms that may be missing at a node: ((fault, description), edit)."""
     name, p = context.graph.function(node), context.graph.value(node)
     if name == "softmax" and p is not None:
         yield (Fault.MISSING_PATH, "only the diagonal p of the Jacobian is used"), set_derivative(node, p)
         for dim in range(p.ndim):
             kind = (Fault.ACTIVATION_DERIVATIVE_WRONG, "its sum runs along another dimension")
-            yield kind, set_grad_input(node, softmax_along(p, dim))
+            yield kind, set_grad_input(node, partial(softmax_along, p, dim))
     elif name == "logsoftmax":
         yield (Fault.MISSING_PATH, "its softmax is left out"), straight_through([node])
         kind = (Fault.TARGET_TERM_MISSING, "only its softmax is used, without the target")
@@ -45,16 +44,15 @@ def missing_terms(context: Context, node: Node) -> Iterator[tuple[tuple[Fault, s
             yield (Fault.MISSING_PATH, text), set_grad_input(node, partial(layer_norm, node, mean, variance))
 
 
-def softmax_along(p: Tensor, dim: int) -> Callable[[Tensor, Tensor], Tensor]:
-    r"""The gradient p (g − Σ p g), with the sum along a given dimension."""
-    return lambda g, right: p * (g - (p * g).sum(dim, keepdim=True))
+def softmax_along(p: Tensor, dim: int, g: Tensor, right: Tensor) -> Tensor:
+    r"""∂/∂z of p = softmax(z): p (g − Σ p g), with the sum along a given dimension."""
+    return p * (g - (p * g).sum(dim, keepdim=True))
 
 
 def expand_to_input(g: Tensor, right: Tensor) -> Tensor:
     r"""The gradient of a sum over one dimension of the input: the same for each entry."""
     if g.ndim < right.ndim:
-        dim = next(i for i in range(right.ndim) if i >= g.ndim or g.shape[i] != right.shape[i])
-        g = g.unsqueeze(dim)
+        g = g.unsqueeze(next(i for i in range(right.ndim) if i >= g.ndim or g.shape[i] != right.shape[i]))
     return g.expand(right.shape)
 
 

@@ -1,4 +1,4 @@
-r"""The right numbers in the wrong place: transposed, flipped, swapped, not summed, of another shape."""
+r"""The right numbers in the wrong place: transposed, flipped, swapped, not summed, in another shape."""
 
 from collections.abc import Iterator
 from itertools import chain, combinations, permutations
@@ -6,6 +6,7 @@ from itertools import chain, combinations, permutations
 import torch
 from torch import Tensor
 
+from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.faults import Fault
 
@@ -13,11 +14,8 @@ MAX_DIMENSIONS = 5
 
 
 def transposed(context: Context) -> Iterator[Hypothesis]:
-    r"""The dimensions in another order, where the gradient is not symmetric."""
     for name, value, base in context.pairs():
-        if not 2 <= base.ndim <= MAX_DIMENSIONS:
-            continue
-        for order in permutations(range(base.ndim)):
+        for order in permutations(range(base.ndim)) if base.ndim <= MAX_DIMENSIONS else ():
             candidate = base.permute(order)
             if candidate.shape == value.shape and is_distinct(candidate, base):
                 explanation = f"This is the transpose: the dimensions of the gradient are in the order {order}."
@@ -26,10 +24,7 @@ def transposed(context: Context) -> Iterator[Hypothesis]:
 
 
 def flipped(context: Context) -> Iterator[Hypothesis]:
-    r"""The reverse order along some dimensions."""
     for name, _, base in context.pairs():
-        if base.ndim > MAX_DIMENSIONS:
-            continue
         for dims in subsets([d for d in range(base.ndim) if base.shape[d] > 1]):
             candidate = base.flip(dims)
             if is_distinct(candidate, base):
@@ -39,7 +34,6 @@ def flipped(context: Context) -> Iterator[Hypothesis]:
 
 
 def permuted(context: Context) -> Iterator[Hypothesis]:
-    r"""The same numbers in any other order."""
     for name, value, base in context.pairs():
         ordered = base.flatten().sort().values
         if value.numel() == base.numel() and ordered.unique().numel() >= 3:
@@ -51,7 +45,6 @@ def permuted(context: Context) -> Iterator[Hypothesis]:
 
 
 def swapped(context: Context) -> Iterator[Hypothesis]:
-    r"""The gradient of another input; first two inputs that have each other's."""
     for a in context.remaining:
         for b in context.base:
             candidates = [t for t in orientations(context.base[b]) if t.shape == context.value(a).shape]
@@ -67,11 +60,8 @@ def swapped(context: Context) -> Iterator[Hypothesis]:
 
 
 def not_summed(context: Context) -> Iterator[Hypothesis]:
-    r"""One gradient for each sample, where the sum over them is the gradient."""
     for name, value, base in context.pairs():
-        if value.shape == base.shape or value.numel() <= base.numel() or value.ndim > MAX_DIMENSIONS:
-            continue
-        for dims, keepdim, total in partial_sums(value):
+        for dims, keepdim, total in partial_sums(value) if value.numel() > base.numel() else ():
             if total.shape == base.shape:
                 explanation = (
                     f"Shape {tuple(value.shape)}: the sum of this over dimension {format_dims(dims)} is the gradient. "
@@ -102,11 +92,11 @@ def other_shape(context: Context) -> Iterator[Hypothesis]:
 
 def is_distinct(a: Tensor, b: Tensor) -> bool:
     r"""Whether two tensors differ enough to distinguish them."""
-    return a.shape != b.shape or float((a - b).abs().max()) > 1e-2 * float(b.abs().max())
+    return a.shape != b.shape or max_abs(a - b) > 1e-2 * max_abs(b)
 
 
 def broadcasts(small: Tensor, large: Tensor) -> bool:
-    r"""Whether the shape of one tensor broadcasts to that of the other."""
+    r"""Whether the small tensor broadcasts to the shape of the large one."""
     padded = (1,) * (large.ndim - small.ndim) + tuple(small.shape)
     return len(padded) == large.ndim and all(a in (1, b) for a, b in zip(padded, large.shape, strict=True))
 
@@ -117,17 +107,18 @@ def orientations(tensor: Tensor) -> list[Tensor]:
 
 
 def partial_sums(tensor: Tensor) -> Iterator[tuple[tuple[int, ...], bool, Tensor]]:
-    r"""The sums over each subset of the dimensions: dims, keepdim, sum."""
+    r"""The sums over each set of dimensions: dims, keepdim, sum."""
     for dims in subsets(list(range(tensor.ndim))):
         for keepdim in (False, True):
             yield dims, keepdim, tensor.sum(dims, keepdim=keepdim)
 
 
 def subsets(dims: list[int]) -> Iterator[tuple[int, ...]]:
-    r"""The subsets of some dimensions, small ones first, without the empty one."""
-    return chain.from_iterable(combinations(dims, size) for size in range(1, len(dims) + 1))
+    r"""The nonempty subsets of some dimensions, small ones first; none of too many dimensions."""
+    sizes = range(1, len(dims) + 1 if len(dims) <= MAX_DIMENSIONS else 1)
+    return chain.from_iterable(combinations(dims, size) for size in sizes)
 
 
 def format_dims(dims: tuple[int, ...]) -> str:
-    r"""Dimensions as in the code: 0, or (0, 1)."""
+    r"""Dimensions as in code: 0, or (0, 1)."""
     return str(dims[0]) if len(dims) == 1 else str(dims)

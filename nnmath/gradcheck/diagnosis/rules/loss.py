@@ -1,4 +1,4 @@
-r"""The loss: a target that was broadcast or left out, n − 1 for n, a penalty that is missing or extra."""
+r"""The loss: a target that was broadcast or omitted, n − 1 for n, a penalty that is missing or extra."""
 
 import math
 import warnings
@@ -16,15 +16,13 @@ from nnmath.gradcheck.graph.graph import Gradients, Promotion, promote_to_float6
 
 
 def wrong_data(context: Context) -> Iterator[Hypothesis]:
-    r"""A target y that is (n,) against (n, 1) or the other way round, so that O − y is (n, n); O or O + y for O − y."""
+    r"""A target y of shape (n,) for an output O of (n, 1), or vice versa: O − y is (n, n). O or O + y for O − y."""
     for name, y in context.graph.inputs.items():
         if name in context.graph.leaves or not y.is_floating_point():
             continue
         text = f"{name} was broadcast against the output, (n,) against (n, 1): the difference is (n, n)."
-        reshaped = [y.unsqueeze(-1)]  # also of (n, 1), for a forward pass that squeezes it
-        reshaped += [y.squeeze(-1)] if y.shape[-1:] == (1,) else []
-        for other in reshaped:
-            if y.numel() > 1 and (gradients := rerun(context, {name: other})):
+        for other in (y.unsqueeze(-1), y.squeeze(-1)):  # the former also of (n, 1): forward may squeeze it
+            if other.shape != y.shape and y.numel() > 1 and (gradients := rerun(context, {name: other})):
                 yield Hypothesis(Fault.BROADCAST_N_BY_N, gradients, text, f"give {name} the output's shape")
         if gradients := rerun(context, {name: torch.zeros_like(y)}):
             gradients = {key: gradient for key, gradient in gradients.items() if gradient.any()}
@@ -36,8 +34,8 @@ def wrong_data(context: Context) -> Iterator[Hypothesis]:
 
 
 def bessel(context: Context) -> Iterator[Hypothesis]:
-    r"""A variance or a mean that divides by n − 1 instead of n, or the other way round."""
-    counter = BesselCorrection(chosen=None)
+    r"""A variance or a mean that divides by n − 1 instead of n, or vice versa."""
+    counter = BesselCorrection()
     with torch.no_grad(), counter:
         context.comparison.forward(**context.graph.inputs)
     for call in range(counter.calls):
@@ -50,7 +48,7 @@ def bessel(context: Context) -> Iterator[Hypothesis]:
 class BesselCorrection(TorchFunctionMode):
     r"""Exchanges n and n − 1 in the chosen call of var, std or mean, and counts these calls."""
 
-    def __init__(self, chosen: int | None) -> None:
+    def __init__(self, chosen: int | None = None) -> None:
         super().__init__()
         self.chosen, self.calls = chosen, 0
 
@@ -66,58 +64,51 @@ class BesselCorrection(TorchFunctionMode):
         call, self.calls = self.calls, self.calls + 1
         if call != self.chosen or n <= 1:
             return result
-        if name == "mean":
-            return result * n / (n - 1)
-        unbiased = kwargs.get("unbiased", kwargs.get("correction", args[-1] if isinstance(args[-1], bool) else 1))
+        correction = kwargs.get("correction", args[-1] if isinstance(args[-1], bool) else 1)
+        unbiased = name != "mean" and kwargs.get("unbiased", correction)
         factor = (n - 1) / n if unbiased else n / (n - 1)
-        return result * (factor if name == "var" else factor**0.5)
+        return result * (factor**0.5 if name == "std" else factor)
 
 
 def rerun(context: Context, changed: Mapping[str, Tensor], mode: TorchFunctionMode | None = None) -> Gradients | None:
-    r"""The gradients with other data; None if forward does not accept the data."""
+    r"""The gradients with some inputs replaced; None if forward does not accept them."""
     inputs = {**context.graph.inputs, **changed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return gradients_of(context.comparison.forward, inputs, list(context.base), mode or Promotion())
-        except Exception:  # the user's forward, with data that it was not written for
+        except Exception:  # the user's forward, with inputs that it was not written for
             return None
 
 
 def penalty(context: Context) -> Iterator[Hypothesis]:
-    r"""The gradient plus λθ, from a penalty λ/2 ‖θ‖², or plus λ sign θ, from λ ‖θ‖₁; a constant times all of this."""
+    r"""A constant times the gradient plus λθ, from a penalty λ/2 ‖θ‖², or plus λ sign θ, from λ ‖θ‖₁."""
     leaves = {name: leaf.detach() for name, leaf in context.graph.leaves.items()}
-    signs = {name: leaf.sign() for name, leaf in leaves.items()}
-    signs = {name: sign for name, sign in signs.items() if sign.unique().numel() > 1}  # else only a constant is added
+    signs = {name: leaf.sign() for name, leaf in leaves.items() if leaf.sign().unique().numel() > 1}
     for term, terms in (("λθ", leaves), ("λ sign θ", signs)):
+        # a few signs would fit by chance
+        large = [name for name, t in terms.items() if t.numel() >= (5 if torch.equal(t, t.sign()) else 3)]
         for c in [1.0, *(constant.value for constant in context.constants)]:
             start = {name: c * base for name, base in context.base.items()}
-            direction = {  # of three signs there are only a few patterns
-                name: c * tensor
-                for name, tensor in terms.items()
-                if tensor.numel() >= (5 if torch.equal(tensor, tensor.sign()) else 3)
-            }
+            direction = {name: c * terms[name] for name in large}
             for _, weight in context.fit_steps(start, direction):
                 gradients = {name: context.base[name] + weight * tensor for name, tensor in terms.items()}
                 if weight > 0:
                     explanation = f"The gradient has a term {term} with λ = {weight:.6g}; the loss has no such penalty."
                     fix = "leave the penalty to the optimizer, or add it to the loss"
-                    fitted = (
-                        0 if math.isclose(weight, float(f"{weight:.1e}"), rel_tol=1e-6) else 1
-                    )  # a round λ is chosen
-                    yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, fix, fitted=fitted)
+                    is_round = math.isclose(weight, float(f"{weight:.1e}"), rel_tol=1e-6)  # chosen, not fitted
+                    yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, fix, fitted=0 if is_round else 1)
                 elif weight < 0:
                     explanation = f"The term {term} with λ = {-weight:.6g} is missing, from the penalty in the loss."
                     yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, f"add {term}")
 
 
 def other_penalty(context: Context) -> Iterator[Hypothesis]:
-    r"""λθ where the loss has λ ‖θ‖₁, or λ sign θ where it has λ/2 ‖θ‖²: v = g + a θ + b sign θ."""
+    r"""λθ for a loss with λ ‖θ‖₁, or λ sign θ for one with λ/2 ‖θ‖²: the gradient plus a θ + b sign θ, fitted."""
     for name, value, base in context.pairs(same_shape=True):
         leaf = context.graph.leaves[name].detach()
-        coefficients = fit_coefficients([leaf, leaf.sign()], value - base) if value.numel() >= 4 else None
-        a, b = coefficients or (0.0, 0.0)
-        if a * b < 0:
+        a, b = fit_coefficients([leaf, leaf.sign()], value - base) or (0.0, 0.0)
+        if value.numel() >= 4 and a * b < 0:
             gradients = {name: base + a * leaf + b * leaf.sign()}
             explanation = f"The penalty of another loss: {a:.6g} θ and {b:.6g} sign θ were added to the gradient."
             fitted = 0 if abs(a + b) <= 1e-6 * abs(a) else 2  # none if both have the same λ

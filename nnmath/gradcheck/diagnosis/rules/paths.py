@@ -1,4 +1,4 @@
-r"""The paths of the chain rule: one left out, one with a constant or a transpose of its own, a factor left out."""
+r"""The paths of the chain rule: one omitted, multiplied by a constant, or transposed; a factor omitted."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from torch.autograd.graph import Node
 
 from nnmath.gradcheck.diagnosis.constants import Constant
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
-from nnmath.gradcheck.diagnosis.rules.graph_rule import at_every_node, differentiable_edges
+from nnmath.gradcheck.diagnosis.rules.graph_rule import at_every_node, differentiable_edges, graph_rule
 from nnmath.gradcheck.diagnosis.rules.layout import broadcasts
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit, blend, pass_grad_output, scaled_edges, transpose_grad_output
@@ -25,10 +25,9 @@ def without_path(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
 
 
 def missing_path(context: Context) -> Iterator[Hypothesis]:
-    r"""A use of a tensor, or the tensor altogether, treated as a constant; or the gradient along this path scaled."""
+    r"""A use of a tensor, or the tensor itself, treated as a constant; or the gradient along this path scaled."""
     for kind, place, edit in without_path(context):
-        without = context.gradients(edit)
-        if without is not None:
+        if without := context.gradients(edit):
             gradients = {name: gradient for name, gradient in without.items() if gradient.any()}
             explanation = f"The path through {place} is missing: {kind} was treated as a constant."
             fix = "add the gradient that arrives on this path to the gradients on the others"
@@ -37,37 +36,50 @@ def missing_path(context: Context) -> Iterator[Hypothesis]:
 
 
 def scaled_path(context: Context, without: Gradients, place: str, kind: str, cut: Edit) -> Iterator[Hypothesis]:
-    r"""The gradient along one path multiplied by a constant, and along the others not: v = rest + t · path."""
+    r"""The gradient along one path multiplied by a constant t, the others right: without + t · path."""
     paths = {name: context.base[name] - rest for name, rest in without.items()}
     partial = {name: p for name, p in paths.items() if not context.indistinguishable(name, p, context.base[name])}
     for name, t in context.fit_steps(without, partial):
         if abs(t) < 1e-6:
             continue
-        close = [k for k in context.constants if context.fits(name, without[name] + k.value * paths[name])]
-        fix = "look for this constant where the path begins"
-        constant = close[0] if close else Constant(Fault.FACTOR, t, "", fix)
+        fitted = Constant(Fault.FACTOR, t, "", "look for this constant where the path begins")
+        close = (k for k in context.constants if context.fits(name, without[name] + k.value * paths[name]))
+        constant = next(close, fitted)
         gradients = {key: rest + constant.value * paths[key] for key, rest in without.items()}
         explanation = f"Along one path, through {place}, the gradient of {kind} was multiplied by {constant.value:.6g}"
-        explanation += f": {constant.meaning}." if close else "."
+        explanation += f": {constant.meaning}." if constant.meaning else "."
         edit = blend(cut, constant.value)
-        yield Hypothesis(constant.fault, gradients, explanation, constant.fix, edit, fitted=0 if close else 1)
+        yield Hypothesis(constant.fault, gradients, explanation, constant.fix, edit, fitted=int(constant is fitted))
 
 
+@graph_rule(
+    Fault.GRAD_OUTPUT_IGNORED,
+    "The gradient that arrives at {place} was not used: this is the local derivative alone.",
+    "multiply by grad_output, the gradient that arrives from the loss",
+)
 @at_every_node
 def with_ones_for_grad_output(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
-    r"""Ones in place of the gradient that arrives from the loss."""
     if node is not context.graph.nodes[0]:
         yield "", Edit(grad_output={node: torch.ones_like})
 
 
+@graph_rule(
+    Fault.MISSING_FACTOR,
+    "The factor or divisor that goes with {kind} of {place} was left out of its gradient.",
+    "multiply by the other factor: the derivative of a b with respect to a is b",
+)
 @at_every_node
 def without_factor(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
-    r"""A factor of a product, or a divisor, left out: g for g·b or g/b."""
     if context.graph.function(node) in ("mul", "div"):
         for i in differentiable_edges(context, node):
             yield f"argument {i + 1}", pass_grad_output(node, i)
 
 
+@graph_rule(
+    Fault.TRANSPOSE,
+    "The gradient that arrives at {place} was transposed in the gradient of its {kind}.",
+    "for S = A B the gradients are dS Bᵀ and Aᵀ dS",
+)
 @at_every_node
 def with_transposed_grad_output(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
     r"""The square gradient of a product used as it is where its transpose is meant, as in dk = dsᵀ q for s = q kᵀ."""
@@ -79,14 +91,11 @@ def with_transposed_grad_output(context: Context, node: Node) -> Iterator[tuple[
 
 def transposed_path(context: Context) -> Iterator[Hypothesis]:
     r"""A square weight that is used twice, with the gradient of one use transposed."""
-    for leaf, name in context.graph.leaf_of.items():
-        base = context.base[name]
-        if name not in context.remaining or base.ndim != 2 or base.shape[0] != base.shape[1]:
-            continue
-        for node in context.graph.nodes:
-            edges = [i for i, (before, _) in enumerate(node.next_functions) if before is leaf]
-            without = context.gradients(scaled_edges(node, edges, 0.0)) if edges else None
-            if without is not None:
+    leaf_of = {name: leaf for leaf, name in context.graph.leaf_of.items()}
+    for name, _, base in context.pairs():
+        for node in context.graph.nodes if base.ndim == 2 and base.shape[0] == base.shape[1] else ():
+            edges = [i for i, (before, _) in enumerate(node.next_functions) if before is leaf_of[name]]
+            if edges and (without := context.gradients(scaled_edges(node, edges, 0.0))):
                 candidate = without[name] + (base - without[name]).T
                 explanation = f"The part of the gradient that comes from {context.graph.describe(node)} is transposed."
                 fix = "exchange the two factors of that product, or transpose it before it is added"
@@ -94,12 +103,11 @@ def transposed_path(context: Context) -> Iterator[Hypothesis]:
 
 
 def tensor_missing(context: Context) -> Iterator[Hypothesis]:
-    r"""The whole gradient times or divided by a tensor of the forward pass, row by row or entry by entry."""
+    r"""The gradient multiplied or divided by a tensor of the forward pass that broadcasts to it."""
+    fix = "look for this factor where the gradient is computed"
     for name, _, base in context.pairs():
         for what, tensor in context.graph.tensors():
-            if tensor.numel() < 2 or not broadcasts(tensor, base) or not tensor.all():
-                continue
-            for verb, gradient in (("multiplied", base / tensor), ("divided", base * tensor)):
-                explanation = f"This is the gradient before it is {verb} by {what}."
-                fix = "look for this factor where the gradient is computed"
-                yield Hypothesis(Fault.MISSING_FACTOR, {name: gradient}, explanation, fix)
+            if tensor.numel() > 1 and broadcasts(tensor, base) and tensor.all():
+                for verb, gradient in (("multiplied", base / tensor), ("divided", base * tensor)):
+                    explanation = f"This is the gradient before it is {verb} by {what}."
+                    yield Hypothesis(Fault.MISSING_FACTOR, {name: gradient}, explanation, fix)

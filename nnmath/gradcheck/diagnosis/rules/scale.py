@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import torch
 
+from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.rounding import RTOL
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.faults import Fault
 
 
 def detached(context: Context) -> Iterator[Hypothesis]:
-    r"""No gradient where there should be one."""
     zeros = {name: torch.zeros_like(value) for name, value, _ in context.pairs() if not value.any()}
     if zeros:
         explanation = "The gradient is zero or missing, although the loss depends on this input."
@@ -19,7 +19,7 @@ def detached(context: Context) -> Iterator[Hypothesis]:
 
 
 def constant(context: Context) -> Iterator[Hypothesis]:
-    r"""Any constant, and nothing else."""
+    r"""A constant factor, known or fitted, and no other mistake."""
     yield Hypothesis(None, context.base)
 
 
@@ -42,13 +42,10 @@ def clipped_to_a_norm(context: Context) -> Iterator[Hypothesis]:
 
 
 def clipped_to_a_value(context: Context) -> Iterator[Hypothesis]:
-    r"""Entries beyond a value cut off at it."""
     for _, value, base in context.pairs(same_shape=True):
-        if value.numel() < 3:
-            continue
-        limit = float(value.abs().max())
-        cut = base.abs() > limit
-        if limit > 0 and 0 < int(cut.sum()) < cut.numel():
+        limit = max_abs(value)
+        clamped = base.abs() > limit
+        if value.numel() >= 3 and limit > 0 and 0 < int(clamped.sum()) < clamped.numel():
             gradients = {name: gradient.clamp(-limit, limit) for name, gradient in context.base.items()}
             explanation = f"Entries were cut off at ±{limit:.6g}."
             yield Hypothesis(Fault.CLIPPED, gradients, explanation, "compare the gradient before clipping", fitted=1)

@@ -1,22 +1,21 @@
-r"""A sum with some of its terms lost: some samples, some uses of a weight, a repeated index."""
+r"""A sum with some of its terms missing: samples, uses of a weight, occurrences of an index."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, fit_coefficients
-from nnmath.gradcheck.diagnosis.rules.graph_rule import Mistake, relevant_nodes
+from nnmath.gradcheck.diagnosis.rules.graph_rule import Mistake, graph_rule
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit, combine, scaled_edges, set_grad_input
 from nnmath.gradcheck.graph.graph import Gradients
 
 MAX_SAMPLES = 64
-
-Uses = list[tuple[Node, int]]
-r"""The edges of the graph that lead to a leaf, the last use first."""
+Uses = list[tuple[Node, int]]  # the edges of the graph that lead to a leaf, the last use first
 
 
 def last_iteration_only(context: Context) -> Iterator[Hypothesis]:
@@ -27,12 +26,12 @@ def last_iteration_only(context: Context) -> Iterator[Hypothesis]:
         calls = {id(context.graph.recorder.calls.get(node)) for node, _ in uses}
         return len(uses) > 1 and len(sites) == 1 and len(calls) == len(uses)
 
-    yield from one_use(context, in_a_loop)
+    return one_use(context, in_a_loop)
 
 
 def one_of_several_uses(context: Context) -> Iterator[Hypothesis]:
-    r"""A weight that is used in three places or more, with the gradient of one of them alone."""
-    yield from one_use(context, lambda uses: len(uses) > 2)
+    r"""A weight that is used three times or more, with the gradient of the first or last use alone."""
+    return one_use(context, lambda uses: len(uses) > 2)
 
 
 def one_use(context: Context, applies_to: Callable[[Uses], bool]) -> Iterator[Hypothesis]:
@@ -46,31 +45,23 @@ def one_use(context: Context, applies_to: Callable[[Uses], bool]) -> Iterator[Hy
         results: Gradients = {}
         for name, uses in uses_of.items():
             if uses and applies_to(uses):
-                gradients = context.gradients(keep_use(uses, uses[kept]))
-                results |= {name: gradients[name]} if gradients else {}
+                lost = [use for use in uses if use != uses[kept]]
+                cuts = {node: scaled_edges(node, [i for other, i in lost if other is node], 0.0) for node, _ in lost}
+                if gradients := context.gradients(combine(cuts.values())):
+                    results[name] = gradients[name]
         if results:
             explanation = f"This input is used several times, but this is the gradient of the {which} use alone."
             yield Hypothesis(Fault.OVERWRITTEN, results, explanation, "add the gradients of all uses: += instead of =")
 
 
-def keep_use(uses: Uses, kept: tuple[Node, int]) -> Edit:
-    r"""The gradients along all edges but one set to zero."""
-    lost: dict[Node, list[int]] = {}
-    for node, i in uses:
-        if (node, i) != kept:
-            lost.setdefault(node, []).append(i)
-    return combine(scaled_edges(node, edges, 0.0) for node, edges in lost.items())
-
-
 def subset_of_samples(context: Context) -> Iterator[Hypothesis]:
-    r"""The sum over the samples without some of them: v = Σ t_s g_s, fitted, with every t_s 0 or 1."""
-    leaves = set(context.graph.leaf_of)
+    r"""The sum over some of the samples: Σ t_s g_s, with each t_s either 0 or 1."""
+    leaves = context.graph.leaf_of
     nodes = [node for node in context.graph.nodes if any(before in leaves for before, _ in node.next_functions)]
     names = [name for name, _, _ in context.pairs(same_shape=True)]
-    for n in context.batch_sizes:
-        if not 2 <= n <= MAX_SAMPLES:
-            continue
-        per_sample = [g for s in range(n) if (g := context.gradients(keep_sample(nodes, n, s))) is not None]
+    for n in (n for n in context.batch_sizes if 2 <= n <= MAX_SAMPLES):
+        edits = [Edit(grad_output=dict.fromkeys(nodes, partial(keep_sample, n, s))) for s in range(n)]
+        per_sample = [gradients for edit in edits if (gradients := context.gradients(edit)) is not None]
         for group in [names, *([name] for name in names if len(names) > 1)]:
             if len(per_sample) < n or sum(context.value(name).numel() for name in group) < 3:
                 continue
@@ -82,7 +73,7 @@ def subset_of_samples(context: Context) -> Iterator[Hypothesis]:
 
 
 def kept_subsets(terms: list[Tensor], target: Tensor) -> Iterator[list[int]]:
-    r"""The samples that may have been kept: the first k, the last k, or those of a fit."""
+    r"""The samples that may have been summed: the first k, the last k, or those with t_s > ½ in a fit."""
     n = len(terms)
     for k in sorted({1, n // 2, n - n // 2, n - 1}):
         yield list(range(k))
@@ -94,7 +85,7 @@ def kept_subsets(terms: list[Tensor], target: Tensor) -> Iterator[list[int]]:
 
 
 def subset_hypothesis(gradients: Gradients, kept: list[int], n: int) -> Hypothesis:
-    r"""The hypothesis that only these samples were added."""
+    r"""The hypothesis that only these samples were summed."""
     few = len(kept) <= n / 2
     samples = kept if few else [s for s in range(n) if s not in kept]
     text = ", ".join(map(str, samples[:6])) + (f" … {samples[-1]}" if len(samples) > 6 else "")
@@ -104,52 +95,44 @@ def subset_hypothesis(gradients: Gradients, kept: list[int], n: int) -> Hypothes
     return Hypothesis(Fault.OVERWRITTEN if few else Fault.MISSING_PATH, gradients, explanation, fix)
 
 
-def keep_sample(nodes: list[Node], n: int, sample: int) -> Edit:
-    r"""The gradient of one sample at these nodes: zero elsewhere along the first dimension of size n."""
-
-    def hook(gradient: Tensor) -> Tensor:
-        if n not in gradient.shape:
-            return gradient
-        dim, kept = gradient.shape.index(n), torch.zeros_like(gradient)
-        kept.select(dim, sample).copy_(gradient.select(dim, sample))
-        return kept
-
-    return Edit(grad_output=dict.fromkeys(nodes, hook))
+def keep_sample(n: int, sample: int, gradient: Tensor) -> Tensor:
+    r"""A gradient with zeros for all other samples, along the first dimension of size n."""
+    if n not in gradient.shape:
+        return gradient
+    dim, kept = gradient.shape.index(n), torch.zeros_like(gradient)
+    kept.select(dim, sample).copy_(gradient.select(dim, sample))
+    return kept
 
 
-def with_repeated_index_assigned(context: Context) -> Iterator[Mistake[str]]:
-    r"""The assignment g[index] = … where an index occurs twice: one occurrence overwrites the other."""
-    for node in relevant_nodes(context):
-        index = index_of(node)
-        if index is not None:
+@graph_rule(
+    Fault.OVERWRITTEN,
+    "An index occurs several times in {place}, but the gradient is that of its {kind} occurrence alone.",
+    "add instead of assigning: index_add_, or index_put_ with accumulate=True",
+)
+def with_repeated_index_assigned(context: Context) -> Iterator[Mistake]:
+    for node in context.relevant_nodes():
+        if (index := row_index(context.graph.function(node), node)) is not None:
             for which in ("last", "first"):
-                yield which, context.graph.describe(node), assign_rows(node, index, which)
+                edit = set_grad_input(node, partial(assign_rows, index.flatten().tolist(), which))
+                yield which, context.graph.describe(node), edit
 
 
-def index_of(node: Node) -> Tensor | None:
-    r"""The index along the first dimension, of a node that takes rows."""
-    name, saved = node.name(), cast(Any, node)
-    if name.startswith("IndexSelectBackward") and getattr(node, "_saved_dim", 1) == 0:
-        return saved._saved_index
-    if name.startswith("EmbeddingBackward"):
-        return saved._saved_indices
-    if name.startswith("IndexBackward"):
-        indices = saved._saved_indices
-        if len(indices) == 1 and indices[0] is not None and indices[0].dtype is torch.int64:
-            return indices[0]
+def row_index(function: str, node: Any) -> Tensor | None:
+    r"""The index of a node that selects rows; None for any other node."""
+    if function == "indexselect" and node._saved_dim == 0:
+        return node._saved_index
+    if function == "embedding":
+        return node._saved_indices
+    if function == "index" and len(node._saved_indices) == 1:
+        index = node._saved_indices[0]
+        return index if index is not None and index.dtype is torch.int64 else None
     return None
 
 
-def assign_rows(node: Node, index: Tensor, which: str) -> Edit:
-    r"""A node that takes rows, with its gradient assigned row by row, so that the last or the first one remains."""
-    rows = index.flatten().tolist()
-
-    def assign(grad_output: Tensor, right: Tensor) -> Tensor:
-        result = torch.zeros_like(right)
-        gradients = grad_output.reshape(len(rows), *right.shape[1:])
-        order = range(len(rows))
-        for i in order if which == "last" else reversed(order):
-            result[rows[i]] = gradients[i]
-        return result
-
-    return set_grad_input(node, assign)
+def assign_rows(rows: list[int], which: str, grad_output: Tensor, right: Tensor) -> Tensor:
+    r"""The gradient of a tensor from which rows were selected, assigned row by row instead of added."""
+    result = torch.zeros_like(right)
+    pairs = list(zip(rows, grad_output.reshape(len(rows), *right.shape[1:]), strict=True))
+    for row, gradient in pairs if which == "last" else reversed(pairs):
+        result[row] = gradient
+    return result

@@ -1,4 +1,4 @@
-r"""A saved tensor mistaken for another in backward: an updated weight, a transpose, another layer's value."""
+r"""Another tensor instead of the saved one in backward: an updated weight, a transpose, another layer's value."""
 
 from collections.abc import Iterator
 from itertools import chain, product
@@ -8,25 +8,27 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
-from nnmath.gradcheck.diagnosis.rules.activations import pointwise
-from nnmath.gradcheck.diagnosis.rules.graph_rule import relevant_nodes
+from nnmath.gradcheck.diagnosis.rules.activations import elementwise
 from nnmath.gradcheck.diagnosis.rules.layout import orientations
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit
 from nnmath.gradcheck.graph.graph import Gradients, Site
 
-SavedKey = tuple[Node, str]
-r"""A node and the attribute in which it saved a tensor."""
-Replacement = tuple[Fault, str, Tensor]
-r"""What to call the mistake, a human-readable name of the other tensor, and the tensor."""
+SavedKey = tuple[Node, str]  # a node and the attribute in which it saved a tensor
+Replacement = tuple[Fault, str, Tensor]  # the mistake, the human-readable name of the other tensor, and the tensor
+OTHER_ITERATION = "its value from another iteration of the loop"
 
 
 def updated_weights(context: Context) -> Iterator[Hypothesis]:
-    r"""Case 2 with θ − η g: a layer's weight was updated before the layer below it used it."""
-    keys_of = saved_leaves(context)
+    r"""A layer's weight was updated to θ − η g before the layer below used it."""
+    keys_of: dict[str, list[SavedKey]] = {}  # leaf ↦ where it is saved for the gradient of another tensor
+    for key, tensor in context.graph.saved.items():
+        for name, leaf in context.graph.leaves.items():
+            if same_storage(tensor, leaf):
+                keys_of.setdefault(name, []).append(key)
     own = {name: value for name, value in context.comparison.values.items() if context.comparison.has_shape(name)}
-    right = all(context.indistinguishable(name, own[name], context.base[name]) for name in own)
-    for direction in [own] if right else [own, context.base]:
+    same = all(context.indistinguishable(name, own[name], context.base[name]) for name in own)
+    for direction in [own] if same else [own, context.base]:
         names = [name for name in keys_of if name in direction]
         for chosen in [[name] for name in names] + ([names] if len(names) > 1 else []):
             eta = context.learning_rate
@@ -40,18 +42,8 @@ def updated_weights(context: Context) -> Iterator[Hypothesis]:
                     yield Hypothesis(Fault.UPDATED_WEIGHTS, gradients, explanation, fix, edit, fitted=0 if eta else 1)
 
 
-def saved_leaves(context: Context) -> dict[str, list[SavedKey]]:
-    r"""Leaf ↦ where it is saved for the gradient of another tensor."""
-    keys: dict[str, list[SavedKey]] = {}
-    for key, tensor in context.graph.saved.items():
-        for name, leaf in context.graph.leaves.items():
-            if same_storage(tensor, leaf):
-                keys.setdefault(name, []).append(key)
-    return keys
-
-
 def update(context: Context, keys_of: dict[str, list[SavedKey]], direction: Gradients, rate: float) -> Edit:
-    r"""These weights, wherever they are saved, after a step of gradient descent."""
+    r"""The mistake of using these weights after a step of gradient descent, in all places where they are saved."""
     saved: dict[SavedKey, Tensor] = {}
     for name, keys in keys_of.items():
         leaf = context.graph.leaves[name].detach() - rate * direction[name]
@@ -62,7 +54,7 @@ def update(context: Context, keys_of: dict[str, list[SavedKey]], direction: Grad
 
 
 def fit_rates(context: Context, keys_of: dict[str, list[SavedKey]], direction: Gradients) -> list[float]:
-    r"""Candidates for η, from a gradient that is linear in it, as that of the layer below is."""
+    r"""Candidates for η, from gradients that are linear in it, as those of the layer below are."""
     small = 1e-3
     perturbed = context.gradients(update(context, keys_of, direction, small)) or {}
     slopes = {name: (gradient - context.base[name]) / small for name, gradient in perturbed.items()}
@@ -78,10 +70,9 @@ def subtrahend_missing(context: Context) -> Iterator[Hypothesis]:
             continue
         for node in (node for node in graph.nodes if graph.function(node) == "sub"):
             call, value = graph.recorder.calls.get(node), graph.value(node)
-            if value is None or call is None or len(call.args) != 2 or not same_storage(value, tensor):
-                continue
-            minuend = call.args[0]
-            if isinstance(minuend, Tensor) and minuend.shape == tensor.shape:
+            minuend = call.args[0] if call is not None and len(call.args) == 2 else None
+            is_saved = value is not None and same_storage(value, tensor)
+            if is_saved and isinstance(minuend, Tensor) and minuend.shape == tensor.shape:
                 yield from replaced_by(context, fault, "the minuend alone", {key: minuend.detach()})
 
 
@@ -93,7 +84,7 @@ def wrong_tensor(context: Context) -> Iterator[Hypothesis]:
 
 
 def wrong_tensor_each_time(context: Context) -> Iterator[Hypothesis]:
-    r"""The same in each iteration of a loop: distorted, or the tensors of another iteration or of another line."""
+    r"""The same in each iteration of a loop: distorted tensors, or those of another iteration or another line."""
     graph = context.graph
     saved: dict[tuple[Site | None, str, str], list[SavedKey]] = {}
     for key, _ in saved_tensors(context):
@@ -104,8 +95,7 @@ def wrong_tensor_each_time(context: Context) -> Iterator[Hypothesis]:
             values.setdefault((graph.site(node), node.name()), []).append((graph.describe(node), value))
     loops = [(keys, [graph.saved[key] for key in keys]) for keys in saved.values() if len(keys) > 1]
     for keys, tensors in loops:
-        options = [distortions(context, keys[0][0], tensor) for tensor in tensors]
-        for same in zip(*options, strict=False):
+        for same in zip(*(distortions(context, keys[0][0], tensor) for tensor in tensors), strict=False):
             replacements = dict(zip(keys, (tensor for _, _, tensor in same), strict=True))
             yield from replaced_by(context, same[0][0], same[0][1], replacements)
         yield from shifted(context, keys, OTHER_ITERATION, tensors)
@@ -114,11 +104,8 @@ def wrong_tensor_each_time(context: Context) -> Iterator[Hypothesis]:
             yield from shifted(context, keys, f"the value of {line[0][0]}", [value for _, value in line])
 
 
-OTHER_ITERATION = "its value from another iteration of the loop"
-
-
 def shifted(context: Context, keys: list[SavedKey], what: str, others: list[Tensor]) -> Iterator[Hypothesis]:
-    r"""Other tensors in place of a loop's: in reverse, one iteration later or earlier; the ends keep their own."""
+    r"""Other tensors instead of a loop's: in reverse, or one iteration later or earlier; the ends keep their own."""
     tensors, fault = [context.graph.saved[key] for key in keys], fault_at(context, keys[0][0])
     n, m = len(tensors), len(others)
     candidates = [others[::-1]] if m == n else []
@@ -133,9 +120,8 @@ def replaced_by(context: Context, fault: Fault, what: str, replaced: dict[SavedK
     r"""The hypothesis that backward used other tensors instead of the saved ones."""
     edit = Edit(saved=replaced)
     node, attribute = next(iter(replaced))
-    if all(torch.equal(context.graph.saved[key], tensor) for key, tensor in replaced.items()):
-        return
-    if gradients := context.gradients(edit):
+    changed = any(not torch.equal(context.graph.saved[key], tensor) for key, tensor in replaced.items())
+    if changed and (gradients := context.gradients(edit)):
         name = tensor_name(context, context.graph.saved[node, attribute])
         each_time = ", each time" if len(replaced) > 1 else ""
         what = OTHER_ITERATION if what == name else what
@@ -144,18 +130,18 @@ def replaced_by(context: Context, fault: Fault, what: str, replaced: dict[SavedK
 
 
 def saved_tensors(context: Context) -> Iterator[tuple[SavedKey, Tensor]]:
-    r"""The saved tensors that a gradient which is not explained yet depends on."""
-    relevant = set(relevant_nodes(context))
+    r"""The saved tensors that an unexplained gradient depends on."""
+    relevant = set(context.relevant_nodes())
     return ((key, tensor) for key, tensor in context.graph.saved.items() if key[0] in relevant)
 
 
 def fault_at(context: Context, node: Node) -> Fault:
-    r"""What to call another tensor in a node's derivative."""
-    return Fault.WRONG_TENSOR if pointwise(context, node) is None else Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
+    r"""The name of the mistake of using another tensor in a node's derivative."""
+    return Fault.WRONG_TENSOR if elementwise(context, node) is None else Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
 
 
 def distortions(context: Context, node: Node, tensor: Tensor) -> Iterator[Replacement]:
-    r"""The transpose of a saved tensor, its mirror image, and ones; none where it is the input of a function."""
+    r"""The transpose of a saved tensor, its mirror image, and ones; nothing for an elementwise function."""
     if fault_at(context, node) is Fault.WRONG_TENSOR:
         name = tensor_name(context, tensor)
         if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
@@ -184,5 +170,5 @@ def tensor_name(context: Context, tensor: Tensor) -> str:
 
 
 def same_storage(a: Tensor, b: Tensor) -> bool:
-    r"""Whether two tensors are views of the same numbers, all of them."""
+    r"""Whether two tensors are views of all entries of the same storage."""
     return a.numel() == b.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
