@@ -7,15 +7,13 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nnmath.experiments import EXPERIMENTS, WITH_DATA
 from nnmath.runtime.cli import Parser, exit_on_error, one_line, usage_errors
 from nnmath.runtime.errors import UsageError
 from nnmath.runtime.files import log_errors, run_folder
 
 if TYPE_CHECKING:
     from nnmath.experiments.haberman import Data
-
-EXPERIMENTS = ("learning_rate", "momentum", "perceptron", "approximation", "saturation", "errata")  # in this order
-WITH_DATA = ("saturation", "errata")  # whose report takes the notebook's data, or None
 
 
 def main() -> None:

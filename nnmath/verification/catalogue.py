@@ -172,7 +172,7 @@ CATALOGUE: tuple[Equation, ...] = (
     Equation(
         id="N2",
         where="Fig. 7",
-        formula="number of parameters: Σ n_in n_out + n_out = 17",
+        formula="number of parameters: Σ n_in n_out + n_out, 17 for 2-4-1",
         functions=(eq.number_of_parameters,),
         draw=lambda *_: {"sizes": torch.tensor([2, 4, 1])},
         value=lambda sizes: torch.tensor(float(eq.number_of_parameters(sizes.tolist()))),
@@ -308,7 +308,7 @@ CATALOGUE: tuple[Equation, ...] = (
     Equation(
         id="U1",
         where="Can a neural network solve any problem?",
-        formula="f(x) ≈ f(t₀) + Σ (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d), the closer the more hidden neurons",
+        formula="f(x) ≈ f(t₀) + Σ (f(t_k) − f(t_{k−1})) σ(s (x − m_k) / d); the more hidden neurons, the closer",
         functions=(eq.staircase,),
         draw=lambda _, dtype: {"x": torch.tensor([[-1e3, 1e3]], dtype=torch.float64)},  # here the sum telescopes
         value=lambda x: eq.forward(x, eq.staircase(torch.sin, 1, 3, width=8), (SIGMOID, IDENTITY))[-1],
