@@ -112,8 +112,7 @@ class EpochProgress(Callback):
         results = "  ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
         self.update(trainer.current_epoch + 1, results.replace("metrics/", ""))
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         self.bar.close()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self.bar.close()
+    on_exception = on_train_end

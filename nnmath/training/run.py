@@ -78,7 +78,7 @@ def train(
         if folder and checkpoint and (folder / "results.yaml").is_file():
             trajectory.load_state_dict(checkpoint["callbacks"]["Trajectory"])
             return trajectory, False
-        trainer = build_trainer(options, [signals, *build_callbacks(options, trajectory), best, last])
+        trainer = build_trainer(options, trajectory, signals, [best, last])
         run = folder or new_folder(options, trainer.is_global_zero)
         best.dirpath = last.dirpath = str(run / "checkpoints")
         done = checkpoint["epoch"] + 1 if checkpoint else 0
@@ -156,23 +156,22 @@ def build_module(options: TrainOptions, data: DataModule) -> TrainingModule:
         return TrainingModule(sizes, **values, task=task, y_std=data.y_std).to(dtype)
 
 
-def build_callbacks(options: TrainOptions, trajectory: Trajectory) -> list[Callback]:
-    callbacks: list[Callback] = [GradientNorm(), GradientDiscrepancy(options.discrepancy_every), trajectory]
+def build_trainer(
+    options: TrainOptions, trajectory: Trajectory, signals: GracefulStop, checkpoints: list[Checkpoint]
+) -> L.Trainer:
+    r"""Lightning's Trainer with all callbacks, without a logger until there is a folder."""
+    callbacks: list[Callback] = [signals, trajectory, GradientNorm(), GradientDiscrepancy(options.discrepancy_every)]
     callbacks += [Overview(options.as_dict(), shlex.join(["python", *sys.argv])), EpochProgress()]
     if options.pictures:
         k = math.ceil(options.epochs / options.pictures)
         callbacks += [Images(k, trajectory, Path(options.log_dir, "article")), PrecisionRecall(k)]
         callbacks.append(Histograms(math.ceil(options.epochs / (4 * options.pictures))))
-    return callbacks
-
-
-def build_trainer(options: TrainOptions, callbacks: list[Callback]) -> L.Trainer:
     names = "accelerator", "devices", "num_nodes", "strategy", "precision"
     values: dict[str, Any] = {name: getattr(options, name) for name in names}
-    values |= {"max_epochs": options.epochs, "callbacks": callbacks, "plugins": [AtomicCheckpointIO()]}
+    values |= {"max_epochs": options.epochs, "callbacks": callbacks + checkpoints, "plugins": [AtomicCheckpointIO()]}
     values |= {"enable_model_summary": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
     with usage_errors(MisconfigurationException, ValueError):
-        return L.Trainer(**values, deterministic=True, log_every_n_steps=1, logger=False)  # until there is a folder
+        return L.Trainer(**values, deterministic=True, log_every_n_steps=1, logger=False)
 
 
 def new_folder(options: TrainOptions, is_rank_zero: bool = True) -> Path:
