@@ -175,7 +175,7 @@ def build_trainer(
 
 
 def new_folder(options: TrainOptions, is_rank_zero: bool = True) -> Path:
-    r"""Create the folder of a run with its options, on rank 0; other ranks do not write into theirs."""
+    r"""Create the folder of a run with its options, on rank 0; the other ranks write no files."""
     if not is_rank_zero:
         return Path(options.log_dir, options.name, "version")
     folder = run_folder(options.log_dir, options.name)
