@@ -1,7 +1,5 @@
 r"""Trains the article's network and logs it to TensorBoard: python scripts/train.py --help."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import sys

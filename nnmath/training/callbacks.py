@@ -1,7 +1,5 @@
 r"""Callbacks that control a run: checkpoints, a graceful stop, a progress bar over the epochs."""
 
-from __future__ import annotations
-
 import math
 import os
 import signal
@@ -20,13 +18,8 @@ from nnmath.runtime.progress import epochs_bar
 class Checkpoint(ModelCheckpoint):
     r"""Lightning's ModelCheckpoint at every k-th epoch and the last one, unless the loss is not finite.
 
-    Without a monitor, a checkpoint is also written when the run is interrupted. The state has file names without their
-    folder, so that a run can be moved.
-
-    Args:
-        filename: name of the file, without its ending; the next checkpoint replaces it.
-        every_n_epochs: k ≥ 1.
-        monitor: replace the file only if this value has fallen; None replaces it every time.
+    A checkpoint replaces the previous one, with a monitor only if its value has fallen. Without a monitor, one is also
+    written when the run is interrupted. The state has file names without their folder, so that a run can be moved.
     """
 
     def __init__(self, filename: str, every_n_epochs: int, monitor: str | None = None) -> None:
@@ -65,9 +58,8 @@ class Checkpoint(ModelCheckpoint):
 class GracefulStop(Callback):
     r"""Ends a run at the end of an epoch, on SIGINT (Ctrl-C) or SIGTERM or when the loss is not finite.
 
-    Within :meth:`handle_signals`, the first signal requests the stop and a second one raises KeyboardInterrupt. This
-    callback comes before the checkpoints, so that they see ``trainer.should_stop``. After the first epoch trained,
-    ``progressed`` is True.
+    Within :meth:`handle_signals`, a first signal requests the stop and a second one raises KeyboardInterrupt. Put this
+    callback before the checkpoints, which read ``trainer.should_stop``. ``progressed``: an epoch has been trained.
     """
 
     SIGNALS = signal.SIGINT, signal.SIGTERM
@@ -107,10 +99,7 @@ def finite_loss(trainer: L.Trainer) -> bool:
 
 
 class EpochProgress(Callback):
-    r"""One bar over the epochs of the run, with the validation results, if stderr is a terminal.
-
-    Lightning's own bars restart with every epoch, and an epoch of full-batch descent is a single step.
-    """
+    r"""One bar over all epochs, with the validation results, on a terminal. Lightning's bars restart every epoch."""
 
     def __init__(self) -> None:
         self.bar = ExitStack()
@@ -123,8 +112,7 @@ class EpochProgress(Callback):
         results = "  ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
         self.update(trainer.current_epoch + 1, results.replace("metrics/", ""))
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         self.bar.close()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self.bar.close()
+    on_exception = on_train_end

@@ -1,10 +1,8 @@
 r"""Checkpoints of a run, last.ckpt and best.ckpt, and whether the run can be resumed from them.
 
-A checkpoint is untrusted input: torch loads it without executing code, and it has to match the run. Any failure to
-resume is reported in one line.
+A checkpoint is untrusted input: torch loads it without executing code, and it has to be of the same network, length,
+schedule and training rows as the run. Any failure to resume is reported in one line.
 """
-
-from __future__ import annotations
 
 import io
 import math
@@ -37,17 +35,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomic(Path(path), content.getvalue())
 
 
-def load(path: Path) -> dict[str, Any]:
-    r"""Load a file that torch.save has written, without executing code from it."""
-    ensure(path.is_file() or not path.exists(), "it is not a regular file")
-    size = path.stat().st_size
-    ensure(size <= MAX_BYTES, f"it has {size >> 20} MiB, more than {MAX_BYTES >> 20}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # stated explicitly: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD would override a default
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
 class InvalidCheckpoint(Exception):
     r"""Why a run cannot be resumed from a checkpoint."""
 
@@ -59,11 +46,7 @@ def ensure(condition: object, message: str) -> None:
 
 @contextmanager
 def resume_errors(path: Path) -> Iterator[None]:
-    r"""Turn what fails while a run is resumed from a checkpoint into one line.
-
-    Raises:
-        UsageError: an exception was raised, other than a UsageError or a RunError.
-    """
+    r"""Turn every exception but UsageError and RunError into a UsageError of one line: why ``path`` cannot be used."""
     try:
         yield
     except (UsageError, RunError):
@@ -76,25 +59,28 @@ def resume_errors(path: Path) -> Iterator[None]:
 
 
 def load_matching(path: Path, module: TrainingModule, data: DataModule, epochs: int) -> dict[str, Any]:
-    r"""Load a checkpoint that has to be of this run. Its weights are loaded into the module.
-
-    Args:
-        path: the checkpoint.
-        module: the network of the run.
-        data: the samples of the run.
-        epochs: the length of the run.
+    r"""Load a checkpoint, which has to be of this module, data and number of epochs; its weights go into the module.
 
     Raises:
         UsageError: the file cannot be read, or is not a checkpoint of this run.
     """
     with resume_errors(path):
-        checkpoint = load(path)
+        ensure(path.is_file() or not path.exists(), "it is not a regular file")
+        size = path.stat().st_size
+        ensure(size <= MAX_BYTES, f"it has {size >> 20} MiB, more than {MAX_BYTES >> 20}")
+        with warnings.catch_warnings(action="ignore"):
+            # stated explicitly: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD would override a default
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         for name, value in module.hparams.items():
             saved = checkpoint["hyper_parameters"][name]
             same = math.isclose(saved, value, rel_tol=1e-9) if name == "y_std" else saved == value
             ensure(same, f"its {name} is {saved!r:.60}, the run's is {value!r}")
         check_optimizer(checkpoint, module, epochs)
-        check_data(checkpoint, data)
+        same = checkpoint["global_step"] == (checkpoint["epoch"] + 1) * len(data.batches())
+        for name, value in data.state_dict().items():  # the scale of the data, up to the rounding of sums
+            saved = checkpoint["DataModule"][name]
+            same = same and np.shape(saved) == np.shape(value) and np.allclose(saved, value, rtol=1e-9, atol=1e-300)
+        ensure(same, "it is of other data, or the data file has changed")
         module.load_state_dict(checkpoint["state_dict"], strict=True)
         dtype = data.train.tensors[0].dtype
         for name, weight in checkpoint["state_dict"].items():
@@ -127,12 +113,3 @@ def check_optimizer(checkpoint: Mapping[str, Any], module: TrainingModule, epoch
         ensure((momentum is None) == (options["momentum"] == 0), "a momentum is missing")
         if momentum is not None:
             ensure(momentum.shape == parameter.shape and momentum.isfinite().all(), "a momentum is invalid")
-
-
-def check_data(checkpoint: Mapping[str, Any], data: DataModule) -> None:
-    r"""Compare the data by the updates per epoch and by their scale, up to the rounding of sums."""
-    same = checkpoint["global_step"] == (checkpoint["epoch"] + 1) * len(data.batches())
-    for name, value in data.state_dict().items():
-        saved = checkpoint["DataModule"][name]
-        same = same and np.shape(saved) == np.shape(value) and np.allclose(saved, value, rtol=1e-9, atol=1e-300)
-    ensure(same, "it is of other data, or the data file has changed")

@@ -1,9 +1,7 @@
 r"""The LightningModule: loss, SGD with momentum and cosine annealing, metrics, and the curves that are logged."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -18,18 +16,14 @@ from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Sco
 from nnmath.data.batches import Batch
 from nnmath.equations import ActivationName, validate
 from nnmath.network import BackwardMode, HalfMSELoss, Network
+from nnmath.training.tensorboard.base import log_scalars
 
 
 def build_metrics(task: str) -> MetricCollection:
-    r"""Metrics of validation and test rows. Every process evaluates all of these, so that nothing is synchronised.
-
-    Raises:
-        ValueError: the task is neither "binary" nor "regression".
-    """
+    r"""Metrics of validation and test rows. Every process evaluates all of these, so that nothing is synchronised."""
     if task == "regression":
-        return MetricCollection(
-            {"r2": R2Score(sync_on_compute=False), "mean_absolute_error": MeanAbsoluteError(sync_on_compute=False)}
-        )
+        regression = {"r2": R2Score, "mean_absolute_error": MeanAbsoluteError}
+        return MetricCollection({name: cls(sync_on_compute=False) for name, cls in regression.items()})
     if task != "binary":
         raise ValueError(f"task must be 'binary' or 'regression', got {task!r}")
     classes = {"accuracy": BinaryAccuracy, "auroc": BinaryAUROC, "f1": BinaryF1Score}  # an output above 1/2 is class 1
@@ -41,16 +35,14 @@ class TrainingModule(L.LightningModule):
 
     The length T of the cosine is the Trainer's ``max_epochs``, in epochs, or its ``max_steps``, in updates.
 
-    Each epoch logs ``loss/train``, ``loss/val``, ``metrics/...`` of the validation rows and ``training/learning_rate``;
-    the step is the number of finished epochs. The training loss is the mean over the rows, each taken before the update
-    of its batch; the validation loss is taken after the last update. A test logs ``test/loss`` and ``test/...``.
+    Each epoch logs the losses, the metrics of the validation rows and the learning rate, a test ``test/...``; see
+    :mod:`nnmath.training.tensorboard`.
 
     Args:
         sizes, hidden, output, backward: the arguments of :class:`nnmath.network.Network`.
         learning_rate: η > 0 at the start.
-        momentum: m in [0, 1).
-        eta_min: η_min in [0, η], the final learning rate of the cosine.
-        task: "binary" for a target of 0 and 1 (accuracy, AUROC, F1), "regression" otherwise (R², mean absolute error).
+        momentum, eta_min: m in [0, 1); η_min in [0, η], the final learning rate of the cosine.
+        task: "binary" for a target of 0 and 1, otherwise "regression"; it determines the metrics.
         y_std: the standard deviation of the target; the mean absolute error is given in its units.
 
     Raises:
@@ -84,19 +76,19 @@ class TrainingModule(L.LightningModule):
         self.curves: dict[str, float | Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.network(x))
+        return self.network(x)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         x, y = batch
         output = self.network(x)
         self.train_mse.update(output.detach(), y)
         if self.trainer.world_size == 1:
-            return cast(Tensor, self.loss(output, y))
+            return self.loss(output, y)
         # DDP averages the gradients of W processes. Each scales its sum by W/n, so that the average is 1/n Σ over the
         # n rows of all processes, however many rows each of them has.
         n = torch.tensor(float(len(x)), device=y.device)
         torch.distributed.all_reduce(n)
-        return cast(Tensor, self.summed_loss(output, y) * (self.trainer.world_size / n))
+        return self.summed_loss(output, y) * (self.trainer.world_size / n)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch
@@ -122,10 +114,6 @@ class TrainingModule(L.LightningModule):
     # self.log would take about 1 ms per epoch, most of the epoch of a small network. So the curves go to the logger in
     # one call per epoch, and monitored values directly to trainer.callback_metrics.
 
-    def log_curves(self, curves: Mapping[str, float | Tensor], step: int) -> None:
-        for logger in self.loggers:
-            logger.log_metrics({name: float(value) for name, value in curves.items()}, step)
-
     def on_train_epoch_start(self) -> None:
         self.curves = {"training/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
 
@@ -138,13 +126,13 @@ class TrainingModule(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         self.curves["loss/train"] = self.train_mse.compute() * self.network.sizes[-1] / 2
         self.train_mse.reset()
-        self.log_curves(self.curves, step=self.current_epoch + 1)
+        log_scalars(self.trainer, self.curves, self.current_epoch + 1)
 
     def on_test_epoch_end(self) -> None:
         results = self.pop_results("test/loss", "test")
         self.trainer.callback_metrics.update(results)
         progress: Any = self.trainer.fit_loop.epoch_progress  # current_epoch lags when resuming after the last epoch
-        self.log_curves(results, step=progress.current.processed)
+        log_scalars(self.trainer, results, progress.current.processed)
 
     def build_optimizer(self, length: int) -> tuple[SGD, CosineAnnealingLR]:
         r"""SGD with momentum, and a cosine of this many steps."""
@@ -158,7 +146,5 @@ class TrainingModule(L.LightningModule):
         if length is None or length < 1:
             raise ValueError(f"the cosine needs an end: give the Trainer max_epochs or max_steps, got {length}")
         optimizer, scheduler = self.build_optimizer(int(length))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step" if per_step else "epoch"},
-        }
+        interval = "step" if per_step else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}

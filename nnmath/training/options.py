@@ -3,8 +3,6 @@ r"""The options of a training run, and those of a run that is resumed.
 Neither torch nor lightning is imported here, so that scripts/train.py validates its options before it waits for them.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +17,7 @@ from nnmath.runtime.cli import Parser, usage_errors
 from nnmath.runtime.errors import UsageError
 from nnmath.runtime.files import newest_run
 
-MAX_LEARNING_RATE = 1e30
-MAX_SAMPLES = 10**9
+MAX_LEARNING_RATE, MAX_SAMPLES = 1e30, 10**9
 
 
 @dataclass(frozen=True)
@@ -80,20 +77,14 @@ class TrainOptions(NetworkOptions, DataOptions):
             raise ValueError(f"samples must be at most {MAX_SAMPLES}, got {self.samples}")
 
     @property
-    def name(self) -> str:
-        r"""The name of the data set."""
+    def name(self) -> str:  # of the data set
         return Path(self.dataset).stem
 
-    def as_dict(self) -> dict[str, Any]:
-        r"""The options as config.yaml has them."""
+    def as_dict(self) -> dict[str, Any]:  # as in config.yaml
         return {name: value for name, value in asdict(self).items() if name != "compare" or value}
 
     def check_environment(self) -> None:
-        r"""Check that several machines can find each other, and that torchrun starts as many processes as expected.
-
-        Raises:
-            ValueError: an environment variable is missing or invalid.
-        """
+        r"""Raise a ValueError unless machines can find each other and torchrun starts the right number of processes."""
         processes = self.devices * self.num_nodes
         if self.num_nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & os.environ.keys():
             variables = "MASTER_ADDR, MASTER_PORT and, counting from 0, NODE_RANK"
@@ -107,11 +98,7 @@ class TrainOptions(NetworkOptions, DataOptions):
 
 
 def build_options(parser: Parser, values: Any) -> TrainOptions:
-    r"""The parsed values, as plain int and float instead of jsonargparse's subclasses.
-
-    Raises:
-        UsageError: they contradict each other.
-    """
+    r"""The parsed values, as plain int and float; a UsageError if they contradict each other."""
     plain = yaml.safe_load(parser.dump(values))
     plain.pop("resume", None)
     with usage_errors():
@@ -121,11 +108,8 @@ def build_options(parser: Parser, values: Any) -> TrainOptions:
 def resume_options(parser: Parser, resume: str, log_dir: str, words: Iterable[str]) -> tuple[TrainOptions, Path]:
     r"""The options of the run that is to be resumed, and its folder.
 
-    Args:
-        parser: parser of all options.
-        resume: folder of the run, or "last" for the newest one in log_dir.
-        log_dir: folder for the runs.
-        words: the command line, which must not have further options.
+    ``resume`` is this folder, or "last" for the newest one in log_dir. ``words`` is the command line, which must not
+    have further options.
 
     Raises:
         UsageError: there is no such run, its config.yaml is invalid, or the run is finished.

@@ -8,11 +8,10 @@ r"""Start, resume and finish a run in its folder.
 Two runs that are compared lie in one folder, version_0/manual and version_0/autograd; its config.yaml has both.
 """
 
-from __future__ import annotations
-
+import math
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -59,16 +58,10 @@ def compare(options: TrainOptions, data: DataModule, folder: Path | None = None)
 def train(
     options: TrainOptions, data: DataModule, folder: Path | None = None, reference: Trajectory | None = None
 ) -> tuple[Trajectory, bool]:
-    r"""Train and test a network, or resume its run.
+    r"""Train and test a network, or resume its run if ``folder`` has a checkpoint; None creates a folder.
 
-    Args:
-        options: the options of the run.
-        data: the samples.
-        folder: the folder of the run; it is resumed if there is a checkpoint. None creates one.
-        reference: trajectory of the run to compare with.
-
-    Returns:
-        The trajectory of the parameters, and whether a stop was requested during the test.
+    ``reference`` is the trajectory of the run to compare with. Returns the trajectory of the parameters, and whether a
+    stop was requested during the test.
 
     Raises:
         UsageError: the options or the checkpoint cannot be used.
@@ -76,20 +69,22 @@ def train(
     """
     L.seed_everything(options.seed, workers=True, verbose=False)
     module = build_module(options, data)
-    trajectory, signals = Trajectory(-(-options.epochs // 200), reference), GracefulStop()
+    trajectory, signals = Trajectory(math.ceil(options.epochs / 200), reference), GracefulStop()
     best = Checkpoint("best", options.checkpoint_every, monitor="loss/val")
     last = Checkpoint("last", options.checkpoint_every)
     path = folder / "checkpoints" / "last.ckpt" if folder else None
     with resume_errors(path) if path else nullcontext():
-        checkpoint = load_last(path, best, module, data, options.epochs) if path else None
+        checkpoint = load_last(path, module, data, best, options.epochs) if path else None
         if folder and checkpoint and (folder / "results.yaml").is_file():
             trajectory.load_state_dict(checkpoint["callbacks"]["Trajectory"])
             return trajectory, False
-        trainer = build_trainer(options, [signals, *build_callbacks(options, trajectory), best, last])
+        trainer = build_trainer(options, trajectory, signals, [best, last])
         run = folder or new_folder(options, trainer.is_global_zero)
         best.dirpath = last.dirpath = str(run / "checkpoints")
         done = checkpoint["epoch"] + 1 if checkpoint else 0
-        if done < options.epochs or not has_test_results(run):
+        # a process can be killed between the last line of the log, which is the test's, and the end of the run
+        tested = any(b"test/loss" in events.read_bytes() for events in run.glob("events.*"))
+        if done < options.epochs or not tested:
             purge = done + bool(done) if folder else None  # what was logged after the checkpoint is logged again
             trainer.logger = TensorBoardLogger(
                 run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=purge
@@ -99,7 +94,7 @@ def train(
         with run_lock(run, trainer.is_global_zero), signals.handle_signals(trainer), failures:
             if trainer.is_global_zero:
                 if not (run / "config.yaml").is_file():
-                    write_atomic(run / "config.yaml", to_yaml(options.as_dict()))
+                    write_yaml(run / "config.yaml", options.as_dict())
                 print_summary(module, data, options)
                 if checkpoint:
                     echo(f"resuming after epoch {done} of {options.epochs}")
@@ -107,7 +102,7 @@ def train(
             check_finished(trainer, module, best, hint)
             results = test(trainer, module, data, best)
             if trainer.is_global_zero:
-                write_atomic(run / "results.yaml", to_yaml(results))
+                write_yaml(run / "results.yaml", results)
                 values = {name: f"{value:.4f}" for name, value in results.items()}
                 values |= {"training/difference": f"{trajectory.difference:.1e}"} if reference else {}
                 echo(*(f"{name:<24} {value}" for name, value in values.items()))
@@ -115,23 +110,14 @@ def train(
     return trajectory, signals.requested
 
 
-def load_last(
-    path: Path, best: Checkpoint, module: TrainingModule, data: DataModule, epochs: int
-) -> dict[str, Any] | None:
-    r"""The last checkpoint if there is one. The best one is checked as well, because the test needs it."""
+def load_last(path: Path, module: TrainingModule, data: DataModule, best: Checkpoint, epochs: int) -> Any:
+    r"""The last checkpoint, or None. The best one is checked as well, because the test needs it."""
     if path.parent.is_symlink():
         raise UsageError(f"{path.parent} is a link to another folder, whose files would be overwritten")
-    if not path.is_file():
-        return None
-    checkpoint = load_matching(path, module, data, epochs)
-    if checkpoint["callbacks"][best.state_key]["best_model_path"]:
+    checkpoint = load_matching(path, module, data, epochs) if path.is_file() else None
+    if checkpoint and checkpoint["callbacks"][best.state_key]["best_model_path"]:
         load_matching(path.with_name("best.ckpt"), module, data, epochs)
     return checkpoint
-
-
-def has_test_results(run: Path) -> bool:
-    r"""Whether the test was logged; a process can be killed between that and the end of the run."""
-    return any(b"test/loss" in events.read_bytes() for events in run.glob("events.*"))
 
 
 def check_finished(trainer: L.Trainer, module: TrainingModule, best: Checkpoint, hint: str) -> None:
@@ -156,11 +142,7 @@ def test(trainer: L.Trainer, module: TrainingModule, data: DataModule, best: Che
 
 
 def build_module(options: TrainOptions, data: DataModule) -> TrainingModule:
-    r"""The network, in the precision of the data.
-
-    Raises:
-        UsageError: an option is out of range, or the network or its checkpoint would be too large.
-    """
+    r"""The network, in the precision of the data; a UsageError if it or its checkpoint would be too large."""
     too_large = f"neurons={options.neurons} make a network that does not fit into the memory"
     with usage_errors(RuntimeError, MemoryError, TypeError, message=too_large), usage_errors():
         sizes, dtype = [len(data.features), *options.hidden_sizes, 1], data.train.tensors[0].dtype
@@ -174,65 +156,48 @@ def build_module(options: TrainOptions, data: DataModule) -> TrainingModule:
         return TrainingModule(sizes, **values, task=task, y_std=data.y_std).to(dtype)
 
 
-def build_callbacks(options: TrainOptions, trajectory: Trajectory) -> list[Callback]:
-    r"""The callbacks that log."""
-    callbacks: list[Callback] = [GradientNorm(), GradientDiscrepancy(options.discrepancy_every), trajectory]
-    callbacks.append(Overview(options.as_dict(), shlex.join(["python", *sys.argv])))
+def build_trainer(
+    options: TrainOptions, trajectory: Trajectory, signals: GracefulStop, checkpoints: list[Checkpoint]
+) -> L.Trainer:
+    r"""Lightning's Trainer with all callbacks, without a logger until there is a folder."""
+    callbacks: list[Callback] = [signals, trajectory, GradientNorm(), GradientDiscrepancy(options.discrepancy_every)]
+    callbacks += [Overview(options.as_dict(), shlex.join(["python", *sys.argv])), EpochProgress()]
     if options.pictures:
-        k = -(-options.epochs // options.pictures)
+        k = math.ceil(options.epochs / options.pictures)
         callbacks += [Images(k, trajectory, Path(options.log_dir, "article")), PrecisionRecall(k)]
-        callbacks.append(Histograms(-(-options.epochs // (4 * options.pictures))))
-    return [*callbacks, EpochProgress()]
-
-
-def build_trainer(options: TrainOptions, callbacks: list[Callback]) -> L.Trainer:
-    r"""Lightning's Trainer, without a logger until there is a folder."""
-    values = {name: getattr(options, name) for name in ("accelerator", "devices", "num_nodes", "strategy", "precision")}
+        callbacks.append(Histograms(math.ceil(options.epochs / (4 * options.pictures))))
+    names = "accelerator", "devices", "num_nodes", "strategy", "precision"
+    values: dict[str, Any] = {name: getattr(options, name) for name in names}
+    values |= {"max_epochs": options.epochs, "callbacks": callbacks + checkpoints, "plugins": [AtomicCheckpointIO()]}
+    values |= {"enable_model_summary": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
     with usage_errors(MisconfigurationException, ValueError):
-        return L.Trainer(
-            **values,
-            max_epochs=options.epochs,
-            logger=False,
-            callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
-            deterministic=True,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
+        return L.Trainer(**values, deterministic=True, log_every_n_steps=1, logger=False)
 
 
 def new_folder(options: TrainOptions, is_rank_zero: bool = True) -> Path:
-    r"""Create the folder of a run with its options, on rank 0 only; other ranks do not write into theirs."""
+    r"""Create the folder of a run with its options, on rank 0; the other ranks write no files."""
     if not is_rank_zero:
         return Path(options.log_dir, options.name, "version")
     folder = run_folder(options.log_dir, options.name)
     with log_errors(folder, "once it can be, start a new run"):
-        write_atomic(folder / "config.yaml", to_yaml(options.as_dict()))
+        write_yaml(folder / "config.yaml", options.as_dict())
     return folder
 
 
-def to_yaml(values: Mapping[str, Any]) -> bytes:
-    return yaml.safe_dump(dict(values), sort_keys=False).encode()
+def write_yaml(path: Path, values: dict[str, Any]) -> None:
+    write_atomic(path, yaml.safe_dump(values, sort_keys=False).encode())
 
 
 def print_summary(module: TrainingModule, data: DataModule, options: TrainOptions) -> None:
-    r"""Print which network is trained on which data."""
-    sizes = "-".join(map(str, module.network.sizes))
+    sizes, parameters = "-".join(map(str, module.network.sizes)), module.network.number_of_parameters
     rows = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
     positive = f", 1 is {one_line(data.classes[1])}" if data.classes else ""
-    parameters = module.network.number_of_parameters
     echo(f"{sizes}: {parameters} parameters, {options.backward} backward", f"{options.name}: {rows}{positive}")
 
 
 @contextmanager
 def run_lock(run: Path, is_rank_zero: bool) -> Iterator[None]:
-    r"""Lock the run folder and delete partial files left by a killed process.
-
-    Raises:
-        UsageError: another process has locked it.
-    """
+    r"""On rank 0, lock the run folder and delete partial files left by a killed process."""
     try:
         with FileLock(run / ".lock", timeout=0) if is_rank_zero else nullcontext():
             for part in run.glob("**/*.part") if is_rank_zero else ():

@@ -22,8 +22,8 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 
 
-def fit(module, data, folder, **options):
-    """Trains on the CPU, logs to ``folder`` and returns the Trainer."""
+def fit(module, data, folder, ckpt_path=None, **options):
+    """Trains on the CPU, from a checkpoint if there is ``ckpt_path``; logs to ``folder`` and returns the Trainer."""
     options = {"enable_checkpointing": False} | options
     trainer = L.Trainer(
         accelerator="cpu",
@@ -38,7 +38,7 @@ def fit(module, data, folder, **options):
         for callback in trainer.callbacks:
             if isinstance(callback, GracefulStop):
                 stack.enter_context(callback.handle_signals(trainer))
-        trainer.fit(module, data)
+        trainer.fit(module, data, ckpt_path=ckpt_path)
     return trainer
 
 

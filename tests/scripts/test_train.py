@@ -2,10 +2,10 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from typing import get_args, get_type_hints
 
@@ -21,6 +21,8 @@ from nnmath.data.datasets import circles
 from nnmath.equations import cosine_annealing
 from nnmath.network import HalfMSELoss, Network
 from nnmath.training.options import TrainOptions
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "3"}
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +48,10 @@ class TestWithoutArguments:
     def test_both_losses_fall(self, default):
         folder, _ = default
         curves = scalars(folder / "lightning_logs" / "breast_cancer" / "version_0")
+        training = ("learning_rate", "gradient_norm/layer1", "gradient_norm/layer2", "gradient_discrepancy")
         assert set(curves) == {
-            *(
-                "loss/train",
-                "loss/val",
-                "training/learning_rate",
-                "training/gradient_norm/layer1",
-                "training/gradient_norm/layer2",
-            ),
-            *("metrics/accuracy", "metrics/auroc", "metrics/f1", "training/gradient_discrepancy"),
-            *("test/loss", "test/accuracy", "test/auroc", "test/f1"),
+            *("loss/train", "loss/val", "test/loss", *(f"training/{name}" for name in training)),
+            *(f"{part}/{name}" for part in ("metrics", "test") for name in ("accuracy", "auroc", "f1")),
         }
         for name in ("loss/train", "loss/val"):
             values = [value for _, value in curves[name]]
@@ -99,13 +95,11 @@ def test_config_yaml_reproduces_the_run(tmp_path):
 
 
 def test_compare_trains_by_both_backwards(tmp_path):
-    process = train(
-        tmp_path, *["--compare", "manual", "autograd", "--dataset", "moons", "--epochs", "30", "--pictures", "1"]
-    )
+    options = "--compare manual autograd --dataset moons --epochs 30 --pictures 1"
+    process = train(tmp_path, *options.split())
     assert process.returncode == 0, process.stderr
-    manual, autograd = (
-        tmp_path / "lightning_logs" / "moons" / "version_0" / backward for backward in ("manual", "autograd")
-    )
+    run = tmp_path / "lightning_logs" / "moons" / "version_0"
+    manual, autograd = run / "manual", run / "autograd"
     assert f"run: {manual.relative_to(tmp_path)}\n" in process.stdout
     assert [checkpoint(run)["hyper_parameters"]["backward"] for run in (manual, autograd)] == ["manual", "autograd"]
     manual_curves, autograd_curves = scalars(manual), scalars(autograd)
@@ -122,22 +116,15 @@ def test_compare_trains_by_both_backwards(tmp_path):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--backward", "autograd", "--neurons", "[8, 8]", "--hidden", "tanh"], "2-8-8-1: 105 parameters, autograd"),
-        (["--dataset", "xor", "--batch_size", 32, "--precision", "64-true"], "xor: 240 training, 80 val"),
-        (
-            ["--dataset", "moons", "--neurons", "[]", "--output", "identity", "--precision", "bf16-mixed"],
-            "2-1: 3 param",
-        ),
-        (
-            ["--dataset", "spirals", "--split", "[8, 1, 1]", "--hidden", "relu", "--seed", 9],
-            "320 training, 40 validation",
-        ),
-        (["--features", "[mean texture, mean area, worst area]"], "3-4-1: 21 parameters"),
+        ("--backward autograd --neurons [8,8] --hidden tanh", "2-8-8-1: 105 parameters, autograd"),
+        ("--dataset xor --batch_size 32 --precision 64-true", "xor: 240 training, 80 val"),
+        ("--dataset moons --neurons [] --output identity --precision bf16-mixed", "2-1: 3 param"),
+        ("--dataset spirals --split [8,1,1] --hidden relu --seed 9", "320 training, 40 validation"),
+        ("--features '[mean texture, mean area, worst area]'", "3-4-1: 21 parameters"),
     ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
 def test_options(tmp_path, options, expected):
-    process = train_here(tmp_path, "--epochs", 5, "--pictures", 1, *options)
+    process = train_here(tmp_path, "--epochs", 5, "--pictures", 1, *shlex.split(options))
     assert process.returncode == 0, process.stderr
     assert expected in process.stdout
 
@@ -200,9 +187,8 @@ def test_a_csv_file(tmp_path):
     assert (tmp_path / "lightning_logs" / "my data" / "version_0").is_dir()
     process = train_here(tmp_path, *options)
     assert process.returncode == 2
-    assert process.stderr == (
-        "train.py: error: target 'price' is a number, not one of two classes: add --output identity\n"
-    )
+    message = "target 'price' is a number, not one of two classes: add --output identity"
+    assert process.stderr == f"train.py: error: {message}\n"
 
 
 def test_a_class_name_of_several_lines_is_printed_in_one(tmp_path):
@@ -213,20 +199,17 @@ def test_a_class_name_of_several_lines_is_printed_in_one(tmp_path):
 
 
 class TestHelp:
-    def test_fits_a_screen_and_appears_at_once(self, tmp_path):
+    def test_names_every_option_on_one_screen_and_appears_at_once(self, tmp_path):
         seconds = []
         for _ in range(3):
-            start = time.perf_counter()
-            process = train(tmp_path, "--help")
-            seconds.append(time.perf_counter() - start)
-        lines = process.stdout.splitlines()
-        assert len(lines) <= 45
-        assert max(map(len, lines)) <= 100
+            before = os.times()
+            text = train(tmp_path, "--help").stdout
+            after = os.times()  # processor time, because other processes may keep the machine busy
+            seconds.append(sum(after[2:4]) - sum(before[2:4]))
+        assert len(text.splitlines()) <= 45
+        assert max(map(len, text.splitlines())) <= 100
         assert min(seconds) < 1
-
-    def test_names_every_option(self, tmp_path):
         options = yaml.safe_load(train(tmp_path, "--print_config").stdout)
-        text = train(tmp_path, "--help").stdout
         assert all(f"--{name} " in text for name in options)
 
     def test_has_the_choices_of_the_network(self):
@@ -257,10 +240,7 @@ class TestRefuses:
             ("--dataset mnist", "dataset must be one of breast_cancer, .* got 'mnist'"),
             ("--dataset missing.csv --features [a] --target b", "missing.csv cannot be read: No such file"),
             ("--dataset missing.csv", "a CSV file needs features and target"),
-            (
-                "--dataset /dev/zero --features [a] --target b",
-                "/dev/zero is a device or a pipe: copy its content",
-            ),
+            ("--dataset /dev/zero --features [a] --target b", "/dev/zero is a device or a pipe: copy its content"),
             ("--features [size]", "features of breast_cancer must be among"),
             ("--samples 3 --dataset xor", "samples must be at least 10"),
             ("--resume nowhere", "resume: nowhere is not the folder of a run: it has no config.yaml"),
@@ -273,10 +253,7 @@ class TestRefuses:
             ("--samples 100000000000000000000", "samples must be at most 1000000000, got 1"),
             ("--learning_rate 1e31", "learning_rate must be at most 1e\\+30, got 1e\\+31"),
             ("--features a", "option \"features\": Expected <class 'list'>, got a"),
-            (
-                "--batch_size -3",
-                'option "batch_size": Not of type PositiveInt: does not conform to restriction v>0, got -3',
-            ),
+            ("--batch_size -3", '"batch_size": Not of type PositiveInt: does not conform to restriction v>0, got -3'),
             ("--config /proc/self/mem", "Input/output error"),
             ("--resume", "argument --resume: expected one argument"),
             ("--seed 5000000000", 'option "seed": .*5000000000'),
@@ -296,23 +273,15 @@ class TestRefuses:
         assert not any(tmp_path.iterdir())
 
     @pytest.mark.parametrize(
-        ("environment", "options", "message"),
+        ("message", "environment"),
         [
-            (
-                {"MASTER_PORT": "abc"},
-                ["--devices", 2],
-                "MASTER_PORT in the environment must be a whole number, got 'abc'",
-            ),
-            ({"NODE_RANK": "-1"}, ["--devices", 2], "NODE_RANK in the environment must be a whole number, got '-1'"),
-            (
-                {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "3"},
-                ["--devices", 2],
-                "devices times num_nodes must be the 3 processes of torchrun, got 2",
-            ),
+            ("MASTER_PORT in the environment must be a whole number, got 'abc'", {"MASTER_PORT": "abc"}),
+            ("NODE_RANK in the environment must be a whole number, got '-1'", {"NODE_RANK": "-1"}),
+            ("devices times num_nodes must be the 3 processes of torchrun, got 2", TORCHRUN),
         ],
     )
-    def test_invalid_environments(self, tmp_path, environment, options, message):
-        process = run_here(SCRIPT, tmp_path, *options, **environment)
+    def test_invalid_environments(self, tmp_path, message, environment):
+        process = run_here(SCRIPT, tmp_path, "--devices", 2, **environment)
         assert process.returncode == 2
         assert process.stderr == f"train.py: error: {message}\n"
         assert not any(tmp_path.iterdir())
@@ -320,10 +289,7 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("neurons", "message"),
         [
-            (
-                [1] * 1000,
-                "neurons must make at most 1000 layers, and 1024 MiB of parameters and momenta, got 1002 layers",
-            ),
+            ([1] * 1000, "must make at most 1000 layers, and 1024 MiB of parameters and momenta, got 1002 layers"),
             ([10**5, 10**5], "got 4 layers, 762"),
             ([10**30], "neurons must make at most"),
         ],
@@ -353,10 +319,8 @@ class TestRefuses:
         options = ["--dataset", "table.csv", "--features", "[a]", "--target", "y", "--output", "identity"]
         process = train_here(tmp_path, *options, "--hidden", "identity", "--learning_rate", 1e9, "--epochs", 50)
         assert process.returncode == 1
-        assert re.fullmatch(
-            r"train.py: error: after epoch \d+ the loss is nan \(η = 9.99e\+08\): try a smaller learning_rate.*\n",
-            process.stderr,
-        )
+        message = r"after epoch \d+ the loss is nan \(η = 9.99e\+08\): try a smaller learning_rate.*"
+        assert re.fullmatch(f"train.py: error: {message}\n", process.stderr)
 
 
 def test_checkpoints_are_always_loaded_with_weights_only(default, tmp_path):

@@ -7,6 +7,7 @@ import lightning as L
 import pytest
 import torch
 from helpers.runs import fit, scalars
+from rich.console import Console
 from torch.nn.utils import get_total_norm, parameters_to_vector
 
 from nnmath.data.datamodule import DataModule
@@ -26,11 +27,9 @@ def test_gradient_norm_of_each_layer(tmp_path):
     HalfMSELoss()(module.network(x), y).backward()
     expected = [get_total_norm([layer.weight.grad, layer.bias.grad]).item() for layer in module.network.linears]
     fit(module, data, tmp_path, max_epochs=3, callbacks=[GradientNorm()])
-    curves = scalars(tmp_path)
-    assert [curves[f"training/gradient_norm/layer{i}"][0] for i in (1, 2, 3)] == [
-        (1, pytest.approx(norm)) for norm in expected
-    ]
-    assert [step for step, _ in curves["training/gradient_norm/layer1"]] == [1, 2, 3]
+    curves = [scalars(tmp_path)[f"training/gradient_norm/layer{i}"] for i in (1, 2, 3)]
+    assert [curve[0] for curve in curves] == [(1, pytest.approx(norm)) for norm in expected]
+    assert [step for step, _ in curves[0]] == [1, 2, 3]
 
 
 class TestGradientDiscrepancy:
@@ -130,30 +129,20 @@ class TestGracefulStop:
 
 
 class TestEpochProgress:
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
     def fit(self, folder):
         fit(TrainingModule(), DataModule(moons()), folder, max_epochs=4, callbacks=[EpochProgress()])
 
     def test_shows_epochs_and_results(self, tmp_path, monkeypatch):
         monkeypatch.setenv("TERM", "xterm")
-        terminal = self.Terminal()
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True
         monkeypatch.setattr(sys, "stderr", terminal)
-        monkeypatch.setattr(progress, "Console", lambda stderr: _console(terminal))
+        console = Console(file=terminal, force_terminal=True, width=120)
+        monkeypatch.setattr(progress, "Console", lambda stderr: console)
         self.fit(tmp_path)
-        assert "epoch 4/4" in terminal.getvalue()
-        assert "val 0." in terminal.getvalue()
-        assert "accuracy 0." in terminal.getvalue()
+        assert all(text in terminal.getvalue() for text in ("epoch 4/4", "val 0.", "accuracy 0."))
 
     def test_prints_nothing_without_a_terminal(self, tmp_path, capfd):
         self.fit(tmp_path)
         out, err = capfd.readouterr()
         assert "epoch" not in out + err
-
-
-def _console(terminal):
-    from rich.console import Console
-
-    return Console(file=terminal, force_terminal=True, width=120)

@@ -102,6 +102,13 @@ def edit(checkpoint, place, value):
         checkpoint[name] = value
 
 
+def edit_file(path, changes):
+    checkpoint = torch.load(path, weights_only=True)
+    for place, value in changes.items():
+        edit(checkpoint, place, value)
+    torch.save(checkpoint, path)
+
+
 @pytest.mark.parametrize("changes", [{}, {"momentum": 0.0}, {"precision": "64-true"}, {"precision": "bf16-mixed"}])
 def test_resumes_its_own_run(tmp_path, changes):
     options, folder = interrupted_run(tmp_path, **changes)
@@ -115,20 +122,20 @@ def test_resumes_its_own_run(tmp_path, changes):
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    "damage",
     [
-        (lambda content: b"", "EOFError"),
-        (lambda content: content[:50], "Error|Invalid argument"),
-        (lambda content: content[: len(content) // 2], "Error|Invalid argument"),
-        (lambda content: content[:-1], "Error|Invalid argument"),
-        (lambda content: b"\0" * len(content), "Error|Invalid argument"),
-        (lambda content: content.replace(b"\x80\x02}", b"\x80\x02]", 1), "Error|Invalid argument"),
-        (lambda content: pickle.dumps({"epoch": 1}), "KeyError|UnpicklingError"),
+        lambda content: b"",
+        lambda content: content[:50],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: b"\0" * len(content),
+        lambda content: content.replace(b"\x80\x02}", b"\x80\x02]", 1),
+        lambda content: pickle.dumps({"epoch": 1}),
     ],
 )
-def test_refuses_damaged_files(path, damage, message):
+def test_refuses_damaged_files(path, damage):
     path.write_bytes(damage(path.read_bytes()))
-    assert_refused(path, f"cannot resume from .*{message}.*; start a new run")
+    assert_refused(path, "cannot resume from .*(Error|Invalid argument).*; start a new run")
 
 
 def test_refuses_large_files_and_other_kinds_of_files(path, tmp_path):
@@ -142,18 +149,9 @@ def test_refuses_large_files_and_other_kinds_of_files(path, tmp_path):
 
 
 def test_refuses_files_that_cannot_be_read(path):
-    path.chmod(0)
-    is_root = os.geteuid() == 0  # root may read everything
-    if is_root:
-        for folder in (path, *path.parents[:3]):
-            os.chown(folder, 65534, 65534)
-        os.seteuid(65534)
-    try:
-        with pytest.raises(UsageError, match="cannot resume from .*: .*Permission denied"):
-            load_matching(path, *module_and_data(), epochs=4)
-    finally:
-        if is_root:
-            os.seteuid(0)
+    denied = mock.patch.object(torch, "load", side_effect=PermissionError(errno.EACCES, "Permission denied"))
+    with denied, pytest.raises(UsageError, match="cannot resume from .*: .*Permission denied"):
+        load_matching(path, *module_and_data(), epochs=4)
 
 
 def test_the_best_checkpoint_has_to_be_there_and_valid(path):
@@ -234,27 +232,21 @@ BEST = "Checkpoint{'filename': 'best', 'monitor': 'loss|val'}"
     ],
 )
 def test_refuses_other_content(path, place, value, message):
-    checkpoint = torch.load(path, weights_only=True)
-    edit(checkpoint, place, value)
-    torch.save(checkpoint, path)
+    edit_file(path, {place: value})
     assert_refused(path, message)
 
 
 def test_sums_of_the_data_differ_between_processors(path):
-    checkpoint = torch.load(path, weights_only=True)
-    edit(checkpoint, "DataModule/x_std/0", checkpoint["DataModule"]["x_std"][0] * (1 + 1e-12))
-    edit(checkpoint, "hyper_parameters/y_std", 1 + 1e-12)
-    torch.save(checkpoint, path)
+    x_std = torch.load(path, weights_only=True)["DataModule"]["x_std"][0]
+    edit_file(path, {"DataModule/x_std/0": x_std * (1 + 1e-12), "hyper_parameters/y_std": 1 + 1e-12})
     resume(path)
 
 
 def test_touches_no_file_elsewhere(path, tmp_path):
     """A file that the checkpoint names is neither read nor replaced nor deleted outside the folder of the run."""
     (tmp_path / "best.ckpt").write_text("mine")
-    checkpoint = torch.load(path, weights_only=True)
-    edit(checkpoint, f"callbacks/{BEST}/best_model_path", str(tmp_path / "best.ckpt"))
-    edit(checkpoint, f"callbacks/{BEST}/best_model_score", torch.tensor(0.0))
-    torch.save(checkpoint, path)
+    best = {"best_model_path": str(tmp_path / "best.ckpt"), "best_model_score": torch.tensor(0.0)}
+    edit_file(path, {f"callbacks/{BEST}/{name}": value for name, value in best.items()})
     resume(path)
     assert (tmp_path / "best.ckpt").read_text() == "mine"
 
@@ -270,9 +262,7 @@ class Call:
 
 
 def test_executes_no_code_even_if_the_environment_asks_for_it(path, tmp_path):
-    checkpoint = torch.load(path, weights_only=True)
-    edit(checkpoint, "hyper_parameters/task", Call(os.system, f"touch {tmp_path / 'executed'}"))
-    torch.save(checkpoint, path)
+    edit_file(path, {"hyper_parameters/task": Call(os.system, f"touch {tmp_path / 'executed'}")})
     program = (
         "import sys, torch; from pathlib import Path; from nnmath.training.checkpoint import *\n"
         "path, executed = map(Path, sys.argv[1:])\n"

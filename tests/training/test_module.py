@@ -36,10 +36,8 @@ def test_equals_a_hand_written_loop(tmp_path, batch_size, backward):
     loader, losses = data.train_dataloader(), []
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)
-        rate = cosine_annealing(epoch, epochs, 0.5, 0.01)
-        batches = [(x.mT, y.mT) for x, y in loader]
-        total = 0.0
-        for x, y in batches:
+        rate, total = cosine_annealing(epoch, epochs, 0.5, 0.01), 0.0
+        for x, y in ((x.mT, y.mT) for x, y in loader):
             total += half_mse(forward(x, layers, (SIGMOID, SIGMOID))[-1], y).item() * x.shape[-1]
             layers, velocities = training_step(x, y, layers, velocities, (SIGMOID, SIGMOID), rate, 0.8)
         losses.append(total / 60)
@@ -64,30 +62,19 @@ def test_logs_every_curve_at_every_epoch(tmp_path):
         assert trainer.callback_metrics[name].item() == pytest.approx(curves[name][-1][1])
 
 
-def test_metrics_equal_scikit_learns(tmp_path):
-    data = DataModule(breast_cancer())
-    module = TrainingModule()
-    fit(module, data, tmp_path, max_epochs=5)
-    x, y = data.val.tensors
-    output = module(x).detach()
-    logged = {name: curve[-1][1] for name, curve in scalars(tmp_path).items()}
-    assert logged["loss/val"] == pytest.approx(((output - y) ** 2).mean().item() / 2)
-    assert logged["metrics/accuracy"] == pytest.approx(accuracy_score(y, output > 0.5))
-    assert logged["metrics/f1"] == pytest.approx(f1_score(y, output > 0.5))
-    assert logged["metrics/auroc"] == pytest.approx(roc_auc_score(y, output))
-
-
-@pytest.mark.parametrize("output", ["identity", "tanh", "relu"])
-def test_the_threshold_is_one_half_for_every_output_activation(tmp_path, output):
-    """torchmetrics treats outputs outside [0, 1] as logits, with the threshold at 0."""
+@pytest.mark.parametrize("output", ["sigmoid", "identity", "tanh", "relu"])
+def test_metrics_equal_scikit_learns_for_every_output_activation(tmp_path, output):
+    """torchmetrics treats outputs outside [0, 1] as logits, with the threshold at 0 instead of 1/2."""
     data = DataModule(moons())
     module = TrainingModule(output=output, learning_rate=0.1)
     fit(module, data, tmp_path, max_epochs=100)
     x, y = data.val.tensors
     predicted = module(x).detach()
-    assert not ((predicted > 0) & (predicted < 1)).all()
+    assert ((predicted > 0) & (predicted < 1)).all() == (output == "sigmoid")
     logged = {name: curve[-1][1] for name, curve in scalars(tmp_path).items()}
+    assert logged["loss/val"] == pytest.approx(((predicted - y) ** 2).mean().item() / 2)
     assert logged["metrics/accuracy"] == pytest.approx(accuracy_score(y, predicted > 0.5))
+    assert logged["metrics/f1"] == pytest.approx(f1_score(y, predicted > 0.5))
     assert logged["metrics/auroc"] == pytest.approx(roc_auc_score(y, predicted))
 
 

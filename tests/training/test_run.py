@@ -28,6 +28,7 @@ QUICK = ["--dataset", "moons", "--samples", 60, "--epochs", 40, "--batch_size", 
 QUICK += ["--pictures", 2, "--precision", "64-true"]
 RUN = Path("lightning_logs", "moons", "version_0")
 HINT = f"resume with --resume {RUN}"
+CANNOT_RESUME = f"cannot resume from {RUN}/checkpoints/last.ckpt: {{}}; start a new run"
 
 
 def snapshot(run):
@@ -83,9 +84,8 @@ def test_tests_the_best_network(uninterrupted):
         network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
         losses[name] = HalfMSELoss()(network(x), y).item()
     assert losses["best"] != pytest.approx(losses["last"], rel=1e-3)
-    assert yaml.safe_load((uninterrupted / "results.yaml").read_text())["test/loss"] == pytest.approx(
-        losses["best"], rel=1e-6
-    )
+    results = yaml.safe_load((uninterrupted / "results.yaml").read_text())
+    assert results["test/loss"] == pytest.approx(losses["best"], rel=1e-6)
 
 
 def resume(folder, run="last"):
@@ -118,22 +118,20 @@ def newest_events(run):
     return max(run.glob("events.*"), key=lambda path: int(path.name.split(".")[-1]))
 
 
+KILLS = {
+    "before the first checkpoint": lambda run: shutil.rmtree(run / "checkpoints"),
+    "between best.ckpt and last.ckpt": lambda run: (run / "checkpoints" / "last.ckpt").unlink(),
+    "between the last checkpoint and the test": lambda run: newest_events(run).unlink(),
+    "after the test": lambda run: (run / "checkpoints" / "best.ckpt.part").write_text("half"),
+}
+
+
 class TestResumes:
-    @pytest.mark.parametrize(
-        "kill",
-        [
-            pytest.param(lambda run: shutil.rmtree(run / "checkpoints"), id="before the first checkpoint"),
-            pytest.param(
-                lambda run: (run / "checkpoints" / "last.ckpt").unlink(), id="between best.ckpt and last.ckpt"
-            ),
-            pytest.param(lambda run: newest_events(run).unlink(), id="between the last checkpoint and the test"),
-            pytest.param(lambda run: (run / "checkpoints" / "best.ckpt.part").write_text("half"), id="after the test"),
-        ],
-    )
-    def test_after_it_was_killed(self, run, uninterrupted, tmp_path, monkeypatch, kill):
+    @pytest.mark.parametrize("moment", KILLS)
+    def test_after_it_was_killed(self, run, uninterrupted, tmp_path, monkeypatch, moment):
         """Partial files are deleted, and a folder for temporary files is not needed."""
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-        kill(run)
+        KILLS[moment](run)
         resume(tmp_path)
         assert_same(snapshot(run), snapshot(uninterrupted))
 
@@ -178,9 +176,8 @@ class TestResumes:
             (sweep / name).write_text("")
         assert "run: lightning_logs/data2/version_7\n" in resume(tmp_path).stdout
         (tmp_path / "lightning_logs").rename(tmp_path / "logs")
-        assert refused(tmp_path, "last", "--log-dir", "logs") == (
-            "logs/data2/version_7 is finished: all of its 40 epochs are done"
-        )
+        message = refused(tmp_path, "last", "--log-dir", "logs")
+        assert message == "logs/data2/version_7 is finished: all of its 40 epochs are done"
 
 
 def refused(folder, *options):
@@ -198,19 +195,15 @@ class TestRefusesToResume:
     def test_a_finished_run_or_other_data(self, run, tmp_path):
         config = run / "config.yaml"
         config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"noise": 0.2}))
-        assert refused(tmp_path, RUN) == (
-            f"cannot resume from {RUN}/checkpoints/last.ckpt: it is of other data, or the data file has changed; "
-            "start a new run"
-        )
+        reason = "it is of other data, or the data file has changed"
+        assert refused(tmp_path, RUN) == CANNOT_RESUME.format(reason)
         (run / "results.yaml").write_text("")
         assert refused(tmp_path, RUN) == f"{RUN} is finished: all of its 40 epochs are done"
 
     def test_a_damaged_checkpoint(self, run, tmp_path):
         path = run / "checkpoints" / "last.ckpt"
         path.write_bytes(path.read_bytes()[:3000])
-        assert re.fullmatch(
-            f"cannot resume from {RUN}/checkpoints/last.ckpt: .*; start a new run", refused(tmp_path, RUN)
-        )
+        assert re.fullmatch(CANNOT_RESUME.format(".*"), refused(tmp_path, RUN))
 
     def test_a_run_that_is_still_being_trained(self, run, tmp_path):
         with FileLock(run / ".lock"):
@@ -219,9 +212,8 @@ class TestRefusesToResume:
     def test_a_link_to_other_checkpoints(self, run, tmp_path):
         (run / "checkpoints").rename(tmp_path / "other")
         (run / "checkpoints").symlink_to(tmp_path / "other")
-        assert refused(tmp_path, "last") == (
-            f"{RUN}/checkpoints is a link to another folder, whose files would be overwritten"
-        )
+        message = refused(tmp_path, "last")
+        assert message == f"{RUN}/checkpoints is a link to another folder, whose files would be overwritten"
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -324,23 +316,16 @@ def files_up_to(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize(
-    ("size", "remedy"),
-    [
-        (100, "start a new run"),  # fails at the options
-        (3_000, HINT),  # fails at the first events
-        (80_000, HINT),  # fails in the middle
-    ],
-)
+# it fails at the options, at the first events, or in the middle
+@pytest.mark.parametrize(("size", "remedy"), [(100, "start a new run"), (3_000, HINT), (80_000, HINT)])
 def test_a_full_disk_is_reported_and_nothing_is_lost(uninterrupted, tmp_path, size, remedy, capfd):
     (tmp_path / "lightning_logs" / "article").mkdir(parents=True)  # of an earlier run
     (tmp_path / "lightning_logs" / "article" / "events.of.before").touch()
     with files_up_to(size):
         process = train_here(tmp_path, *QUICK)
     assert process.returncode == 1
-    assert process.stderr == (
-        f"train.py: error: log_dir: nothing can be written to {RUN}: File too large; once it can be, {remedy}\n"
-    )
+    message = f"log_dir: nothing can be written to {RUN}: File too large; once it can be, {remedy}"
+    assert process.stderr == f"train.py: error: {message}\n"
     assert capfd.readouterr().err == ""
     if remedy == HINT:
         resume(tmp_path)

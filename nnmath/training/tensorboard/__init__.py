@@ -1,9 +1,33 @@
-r"""The callbacks that write a run to TensorBoard, a kind of content per file.
+r"""The callbacks that write a run to TensorBoard. ``tensorboard --logdir lightning_logs`` shows it in these tabs.
 
-- :mod:`~nnmath.training.tensorboard.base`: the writers, the data, and when to write;
-- :mod:`~nnmath.training.tensorboard.curves`: gradient norms, gradient discrepancy, trajectory;
-- :mod:`~nnmath.training.tensorboard.histograms`: histograms and precision-recall curves;
-- :mod:`~nnmath.training.tensorboard.images`: the figures;
-- :mod:`~nnmath.training.tensorboard.graph`: the computational graph;
-- :mod:`~nnmath.training.tensorboard.overview`: hyperparameters, charts, text tables.
+- Time Series, Scalars: the curves below.
+- Custom Scalars: training and validation loss in one chart, the metrics in another, the gradient norms in a third.
+- Images, ``network/...``: the decision boundary with the data; the weights as lines (Fig. 6), with a slider over the
+  epochs; the saturation of the hidden neurons; the parameters (Fig. 7); after training, the path of the weights down
+  the cost, with P1 and P2 (Fig. 8). ``the_article/...``: Figs. 1 and 3 to 5, in a run of their own.
+- Graphs: Fig. 9, each node named as in the article; a click on one shows its formula and its gradient.
+- Histograms, Distributions: the parameters, their gradients, and the hidden activations over time.
+- Text: the command and its options, the parameters of each layer, and whether the hand-written gradients equalled
+  autograd's on the training rows in the first and in the last epoch; in the article's run, its equations.
+- PR Curves: precision against recall of the validation rows.
+- HParams: the options of each run with its last loss and metrics; the parallel coordinates compare runs.
+
+In each curve, the horizontal axis counts finished epochs; 0 is the network before training.
+
+- ``loss/train``, ``loss/val``: E = 1/(2n) Σ (O − y)², of the training rows before each update and of the validation
+  rows after it.
+- ``metrics/...``: accuracy, AUROC and F1 of the validation rows; for a regression, R² and the mean absolute error.
+- ``training/learning_rate``: η, which falls along its cosine.
+- ``training/gradient_norm/layer1``, ``...2``: ‖∂E/∂(w, b)‖ of each layer.
+- ``training/gradient_discrepancy``: largest difference between the hand-written gradients and autograd's at the current
+  weights, relative to the largest entry, both in float64: rounding, about 1e-14.
+- ``training/difference``, with ``--compare``: largest difference between the parameters of the two runs, relative to
+  the largest parameter: rounding, about 1e-7 in float32.
+- ``test/...``: the test rows, once, with the best checkpoint: that of the lowest validation loss among every tenth
+  epoch and the last.
+
+``--pictures 0`` omits images, histograms and precision-recall curves, which saves a quarter of the time. The files:
+``base`` has the common base class, ``curves`` all of ``training/`` but the learning rate, and the trajectory,
+``histograms`` also the precision-recall curves, ``images`` the figures, ``graph`` the computational graph, and
+``overview`` hyperparameters, charts and text.
 """

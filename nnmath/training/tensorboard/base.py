@@ -1,23 +1,16 @@
 r"""Base class of the callbacks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 
 
 class TensorBoardCallback(Callback):
-    r"""Calls :meth:`record` before the first epoch, after every k-th epoch and after the last one.
-
-    The step of everything logged is the number of finished epochs; 0 is the network before training.
-
-    Args:
-        every_n_epochs: k ≥ 1.
-    """
+    r"""Calls :meth:`record` before the first epoch, after every ``every_n_epochs``-th one and after the last one."""
 
     def __init__(self, every_n_epochs: int) -> None:
         self.every_n_epochs = every_n_epochs
@@ -31,7 +24,7 @@ class TensorBoardCallback(Callback):
             self.record(trainer, pl_module, trainer.current_epoch + 1)
 
     def is_due(self, trainer: L.Trainer) -> bool:
-        r"""Whether the current epoch is a k-th one or the last."""
+        r"""Whether to record after the current epoch."""
         epoch = trainer.current_epoch + 1
         return epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
 
@@ -41,13 +34,11 @@ class TensorBoardCallback(Callback):
     @staticmethod
     def writers(trainer: L.Trainer) -> Iterator[Any]:
         r"""The ``SummaryWriter`` of each TensorBoard logger, on rank 0 only."""
-        if trainer.is_global_zero:
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    yield logger.experiment
+        loggers = trainer.loggers if trainer.is_global_zero else []
+        return (logger.experiment for logger in loggers if isinstance(logger, TensorBoardLogger))
 
 
-def log_scalars(trainer: L.Trainer, values: Mapping[str, float], epoch: int) -> None:
-    r"""Logs scalars to all loggers, with the epoch as the step."""
+def log_scalars(trainer: L.Trainer, values: Mapping[str, float | Tensor], epoch: int) -> None:
+    r"""Logs scalars to all loggers, with the number of finished epochs as the step."""
     for logger in trainer.loggers:
-        logger.log_metrics(dict(values), step=epoch)
+        logger.log_metrics({name: float(value) for name, value in values.items()}, epoch)

@@ -1,10 +1,8 @@
 r"""Curves beside the loss: gradient norms, gradient discrepancy, trajectory."""
 
-from __future__ import annotations
-
 import copy
 import math
-from typing import Any
+from typing import Any, Self
 
 import lightning as L
 import torch
@@ -30,10 +28,7 @@ class GradientNorm(Callback):
 
 
 class GradientDiscrepancy(TensorBoardCallback):
-    r"""Logs how much the hand-written gradients differ from autograd's, as ``training/gradient_discrepancy``.
-
-    It is :func:`gradient_discrepancy` of the first batch of every k-th epoch; 0 is perfect agreement.
-    """
+    r"""Logs the :func:`gradient_discrepancy` of the first batch of every k-th epoch as ``training/...``."""
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
@@ -44,15 +39,9 @@ class GradientDiscrepancy(TensorBoardCallback):
 def gradient_discrepancy(network: Network, batch: Batch) -> float:
     r"""Largest relative difference of the two gradients: max |manual − autograd| / max |autograd|, over the parameters.
 
-    Both are computed in float64 on a copy: near a minimum a gradient is a small difference of large summands, and in
-    float32 the rounding errors would hide everything else.
-
-    Args:
-        network: its weights are used; it is not modified.
-        batch: x (n, in) and y (n, out).
-
-    Returns:
-        The largest over the parameter tensors, where 0 / 0 counts as 0.
+    The maximum is over the entries of a parameter tensor, and the largest ratio counts; 0 / 0 is 0. The batch has x
+    (n, in) and y (n, out). Both are computed in float64 on a copy of the network: near a minimum a gradient is a small
+    difference of large summands, and in float32 the rounding errors would hide everything else.
 
     >>> gradient_discrepancy(Network(), (torch.randn(8, 2), torch.rand(8, 1))) < 1e-9
     True
@@ -73,17 +62,13 @@ class Trajectory(TensorBoardCallback):
     When there would be more than MAX_NUMBERS numbers, every second point is dropped and k doubles. If not even two
     points fit, nothing is recorded.
 
-    With the trajectory of another run as reference, ``training/difference`` is the distance between the two runs at
+    With the trajectory of another run as ``reference``, ``training/difference`` is the distance between the two runs at
     each epoch that both have recorded: max |θ − θ'| / max |θ'| over all parameters.
-
-    Args:
-        every_n_epochs: k ≥ 1.
-        reference: the trajectory of the other run.
     """
 
     MAX_NUMBERS = 1_000_000
 
-    def __init__(self, every_n_epochs: int = 1, reference: Trajectory | None = None) -> None:
+    def __init__(self, every_n_epochs: int = 1, reference: Self | None = None) -> None:
         super().__init__(every_n_epochs)
         self.reference = reference
         self.epochs: list[int] = []

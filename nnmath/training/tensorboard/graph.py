@@ -1,13 +1,7 @@
-r"""The article's Fig. 9 for TensorBoard's Graphs tab: a node per symbol of the article.
-
-A tracer would show torch's operations instead; these nodes are the symbols that the equations use.
-"""
-
-from __future__ import annotations
+r"""The article's Fig. 9 for TensorBoard's Graphs tab: a node per symbol. A tracer would show torch's operations."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue
 from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -23,10 +17,7 @@ def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: s
 
     Clicking a node shows its formula and its gradient. An edge is labelled with the shape of the tensor.
 
-    Args:
-        sizes: the neurons of each layer, the inputs first.
-        hidden: the activation of the hidden layers.
-        output: the activation of the last layer.
+    The arguments are those of :class:`nnmath.network.Network`.
 
     Raises:
         ValueError: the sizes are not two or more positive integers.
@@ -52,22 +43,11 @@ def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: s
     return GraphDef(node=nodes)
 
 
-class LayerSymbols(NamedTuple):
-    r"""The article's symbols for a layer."""
-
-    w: str
-    b: str
-    mu: str  # weighted sum
-    x: str  # input
-    h: str  # output
-    dh: str  # the formula of ∂E/∂h
-
-
-def layer_symbols(count: int) -> list[LayerSymbols]:
-    r"""Symbols of the layers of a network, from the first to the last. Several hidden layers are numbered.
+def layer_symbols(count: int) -> list[tuple[str, str, str, str, str, str]]:
+    r"""For each layer, the article's w, b, weighted sum, input x, output h, and formula of ∂E/∂h.
 
     >>> layer_symbols(2)[0]
-    LayerSymbols(w='wᵢ', b='bᵢ', mu='μ₁', x='x', h='h', dh='wₒᵀ ∂E/∂μ₂')
+    ('wᵢ', 'bᵢ', 'μ₁', 'x', 'h', 'wₒᵀ ∂E/∂μ₂')
     """
     numbers = [subscript(i) if count > 2 else "" for i in range(1, count)]
     w = [*(f"wᵢ{number}" for number in numbers), "wₒ"]
@@ -75,7 +55,7 @@ def layer_symbols(count: int) -> list[LayerSymbols]:
     h = [*(f"h{number}" for number in numbers), "O"]
     mu = [f"μ{subscript(i)}" for i in range(1, count + 1)]
     dh = [*(f"{weight}ᵀ ∂E/∂{sum_}" for weight, sum_ in zip(w[1:], mu[1:], strict=True)), "O − y"]
-    return [LayerSymbols(*symbols) for symbols in zip(w, b, mu, ["x", *h[:-1]], h, dh, strict=True)]
+    return list(zip(w, b, mu, ["x", *h[:-1]], h, dh, strict=True))
 
 
 def make_node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int], **attributes: str) -> NodeDef:

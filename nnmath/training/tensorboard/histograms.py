@@ -1,7 +1,5 @@
 r"""Histograms and precision-recall curves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import lightning as L
@@ -31,17 +29,15 @@ class Histograms(TensorBoardCallback):
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
         layers, activations = as_layers(module.network)
         for writer in self.writers(trainer):
-            x = trainer.datamodule.train.tensors[0].mT.to(layers[0].weight)
-            hidden = forward(x, layers, activations)[1:-1]
             for i, (weight, bias) in enumerate(layers, start=1):
                 add_histogram(writer, f"parameters/value/layer{i}", torch.cat([weight.flatten(), bias]), epoch)
-            for i, h in enumerate(hidden, start=1):
+            x = trainer.datamodule.train.tensors[0].mT.to(layers[0].weight)
+            for i, h in enumerate(forward(x, layers, activations)[1:-1], start=1):
                 add_histogram(writer, f"neurons/activation/layer{i}", h, epoch)
 
 
 def add_histogram(writer: SummaryWriter, tag: str, values: Tensor, epoch: int) -> None:
-    r"""Adds a histogram, unless a value lies beyond the default bins of ``SummaryWriter``, which end at 1e20."""
-    if bool((values.abs() < 1e20).all()):
+    if bool((values.abs() < 1e20).all()):  # the default bins of SummaryWriter end at 1e20
         writer.add_histogram(tag, values, epoch)
 
 

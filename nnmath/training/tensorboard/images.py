@@ -1,7 +1,5 @@
 r"""Figures in TensorBoard's Images tab."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +15,16 @@ from nnmath.figures.saturation import saturation
 from nnmath.network import as_layers
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.curves import Trajectory
-from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, equations
+from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, markdown_table
+from nnmath.verification.catalogue import CATALOGUE
 
 
 class Images(TensorBoardCallback):
     r"""The figures of the network as it learns.
 
-    Every k epochs: ``network/decision_boundary`` (two inputs, one output), ``network/weights`` (Fig. 6), and
-    ``network/saturation`` of the hidden neurons. Before training: ``network/parameters`` (Fig. 7). Before the test:
-    ``network/descent`` (Fig. 8), the trajectory. What does not depend on the run, the article's Figs. 1 and 3 to 5 and
-    its equations, is written once, as a separate run.
-
-    Args:
-        every_n_epochs: k ≥ 1.
-        trajectory: the trajectory to draw; None draws no ``network/descent``.
-        article: the folder of the article's run; None writes no such run.
+    Every k epochs: ``network/decision_boundary`` (two inputs, one output), ``network/weights`` and
+    ``network/saturation``. Before training: ``network/parameters``. Before the test: ``network/descent``, the
+    ``trajectory``. What does not depend on the run is written once, as a run of its own in the folder ``article``.
     """
 
     def __init__(self, every_n_epochs: int, trajectory: Trajectory | None = None, article: Path | None = None) -> None:
@@ -76,4 +69,5 @@ def write_article(folder: Path) -> None:
         for name in ("sigmoid", "tanh", "relu"):
             writer.add_figure(f"the_article/{name}", article.activation(name))
         writer.add_figure("the_article/firing", article.firing())
-        writer.add_text("the_article", equations())
+        equations = [(row.id, row.where, row.formula) for row in CATALOGUE]
+        writer.add_text("the_article", markdown_table(("", "article", "equation"), equations))

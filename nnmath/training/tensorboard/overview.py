@@ -1,7 +1,5 @@
 r"""Description of a run: hyperparameters, charts, graph, text tables."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -14,11 +12,10 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.tensorboard.summary import hparams
 
-from nnmath.gradcheck import Report, check_gradients
+from nnmath.gradcheck import check_gradients
 from nnmath.network import HalfMSELoss, Network, gradients
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.graph import computational_graph, layer_symbols
-from nnmath.verification.catalogue import CATALOGUE
 
 CHARTS = {  # Custom Scalars tab: title and curves of each chart
     "error": ["loss/train", "loss/val"],
@@ -34,26 +31,19 @@ MAX_CHECKED_PARAMETERS = 10_000  # larger networks get neither a gradient table 
 
 
 class Overview(TensorBoardCallback):
-    r"""Logs the hyperparameters, charts, computational graph, parameter counts and command; and a gradient check.
-
-    Args:
-        options: the options of the run. The HParams tab shows some of them, beside the last loss and metrics.
-        command: the command line.
-    """
+    r"""Logs the command, options, charts, computational graph and parameter counts; and a gradient check."""
 
     def __init__(self, options: Mapping[str, Any], command: str) -> None:
         super().__init__(every_n_epochs=1)
         self.options, self.command = options, command
 
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
-        network = module.network
+        network, activations = module.network, (module.hparams["hidden"], module.hparams["output"])
         for writer in self.writers(trainer):
             if epoch == 0:
-                experiment, start, _ = self.hparams(module)
-                writer.file_writer.add_summary(experiment)
-                writer.file_writer.add_summary(start)
+                for summary in self.hparams(module)[:2]:
+                    writer.file_writer.add_summary(summary)
                 writer.add_custom_scalars({"training": {name: ["Multiline", tags] for name, tags in CHARTS.items()}})
-                activations = module.hparams["hidden"], module.hparams["output"]
                 graph = computational_graph(network.sizes, *activations)
                 writer.file_writer.add_event(Event(graph_def=graph.SerializeToString()))
                 options = markdown_table(("option", "value"), self.options.items())
@@ -64,22 +54,17 @@ class Overview(TensorBoardCallback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for writer in self.writers(trainer):
-            *_, end = self.hparams(pl_module)
-            writer.file_writer.add_summary(end)
+            writer.file_writer.add_summary(self.hparams(pl_module)[2])
 
     def hparams(self, module: Any) -> tuple[Any, Any, Any]:
         r"""The HParams plugin's summaries: the experiment, the start of a run, its end."""
         metrics = ["loss/val", *(f"metrics/{name}" for name in METRICS[module.hparams["task"]])]
-        values = {
-            name: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for name, value in self.options.items()
-            if name in HPARAMS and value is not None
-        }
+        values = {name: value for name in HPARAMS if (value := self.options.get(name)) is not None}
+        values |= {name: str(value) for name, value in values.items() if not isinstance(value, (int, float, str))}
         return hparams(values, dict.fromkeys(metrics, 0.0))  # declares the metrics; their values are not written
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    r"""A table in Markdown, which TensorBoard's Text tab renders."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
@@ -94,17 +79,24 @@ def parameter_table(network: Network, hidden: str, output: str) -> str:
     return markdown_table(("layer", "w", "b", "shape of w", "shape of b", "parameters", "activation"), rows)
 
 
-def equations() -> str:
-    r"""The article's equations."""
-    return markdown_table(("", "article", "equation"), [(row.id, row.where, row.formula) for row in CATALOGUE])
-
-
 def gradient_table(network: Network, x: Tensor, y: Tensor) -> str:
     r"""A table that compares the network's hand-written gradients on the rows x and y with autograd's."""
+    parameters = dict(network.named_parameters())
+    names = [f"{kind}_{i}" for i in range(1, len(network.linears) + 1) for kind in ("weight", "bias")]
+    keys = dict(zip(names, parameters, strict=True))
+    x, y = (part.to(network.linears[0].weight) for part in (x, y))
+    inputs = {name: parameters[key].detach() for name, key in keys.items()} | {"x": x, "y": y}
+    plain = torch.nn.Sequential(*network)  # torch's own forward pass
+
+    def error(x: Tensor, y: Tensor, **values: Tensor) -> Tensor:
+        output = functional_call(plain, {keys[name]: value for name, value in values.items()}, (x,))
+        return HalfMSELoss(backward="autograd")(output, y)
+
+    manual = gradients(copy.deepcopy(network), (x, y), "manual")
     try:
-        report = check_network(network, x, y)
-    except ValueError as error:  # non-finite values
-        return f"not checked: {error}"
+        report = check_gradients(error, inputs, dict(zip(names, manual, strict=True)), n=len(x))
+    except ValueError as reason:  # non-finite values
+        return f"not checked: {reason}"
     rows = []
     for i, (w, b, mu, below, h, dh) in enumerate(layer_symbols(len(network.linears)), start=1):
         case, delta = "Case 1 (B2)" if h == "O" else "Case 2 (B5)", f"({dh}) {h}′"
@@ -115,20 +107,3 @@ def gradient_table(network: Network, x: Tensor, y: Tensor) -> str:
             rows.append((case, formula, f"{entry.relative:.1e}", f"{entry.ulps:.3g}", verdict))
     headings = ("article", "hand-written, averaged over the rows", "relative difference", "ulps", "against autograd")
     return markdown_table(headings, rows)
-
-
-def check_network(network: Network, x: Tensor, y: Tensor) -> Report:
-    r"""Compares the network's hand-written gradients on the rows x and y with autograd's."""
-    parameters = dict(network.named_parameters())
-    names = [f"{kind}_{i}" for i in range(1, len(network.linears) + 1) for kind in ("weight", "bias")]
-    keys = dict(zip(names, parameters, strict=True))
-    x, y = (rows.to(network.linears[0].weight) for rows in (x, y))
-    inputs = {name: parameters[key].detach() for name, key in keys.items()} | {"x": x, "y": y}
-    plain = torch.nn.Sequential(*network)  # torch's own forward pass
-
-    def error(x: Tensor, y: Tensor, **values: Tensor) -> Tensor:
-        output = functional_call(plain, {keys[name]: value for name, value in values.items()}, (x,))
-        return HalfMSELoss(backward="autograd")(output, y)
-
-    manual = gradients(copy.deepcopy(network), (x, y), "manual")
-    return check_gradients(error, inputs, dict(zip(names, manual, strict=True)), n=len(x))
