@@ -193,15 +193,15 @@ def train(
     with single_threaded(workers), epochs_bar(epochs, shown=progress) as advanced_to:
         if compile and epochs:
             compile_steps(plan, chunks[0])
-        done, states, interrupted = advance(chunks, epochs, plan.epochs_per_call, workers, advanced_to)
+        done, index, interrupted = advance(chunks, epochs, plan.epochs_per_call, workers, advanced_to)
     at = [t for t in recorded if t < done]
     if done in recorded or interrupted:
         at.append(done)
-        for chunk, (final, _) in zip(chunks, states, strict=True):
-            chunk.record(len(at) - 1, final)
-    layers_of_chunks = zip(*(final for final, _ in states), strict=True)
+        for chunk in chunks:
+            chunk.record(len(at) - 1, chunk.states[index][0])
+    final = zip(*(chunk.states[index][0] for chunk in chunks), strict=True)  # each layer of all chunks
     trained = Trained(
-        [Layer(*(torch.cat(parts)[:m] for parts in zip(*same_layer, strict=True))) for same_layer in layers_of_chunks],
+        [Layer(*(torch.cat(parts)[:m] for parts in zip(*layer, strict=True))) for layer in final],
         at,
         torch.cat([chunk.train_cost for chunk in chunks], 1)[: len(at), :m],
         None if validation is None else torch.cat([chunk.val_cost for chunk in chunks], 1)[: len(at), :m],

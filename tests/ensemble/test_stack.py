@@ -246,7 +246,49 @@ def test_ctrl_c_keeps_the_epochs_done():
     assert out == "True True True True\n"
 
 
+MEMORY_PROGRAM = """
+import resource, torch
+from nnmath.ensemble import init_stack, train
+torch.set_num_threads(2)
+x, y, stack = torch.randn(2, 266), torch.rand(1, 266), init_stack((2, 4, 1), range(30_000))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+train(stack, x, y, epochs=12, learning_rate=0.1, momentum=0.9)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_peak_memory_does_not_grow_with_the_blocks_of_epochs():
+    """30,000 networks need 4 MiB for the parameters and 2 × 1.5 MiB for the values of two chunks."""
+    out = subprocess.run([sys.executable, "-c", MEMORY_PROGRAM], stdout=subprocess.PIPE, check=True, timeout=280).stdout
+    assert int(out) / 1024 < 130
+
+
+def test_error_in_a_chunk_is_raised_and_ctrl_c_restored(monkeypatch):
+    monkeypatch.setattr(chunks.Chunk, "advance", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(init_stack((2, 4, 1), [0]), torch.zeros(2, 5), torch.zeros(1, 5), epochs=1, learning_rate=0.1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 class TestCompile:
+    def test_compiles_the_equations_once_without_graph_breaks(self, monkeypatch):
+        """Several chunks in two threads; fullgraph=True would be the check, but it is not thread-safe."""
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        chunks.compiled_steps.cache_clear()
+        monkeypatch.setattr(chunks, "CPU_CHUNK_BYTES", 4 * 3 * 7 * 40 * 4)  # 12 networks of 2-4-1 on 40 samples
+        torch.set_num_threads(2)
+        x, y = problem(torch.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torch while it compiles
+            train(init_stack((2, 4, 1), range(60)), x, y, epochs=5, learning_rate=0.1, compile=True)
+        counters = torch._dynamo.utils.counters
+        assert not counters["graph_break"]
+        assert counters["stats"]["unique_graphs"] == 1
+        chunks.compiled_steps.cache_clear()
+
     def test_equals_eager(self):
         x, y = problem(torch.float32)
         stack = init_stack((2, 4, 1), range(50))
@@ -274,9 +316,7 @@ class TestCompile:
 
     def test_block_of_epochs_ends_between_calls(self):
         class Chunk:
-            state = None
-
-            def advance(self, state, start, stop, cancelled):
+            def advance(self, source, start, stop, cancelled):
                 assert start % 4 == 0
 
         done = []
