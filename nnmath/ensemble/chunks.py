@@ -1,7 +1,5 @@
 r"""A stack of networks in chunks whose values fit the processor's cache, trained by one thread each."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import math
@@ -26,19 +24,13 @@ from nnmath.equations.cost import Reduction
 
 Schedule = Literal["constant", "cosine"]
 
-CPU_CHUNK_BYTES = 3 << 19
-r"""Budget for the layers' values of a chunk, in bytes: what a core's cache holds, measured."""
-GPU_CHUNK_BYTES = 1 << 28
-r"""The same on a GPU, where only memory limits it."""
-MAX_EPOCHS_PER_CALL = 4
-r"""Epochs in one call of a compiled function; compiling each of them takes a second or more."""
-POLL_SECONDS = 0.5
-r"""Interval at which the main thread updates the progress bar and collects the chunks' states."""
+CPU_CHUNK_BYTES = 3 << 19  # for the layers' values of a chunk: what a core's cache holds, measured
+GPU_CHUNK_BYTES = 1 << 28  # only memory limits it
+MAX_EPOCHS_PER_CALL = 4  # of a compiled function; compiling each of them takes a second or more
+POLL_SECONDS = 0.5  # aimed at for a block of epochs, after which the progress bar advances
 
-State = tuple[Sequence[Layer], Sequence[Layer]]
-r"""layers and velocities"""
-Steps = Callable[..., tuple[list[Tensor], State]]
-r"""the type of :func:`sgd_steps`"""
+State = tuple[Sequence[Layer], Sequence[Layer]]  # layers and velocities
+Steps = Callable[..., tuple[list[Tensor], State]]  # the type of sgd_steps
 
 
 def sgd_steps(
@@ -71,11 +63,9 @@ class Plan:
     activations: tuple[Activation, ...]
     reduction: Reduction
     batches: Batches | None
-    recorded: dict[int, int]
-    r"""epoch ↦ row of the cost table"""
+    recorded: dict[int, int]  # epoch ↦ row of the cost table
     steps: Steps = sgd_steps
-    epochs_per_call: int = 1
-    r"""epochs in one call of ``steps``"""
+    epochs_per_call: int = 1  # of ``steps``
 
     def learning_rate(self, t: int, eta: Tensor) -> Tensor:
         r"""η of each network in epoch t."""
@@ -117,8 +107,7 @@ class Chunk:
     validation: tuple[Tensor, Tensor] | None
     learning_rate: Tensor
     momentum: Tensor
-    states: tuple[State, State]
-    r"""buffers: one is read while the other is written; the first holds the initial state"""
+    states: tuple[State, State]  # one is read while the other is written; the first is the initial state
     train_cost: Tensor
     val_cost: Tensor
 

@@ -12,8 +12,6 @@ processor's cache, and the chunks are spread over its cores.
     torch.Size([1, 100])
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -215,11 +213,7 @@ def train(
 def validate_stack(
     layers: Sequence[Layer], x: Tensor, target: Tensor, validation: tuple[Tensor, Tensor] | None
 ) -> None:
-    r"""Check the shapes, dtypes and devices of a stack and of its samples.
-
-    Raises:
-        ValueError: the shapes do not fit each other, or dtypes or devices differ.
-    """
+    r"""Check the shapes, dtypes and devices of a stack and of its samples; raise ValueError if they do not match."""
     if not layers or layers[0].weight.ndim != 3 or len(layers[0].weight) == 0:
         raise ValueError("layers must be a stack of at least one network: weights (M, out, in), biases (M, out)")
     first = layers[0].weight
@@ -243,11 +237,7 @@ def validate_stack(
 
 
 def per_network(like: Tensor, end: float, **rates: float | Tensor) -> Tensor:
-    r"""A number for each network, shape (M,), with the dtype and device of ``like``, shape (M, out).
-
-    Raises:
-        ValueError: a number is outside [0, end), or there are not M.
-    """
+    r"""One number in [0, end) per network, shape (M,), with the dtype and device of ``like``, shape (M, out)."""
     ((name, rate),) = rates.items()
     values = torch.as_tensor(rate, dtype=like.dtype, device=like.device)
     if values.ndim > 1 or values.numel() not in (1, len(like)):

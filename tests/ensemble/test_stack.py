@@ -195,16 +195,12 @@ class TestRecord:
         output = forward(x, stack, (SIGMOID, SIGMOID))[-1]
         torch.testing.assert_close(trained.train_cost[0], error(output, y.expand_as(output)), rtol=1e-12, atol=0)
 
-    def test_last_epoch_only_by_default(self):
-        x, y = problem()
-        trained = train(init_stack((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0)
-        assert trained.epochs == [4]
+    @pytest.mark.parametrize(("options", "epochs"), [({}, [4]), ({"record": []}, [])], ids=["by default", "none"])
+    def test_last_epoch_or_none(self, options, epochs):
+        trained = train(init_stack((2, 4, 1), [0], torch.float64), *problem(), epochs=4, learning_rate=1.0, **options)
+        assert trained.epochs == epochs
+        assert trained.train_cost.shape == (len(epochs), 1)
         assert trained.val_cost is None
-
-    def test_no_epochs(self):
-        x, y = problem()
-        trained = train(init_stack((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0, record=[])
-        assert trained.train_cost.shape == (0, 1)
 
 
 def test_diverged_network_is_reported_and_does_not_affect_others():
@@ -293,14 +289,13 @@ class TestCompile:
         x, y = problem(torch.float32)
         stack = init_stack((2, 4, 1), range(50))
         rates = torch.linspace(0.1, 3, 50)
-        options = {"epochs": 42, "learning_rate": rates, "momentum": 0.9, "record": [0, 8, 13, 42]}
-        options["schedule"] = "cosine"
+        options = {"learning_rate": rates, "momentum": 0.9, "record": [0, 8, 13, 42], "schedule": "cosine"}
         validation = x[:, :9], y[:, :9]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torch while it compiles
-            compiled = train(stack, x, y, validation=validation, compile=True, **options)
-            without_validation = train(stack, x, y, compile=True, **options)  # several epochs in one call
-        eager = train(stack, x, y, validation=validation, **options)
+            compiled = train(stack, x, y, epochs=42, validation=validation, compile=True, **options)
+            without_validation = train(stack, x, y, epochs=42, compile=True, **options)  # several epochs in one call
+        eager = train(stack, x, y, epochs=42, validation=validation, **options)
         torch.testing.assert_close(compiled.val_cost, eager.val_cost, rtol=1e-5, atol=0)
         for trained in (compiled, without_validation):
             assert_equal_layers(trained.layers, eager.layers)
@@ -351,10 +346,7 @@ class TestValidation:
             ({"epochs": 2.5}, "epochs and record must be integers, .* got 2.5"),
             ({"learning_rate": -0.1}, r"learning_rate must lie in \[0, inf\), got -0.1"),
             ({"learning_rate": torch.tensor([0.1, math.nan, 0.1])}, r"learning_rate must lie in \[0, inf\), got nan"),
-            (
-                {"learning_rate": torch.zeros(2)},
-                r"learning_rate must be a number or one per network, shape \(3,\), got \(2,\)",
-            ),
+            ({"learning_rate": torch.zeros(2)}, r"must be a number or one per network, shape \(3,\), got \(2,\)"),
             ({"momentum": 1.0}, r"momentum must lie in \[0, 1.0\), got 1.0"),
             ({"schedule": "step"}, "schedule must be 'constant' or 'cosine', got 'step'"),
             ({"schedule": "cosine", "eta_min": 0.5}, "eta_min must not exceed the learning rate"),
@@ -363,10 +355,7 @@ class TestValidation:
             ({"record": [1.5]}, "epochs and record must be integers, .* got 1.5"),
             ({"batches": Batches(4, 2)}, "batches must be of the 5 samples, got batches.n=4"),
             ({"batches": Batches(5, 0)}, "batches must be of the 5 samples, .* batches.batch_size=0"),
-            (
-                {"layers": [Layer(w[:0], b[:0]) for w, b in init_stack((2, 4, 1), [0])]},
-                "at least one network",
-            ),
+            ({"layers": [Layer(torch.zeros(0, 4, 2), torch.zeros(0, 4))]}, "at least one network"),
             ({"reduction": "max"}, "reduction must be 'mean' or 'sum'"),
             ({"x": torch.zeros(3, 5)}, r"x must have shape \(2, 5\) or \(3, 2, 5\), .* got \(3, 5\)"),
             ({"x": torch.zeros(2, 0)}, r"x must have shape .* got \(2, 0\)"),
