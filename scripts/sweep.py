@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SHOWN = 5
-r"""Configurations in the printed table."""
+SHOWN = 5  # configurations in the printed table
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,22 @@
 r"""A stack of networks in chunks whose values fit the processor's cache, trained by one thread each."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import math
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from threading import Event
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from nnmath.data.batches import Batches
 from nnmath.equations import Activation, Layer, backward, cosine_annealing, error, forward, sgd_step, zero_velocities
@@ -24,19 +24,13 @@ from nnmath.equations.cost import Reduction
 
 Schedule = Literal["constant", "cosine"]
 
-CPU_CHUNK_BYTES = 3 << 19
-r"""Budget for the layers' values of a chunk, in bytes: what a core's cache holds, measured."""
-GPU_CHUNK_BYTES = 1 << 28
-r"""The same on a GPU, where only memory limits it."""
-MAX_EPOCHS_PER_CALL = 4
-r"""Epochs in one call of a compiled function; compiling each of them takes a second or more."""
-POLL_SECONDS = 0.5
-r"""Interval at which the main thread updates the progress bar and collects the chunks' states."""
+CPU_CHUNK_BYTES = 3 << 19  # for the layers' values of a chunk: what a core's cache holds, measured
+GPU_CHUNK_BYTES = 1 << 28  # only memory limits it
+MAX_EPOCHS_PER_CALL = 4  # of a compiled function; compiling each of them takes a second or more
+POLL_SECONDS = 0.5  # aimed at for a block of epochs, after which the progress bar advances
 
-State = tuple[Sequence[Layer], Sequence[Layer]]
-r"""layers and velocities"""
-Steps = Callable[..., tuple[list[Tensor], State]]
-r"""the type of :func:`sgd_steps`"""
+State = tuple[Sequence[Layer], Sequence[Layer]]  # layers and velocities
+Steps = Callable[..., tuple[list[Tensor], State]]  # the type of sgd_steps
 
 
 def sgd_steps(
@@ -69,11 +63,9 @@ class Plan:
     activations: tuple[Activation, ...]
     reduction: Reduction
     batches: Batches | None
-    recorded: dict[int, int]
-    r"""epoch ↦ row of the cost table"""
+    recorded: dict[int, int]  # epoch ↦ row of the cost table
     steps: Steps = sgd_steps
-    epochs_per_call: int = 1
-    r"""epochs in one call of ``steps``"""
+    epochs_per_call: int = 1  # of ``steps``
 
     def learning_rate(self, t: int, eta: Tensor) -> Tensor:
         r"""η of each network in epoch t."""
@@ -107,7 +99,7 @@ class Plan:
 
 @dataclass
 class Chunk:
-    r"""Some networks of a stack: their samples, rates, initial state and costs."""
+    r"""Some networks of a stack: their samples, rates, states and costs."""
 
     plan: Plan
     x: Tensor
@@ -115,18 +107,20 @@ class Chunk:
     validation: tuple[Tensor, Tensor] | None
     learning_rate: Tensor
     momentum: Tensor
-    state: State
-    r"""before the training"""
+    states: tuple[State, State]  # one is read while the other is written; the first is the initial state
     train_cost: Tensor
     val_cost: Tensor
 
     @torch.no_grad()
-    def advance(self, state: State, start: int, stop: int, cancelled: Event) -> State:
-        r"""Train from epoch start to stop and record the costs; return early, with any state, once cancelled."""
-        plan = self.plan
+    def advance(self, source: int, start: int, stop: int, cancelled: Event) -> None:
+        r"""Train ``states[source]`` from epoch start to stop, into the other buffer, and record the costs.
+
+        Once cancelled, it returns early and leaves the other buffer incomplete.
+        """
+        plan, state = self.plan, self.states[source]
         for epochs in plan.epoch_groups(start, stop, needs_layers=self.validation is not None):
             if cancelled.is_set():
-                break
+                return
             if epochs[0] in plan.recorded:
                 self.record(plan.recorded[epochs[0]], state[0], training=plan.batches is not None)
             rates = [plan.learning_rate(t, self.learning_rate) for t in epochs]
@@ -135,7 +129,9 @@ class Chunk:
                 for t, output in zip(epochs, outputs, strict=True):
                     if plan.batches is None and t in plan.recorded:
                         self.train_cost[plan.recorded[t]] = error(output, target)
-        return state
+        # Keeping the new tensors instead would fragment the heap: they lie among the large temporaries.
+        for buffer, result in zip(tree_leaves(self.states[1 - source]), tree_leaves(state), strict=True):
+            buffer.copy_(result)
 
     @torch.no_grad()
     def record(self, row: int, layers: Sequence[Layer], training: bool = True) -> None:
@@ -179,7 +175,7 @@ def split(
             None if validation is None else samples(*validation),
             rates[networks],
             momenta[networks],
-            (members, zero_velocities(members)),
+            ((members, zero_velocities(members)), (zero_velocities(members), zero_velocities(members))),
             *costs,
         )
 
@@ -195,27 +191,39 @@ def bytes_per_network(layers: Sequence[Layer], x: Tensor, validation: tuple[Tens
 
 def advance(
     chunks: Sequence[Chunk], epochs: int, epochs_per_call: int, workers: int, advanced_to: Callable[[int], None]
-) -> tuple[int, list[State], bool]:
+) -> tuple[int, int, bool]:
     r"""Train all chunks, a block of epochs at a time.
 
     Returns:
-        The number of epochs done by all chunks, their states after it, and whether Ctrl-C ended the training.
+        The number of epochs done by all chunks, the index of their states after it, and whether Ctrl-C ended the
+        training.
     """
-    reached = 0, [chunk.state for chunk in chunks]
-    block, cancelled = 1, Event()
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            while reached[0] < epochs:
-                (done, states), begin = reached, time.perf_counter()
-                stop = min(epochs, done + -(-block // epochs_per_call) * epochs_per_call)
-                arguments = chunks, states, repeat(done), repeat(stop), repeat(cancelled)
-                reached = stop, list(pool.map(lambda chunk, *rest: chunk.advance(*rest), *arguments))
-                advanced_to(stop)
-                block = max(1, int(block * min(4.0, POLL_SECONDS / max(time.perf_counter() - begin, 1e-9))))
-        except KeyboardInterrupt:
-            cancelled.set()
-            return *reached, True
-    return *reached, False
+    done, index, block, cancelled = 0, 0, 1, Event()
+    with cancel_on_ctrl_c(cancelled), ThreadPoolExecutor(workers, "", torch.set_num_threads, (1,)) as pool:
+        while done < epochs:
+            begin, stop = time.perf_counter(), min(epochs, done + -(-block // epochs_per_call) * epochs_per_call)
+            arguments = index, done, stop, cancelled
+            list(pool.map(lambda chunk, args=arguments: chunk.advance(*args), chunks))  # raises a chunk's error
+            if cancelled.is_set():
+                break
+            done, index = stop, 1 - index
+            advanced_to(stop)
+            block = max(1, int(block * min(4.0, POLL_SECONDS / max(time.perf_counter() - begin, 1e-9))))
+    return done, index, cancelled.is_set()
+
+
+@contextmanager
+def cancel_on_ctrl_c(cancelled: Event) -> Iterator[None]:
+    r"""Set the event on Ctrl-C. A KeyboardInterrupt could leave a lock of the thread pool locked, and hang."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: cancelled.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
@@ -245,14 +253,14 @@ def compile_steps(plan: Plan, chunk: Chunk) -> None:
     """
     steps = compiled_steps(chunk.x.device.type)
     if plan.batches is None:
-        size = len(chunk.momentum) * bytes_per_network(chunk.state[0], chunk.x, chunk.validation)
+        size = len(chunk.momentum) * bytes_per_network(chunk.states[0][0], chunk.x, chunk.validation)
         plan.epochs_per_call = max(1, min(MAX_EPOCHS_PER_CALL, CPU_CHUNK_BYTES // size))
     try:
         with torch.no_grad():
             for k in {len(epochs) for epochs in plan.epoch_groups(0, plan.epochs, chunk.validation is not None)}:
                 rates = [plan.learning_rate(t, chunk.learning_rate) for t in range(k)]
                 for x, target in plan.batches_of(0, chunk.x, chunk.target):
-                    steps(x, target, chunk.state, rates, chunk.momentum, plan.activations, plan.reduction)
+                    steps(x, target, chunk.states[0], rates, chunk.momentum, plan.activations, plan.reduction)
         plan.steps = steps
     except Exception as error:  # a missing or broken compiler raises all kinds
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

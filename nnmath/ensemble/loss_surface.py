@@ -3,8 +3,6 @@ r"""The cost as a function of all parameters: θ in, C and ∂C/∂θ out, at ma
 Every θ is a network of its own. All of them are one stack, which the equations take as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,8 +12,7 @@ from torch import Tensor
 
 from nnmath.equations import Activation, Layer, backward, error, forward, number_of_parameters
 
-MAX_VALUES = 2**17
-r"""Values of the widest layer that are computed at once, for some of the points."""
+MAX_VALUES = 2**17  # of the widest layer that are computed at once, for some of the points
 
 
 def flatten(layers: Sequence[Layer]) -> Tensor:

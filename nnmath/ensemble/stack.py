@@ -12,8 +12,6 @@ processor's cache, and the chunks are spread over its cores.
     torch.Size([1, 100])
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -193,15 +191,15 @@ def train(
     with single_threaded(workers), epochs_bar(epochs, shown=progress) as advanced_to:
         if compile and epochs:
             compile_steps(plan, chunks[0])
-        done, states, interrupted = advance(chunks, epochs, plan.epochs_per_call, workers, advanced_to)
+        done, index, interrupted = advance(chunks, epochs, plan.epochs_per_call, workers, advanced_to)
     at = [t for t in recorded if t < done]
     if done in recorded or interrupted:
         at.append(done)
-        for chunk, (final, _) in zip(chunks, states, strict=True):
-            chunk.record(len(at) - 1, final)
-    layers_of_chunks = zip(*(final for final, _ in states), strict=True)
+        for chunk in chunks:
+            chunk.record(len(at) - 1, chunk.states[index][0])
+    final = zip(*(chunk.states[index][0] for chunk in chunks), strict=True)  # each layer of all chunks
     trained = Trained(
-        [Layer(*(torch.cat(parts)[:m] for parts in zip(*same_layer, strict=True))) for same_layer in layers_of_chunks],
+        [Layer(*(torch.cat(parts)[:m] for parts in zip(*layer, strict=True))) for layer in final],
         at,
         torch.cat([chunk.train_cost for chunk in chunks], 1)[: len(at), :m],
         None if validation is None else torch.cat([chunk.val_cost for chunk in chunks], 1)[: len(at), :m],
@@ -215,11 +213,7 @@ def train(
 def validate_stack(
     layers: Sequence[Layer], x: Tensor, target: Tensor, validation: tuple[Tensor, Tensor] | None
 ) -> None:
-    r"""Check the shapes, dtypes and devices of a stack and of its samples.
-
-    Raises:
-        ValueError: the shapes do not fit each other, or dtypes or devices differ.
-    """
+    r"""Check the shapes, dtypes and devices of a stack and of its samples; raise ValueError if they do not match."""
     if not layers or layers[0].weight.ndim != 3 or len(layers[0].weight) == 0:
         raise ValueError("layers must be a stack of at least one network: weights (M, out, in), biases (M, out)")
     first = layers[0].weight
@@ -243,11 +237,7 @@ def validate_stack(
 
 
 def per_network(like: Tensor, end: float, **rates: float | Tensor) -> Tensor:
-    r"""A number for each network, shape (M,), with the dtype and device of ``like``, shape (M, out).
-
-    Raises:
-        ValueError: a number is outside [0, end), or there are not M.
-    """
+    r"""One number in [0, end) per network, shape (M,), with the dtype and device of ``like``, shape (M, out)."""
     ((name, rate),) = rates.items()
     values = torch.as_tensor(rate, dtype=like.dtype, device=like.device)
     if values.ndim > 1 or values.numel() not in (1, len(like)):

@@ -1,7 +1,5 @@
 r"""A grid of learning rates, momenta, seeds and numbers of epochs, trained in as few stacks as possible."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, product
@@ -19,18 +17,13 @@ from nnmath.ensemble.stack import Interrupted, Trained, init_stack, train, unsta
 from nnmath.equations import ACTIVATIONS, Activation, Layer, error, forward
 from nnmath.runtime.distributed import gather, rank, world_size
 
-CONFIG_COLUMNS = ["learning_rate", "momentum", "epochs"]
-r"""The columns that define a configuration; the seeds are its repetitions."""
+CONFIG_COLUMNS = ["learning_rate", "momentum", "epochs"]  # of a configuration; the seeds are its repetitions
 RESULT_COLUMNS = [*CONFIG_COLUMNS, "seed", "train_loss", "val_loss", "diverged"]
-MAX_BYTES = 1 << 28
-r"""Bytes that the training inputs of one stack may take."""
-
+MAX_BYTES = 1 << 28  # of the training inputs of one stack
 DEFAULT_NETWORK = NetworkOptions()
 
-Data = Callable[[int], DataModule]
-r"""seed ↦ data; the data of all seeds must have the same number of rows"""
-Member = tuple[int, float, float]
-r"""seed, learning rate and momentum of one network"""
+Data = Callable[[int], DataModule]  # seed ↦ data; the data of all seeds must have the same number of rows
+Member = tuple[int, float, float]  # seed, learning rate and momentum of one network
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 r"""The results of a sweep as CSV, JSON and TensorBoard curves."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

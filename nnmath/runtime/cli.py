@@ -1,7 +1,5 @@
 r"""Command lines: options with help on one screen, and errors in one line."""
 
-from __future__ import annotations
-
 import io
 import re
 import signal

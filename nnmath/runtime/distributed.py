@@ -1,7 +1,5 @@
 r"""Processes started by torchrun: rank, world size and a gather. Without torchrun there is one process, rank 0."""
 
-from __future__ import annotations
-
 import atexit
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 r"""Run folders, atomic writes, and errors while a log is written."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

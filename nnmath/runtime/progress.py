@@ -1,7 +1,5 @@
 r"""A progress bar over epochs."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

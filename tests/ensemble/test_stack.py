@@ -195,16 +195,12 @@ class TestRecord:
         output = forward(x, stack, (SIGMOID, SIGMOID))[-1]
         torch.testing.assert_close(trained.train_cost[0], error(output, y.expand_as(output)), rtol=1e-12, atol=0)
 
-    def test_last_epoch_only_by_default(self):
-        x, y = problem()
-        trained = train(init_stack((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0)
-        assert trained.epochs == [4]
+    @pytest.mark.parametrize(("options", "epochs"), [({}, [4]), ({"record": []}, [])], ids=["by default", "none"])
+    def test_last_epoch_or_none(self, options, epochs):
+        trained = train(init_stack((2, 4, 1), [0], torch.float64), *problem(), epochs=4, learning_rate=1.0, **options)
+        assert trained.epochs == epochs
+        assert trained.train_cost.shape == (len(epochs), 1)
         assert trained.val_cost is None
-
-    def test_no_epochs(self):
-        x, y = problem()
-        trained = train(init_stack((2, 4, 1), [0], torch.float64), x, y, epochs=4, learning_rate=1.0, record=[])
-        assert trained.train_cost.shape == (0, 1)
 
 
 def test_diverged_network_is_reported_and_does_not_affect_others():
@@ -246,19 +242,60 @@ def test_ctrl_c_keeps_the_epochs_done():
     assert out == "True True True True\n"
 
 
+MEMORY_PROGRAM = """
+import resource, torch
+from nnmath.ensemble import init_stack, train
+torch.set_num_threads(2)
+x, y, stack = torch.randn(2, 266), torch.rand(1, 266), init_stack((2, 4, 1), range(30_000))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+train(stack, x, y, epochs=12, learning_rate=0.1, momentum=0.9)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_peak_memory_does_not_grow_with_the_blocks_of_epochs():
+    """30,000 networks need 4 MiB for the parameters and 2 × 1.5 MiB for the values of two chunks."""
+    out = subprocess.run([sys.executable, "-c", MEMORY_PROGRAM], stdout=subprocess.PIPE, check=True, timeout=280).stdout
+    assert int(out) / 1024 < 130
+
+
+def test_error_in_a_chunk_is_raised_and_ctrl_c_restored(monkeypatch):
+    monkeypatch.setattr(chunks.Chunk, "advance", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(init_stack((2, 4, 1), [0]), torch.zeros(2, 5), torch.zeros(1, 5), epochs=1, learning_rate=0.1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 class TestCompile:
+    def test_compiles_the_equations_once_without_graph_breaks(self, monkeypatch):
+        """Several chunks in two threads; fullgraph=True would be the check, but it is not thread-safe."""
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        chunks.compiled_steps.cache_clear()
+        monkeypatch.setattr(chunks, "CPU_CHUNK_BYTES", 4 * 3 * 7 * 40 * 4)  # 12 networks of 2-4-1 on 40 samples
+        torch.set_num_threads(2)
+        x, y = problem(torch.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torch while it compiles
+            train(init_stack((2, 4, 1), range(60)), x, y, epochs=5, learning_rate=0.1, compile=True)
+        counters = torch._dynamo.utils.counters
+        assert not counters["graph_break"]
+        assert counters["stats"]["unique_graphs"] == 1
+        chunks.compiled_steps.cache_clear()
+
     def test_equals_eager(self):
         x, y = problem(torch.float32)
         stack = init_stack((2, 4, 1), range(50))
         rates = torch.linspace(0.1, 3, 50)
-        options = {"epochs": 42, "learning_rate": rates, "momentum": 0.9, "record": [0, 8, 13, 42]}
-        options["schedule"] = "cosine"
+        options = {"learning_rate": rates, "momentum": 0.9, "record": [0, 8, 13, 42], "schedule": "cosine"}
         validation = x[:, :9], y[:, :9]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torch while it compiles
-            compiled = train(stack, x, y, validation=validation, compile=True, **options)
-            without_validation = train(stack, x, y, compile=True, **options)  # several epochs in one call
-        eager = train(stack, x, y, validation=validation, **options)
+            compiled = train(stack, x, y, epochs=42, validation=validation, compile=True, **options)
+            without_validation = train(stack, x, y, epochs=42, compile=True, **options)  # several epochs in one call
+        eager = train(stack, x, y, epochs=42, validation=validation, **options)
         torch.testing.assert_close(compiled.val_cost, eager.val_cost, rtol=1e-5, atol=0)
         for trained in (compiled, without_validation):
             assert_equal_layers(trained.layers, eager.layers)
@@ -274,9 +311,7 @@ class TestCompile:
 
     def test_block_of_epochs_ends_between_calls(self):
         class Chunk:
-            state = None
-
-            def advance(self, state, start, stop, cancelled):
+            def advance(self, source, start, stop, cancelled):
                 assert start % 4 == 0
 
         done = []
@@ -311,10 +346,7 @@ class TestValidation:
             ({"epochs": 2.5}, "epochs and record must be integers, .* got 2.5"),
             ({"learning_rate": -0.1}, r"learning_rate must lie in \[0, inf\), got -0.1"),
             ({"learning_rate": torch.tensor([0.1, math.nan, 0.1])}, r"learning_rate must lie in \[0, inf\), got nan"),
-            (
-                {"learning_rate": torch.zeros(2)},
-                r"learning_rate must be a number or one per network, shape \(3,\), got \(2,\)",
-            ),
+            ({"learning_rate": torch.zeros(2)}, r"must be a number or one per network, shape \(3,\), got \(2,\)"),
             ({"momentum": 1.0}, r"momentum must lie in \[0, 1.0\), got 1.0"),
             ({"schedule": "step"}, "schedule must be 'constant' or 'cosine', got 'step'"),
             ({"schedule": "cosine", "eta_min": 0.5}, "eta_min must not exceed the learning rate"),
@@ -323,10 +355,7 @@ class TestValidation:
             ({"record": [1.5]}, "epochs and record must be integers, .* got 1.5"),
             ({"batches": Batches(4, 2)}, "batches must be of the 5 samples, got batches.n=4"),
             ({"batches": Batches(5, 0)}, "batches must be of the 5 samples, .* batches.batch_size=0"),
-            (
-                {"layers": [Layer(w[:0], b[:0]) for w, b in init_stack((2, 4, 1), [0])]},
-                "at least one network",
-            ),
+            ({"layers": [Layer(torch.zeros(0, 4, 2), torch.zeros(0, 4))]}, "at least one network"),
             ({"reduction": "max"}, "reduction must be 'mean' or 'sum'"),
             ({"x": torch.zeros(3, 5)}, r"x must have shape \(2, 5\) or \(3, 2, 5\), .* got \(3, 5\)"),
             ({"x": torch.zeros(2, 0)}, r"x must have shape .* got \(2, 0\)"),

@@ -222,6 +222,8 @@ def test_if_all_diverge_there_is_no_best(tmp_path):
         ("--momentum [1]", 'option "momentum": '),
         ("--epochs [0]", 'option "epochs": '),
         ("--seeds 0", 'option "seeds": '),
+        ("--momentum -0.1", 'option "momentum": '),
+        ("--seed -1", 'option "seed": '),
         ("--seed 4294967290", "seed + seeds must be at most 2³²"),
         ("--schedule step", 'option "schedule": '),
         ("--schedule cosine --eta_min 0.5", "eta_min must not exceed a learning rate"),
