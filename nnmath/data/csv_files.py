@@ -92,7 +92,7 @@ def read_header(content: bytes, columns: Sequence[str]) -> tuple[str, list[str]]
     *_, separator, header = max(candidates, key=lambda candidate: candidate[:2])
     for column in columns:
         if (count := header.count(column)) != 1:
-            raise ValueError(f" has {count} columns named {shorten(column)}; its header is {shorten(header)}")
+            raise ValueError(f" has {count or 'no'} columns named {shorten(column)}; its header is {shorten(header)}")
     return separator, header
 
 

@@ -47,9 +47,6 @@ def usage_errors(*types: type[Exception], message: str | None = None) -> Iterato
     Args:
         types: the exceptions to catch.
         message: replaces the message of the exception.
-
-    Raises:
-        UsageError: one of them was raised.
     """
     caught = types or (ValueError,)
     try:
@@ -76,11 +73,7 @@ def echo(*lines: str) -> None:
 
 
 def load_yaml(text: str) -> Any:
-    r"""Parse options as untrusted YAML: aliases are rejected (billion-laughs attack), size and depth are limited.
-
-    Raises:
-        yaml.YAMLError: it is not YAML, has an alias, or is too long or too deep.
-    """
+    r"""Parse options as untrusted YAML: aliases are rejected (billion-laughs attack), size and depth are limited."""
     if len(text) > MAX_OPTIONS_BYTES:
         raise yaml.YAMLError(f"it has more than {MAX_OPTIONS_BYTES} characters")
     depth = 0

@@ -42,8 +42,7 @@ def world_size() -> int:
 def gather(value: T) -> list[T]:
     r"""The values of all processes, in the order of their ranks, on rank 0; an empty list on the other ranks.
 
-    Raises:
-        RunError: another process has ended.
+    A RunError says that another process has ended.
     """
     from torch import distributed
 

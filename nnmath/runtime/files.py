@@ -19,9 +19,6 @@ def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
     Args:
         folder: where the log is written.
         remedy: what to do about it, at the end of the message.
-
-    Raises:
-        RunError: the log cannot be written.
     """
 
     def hook(args: threading.ExceptHookArgs) -> None:
@@ -39,11 +36,7 @@ def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
 
 
 def run_folder(log_dir: str, name: str) -> Path:
-    r"""Create the folder of a new run: log_dir/name/version_k with the next free k.
-
-    Raises:
-        RunError: it cannot be created.
-    """
+    r"""Create the folder of a new run: log_dir/name/version_k with the next free k; a RunError if that fails."""
     parent = Path(log_dir, name)
     with log_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
@@ -55,11 +48,7 @@ def run_folder(log_dir: str, name: str) -> Path:
 
 
 def newest_run(log_dir: str) -> Path:
-    r"""Return the folder of the training run that was written to last.
-
-    Raises:
-        UsageError: log_dir has no training run.
-    """
+    r"""Return the folder of the training run that was written to last; a UsageError if there is none."""
     runs = [
         (max(file.stat().st_mtime_ns for file in (config, *config.parent.glob("**/last.ckpt"))), config.parent)
         for config in Path(log_dir).glob("*/version_*/config.yaml")

@@ -197,8 +197,8 @@ def with_polynomial_of_output(context: Context) -> Iterator[Mistake]:
         powers = [context.gradients(function.with_derivative(h**k)) for k in range(3)]
         for a, b, c in coefficients(context, [gradients for gradients in powers if gradients is not None]):
             if is_nonconstant(factor := a + b * h + c * h**2):
-                terms = [f"{t:+g}{power}" for t, power in ((a, ""), (b, " h"), (c, " h²")) if t]
-                formula = " ".join(terms).replace("+1 h", "+h").replace("-1 h", "-h").removeprefix("+")
+                terms = [f"{t:g}{power}" for t, power in ((a, ""), (b, " h"), (c, " h²")) if t]
+                formula = " + ".join(terms).replace("+ -", "- ").replace("1 h", "h")
                 place = context.graph.describe(function.nodes[0])
                 yield formula.replace("-", "−"), place, function.with_derivative(factor)
 
