@@ -10,6 +10,4 @@ r"""The mathematics of a neural network, written by hand on torch tensors and ch
 - :mod:`nnmath.experiments`: is the article right?
 - :mod:`nnmath.figures`: a picture per file
 - :mod:`nnmath.runtime`: command lines, files, processes
-
-Importing the package loads none of them.
 """

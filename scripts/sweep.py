@@ -13,7 +13,7 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from nnmath.data.options import DataOptions, Momentum, NetworkOptions, Seed
 from nnmath.runtime.cli import Parser, echo, exit_on_error, usage_errors
-from nnmath.runtime.distributed import init_distributed, rank, rank_zero_first
+from nnmath.runtime.distributed import init_distributed, rank
 from nnmath.runtime.errors import RunError
 from nnmath.runtime.files import log_errors, run_folder
 
@@ -94,8 +94,8 @@ def run(options: SweepOptions) -> None:
     rates, momenta, epochs = options.lists.values()
     seeds = range(options.seed, options.seed + options.seeds)
     grid = sweep.Grid(rates, momenta, seeds, epochs, options.schedule, options.eta_min)
-    with rank_zero_first(), usage_errors(ValueError, RuntimeError):
-        first = data(options.seed)
+    with usage_errors(ValueError, RuntimeError):
+        first, *_ = map(data, seeds)  # on every rank, so that all ranks report the same error
     if rank() == 0:
         name = Path(options.dataset).stem
         sizes = "-".join(map(str, [len(first.features), *options.hidden_sizes, 1]))
@@ -161,14 +161,14 @@ def figures(best: pd.DataFrame) -> dict[str, Figure]:
 
 def main() -> None:
     with exit_on_error():
-        init_distributed()
         parser = Parser("Train a grid of learning rates, momenta, seeds and numbers of epochs in one go.")
         parser.add_argument("--config", action="config", help="a YAML file of these options")
         parser.add_class_arguments(SweepOptions, as_group=False)
-        with rank_zero_first(), usage_errors(ValueError, MemoryError):
+        with usage_errors(ValueError, MemoryError):
             values = parser.parse_args()
             options = SweepOptions(**yaml.safe_load(parser.dump(values)))  # int and float, not jsonargparse's types
             options.check()
+        init_distributed()
         run(options)
 
 

@@ -117,6 +117,8 @@ def read_chunks(content: bytes, separator: str, header: Sequence[str]) -> Iterat
                 yield chunk[chunk.index > 0].set_axis(header, axis="columns")
     except pd.errors.ParserError as error:
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+        if quote := re.fullmatch(r"EOF inside string starting at row (\d+)", reason):
+            reason = f"a quote is opened {int(quote[1])} rows below the header and not closed"
         raise ValueError(f" is not a CSV file: {reason}; check the separators and quotes there") from error
 
 

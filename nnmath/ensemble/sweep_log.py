@@ -29,8 +29,7 @@ def log_sweep(folder: Path, best: pd.DataFrame, schedule: str, figures: Mapping[
 
     Args:
         folder: of the sweep. Each learning rate and momentum gets its own run in it, with curves over the epochs and an
-            entry in the HParams tab. A run per number of epochs would exceed the 40 runs that TensorBoard shows
-            unasked.
+            entry in the HParams tab. TensorBoard selects 40 runs at most, so numbers of epochs share one.
         best: the configurations, from :func:`~nnmath.ensemble.sweep.summary`.
         schedule: "constant" or "cosine".
         figures: tag ↦ figure, logged beside the curves over the learning rate.

@@ -4,6 +4,7 @@ import io
 import re
 import signal
 import sys
+import time
 from argparse import Action
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,11 +14,12 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader
 
-from nnmath.runtime.distributed import is_rank_zero
+from nnmath.runtime.distributed import by_torchrun, is_rank_zero
 from nnmath.runtime.errors import RunError, UsageError
 
 MAX_OPTIONS_BYTES = 1 << 16
 MAX_YAML_DEPTH = 10
+EXIT_DELAY_SECONDS = 5
 MAX_MESSAGE_CHARACTERS = 400
 load_any_yaml = get_loader("yaml")
 
@@ -36,18 +38,15 @@ def exit_on_error() -> Iterator[None]:
         if is_rank_zero():
             message = "interrupted" if isinstance(error, KeyboardInterrupt) else one_line(error)
             print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr, flush=True)
+        elif by_torchrun():
+            time.sleep(EXIT_DELAY_SECONDS)  # torchrun ends all ranks as soon as one exits: rank 0 prints first
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun sends Ctrl-C a second time
         sys.exit(code)
 
 
 @contextmanager
 def usage_errors(*types: type[Exception], message: str | None = None) -> Iterator[None]:
-    r"""Turn exceptions of these types, ValueError by default, into a UsageError.
-
-    Args:
-        types: the exceptions to catch.
-        message: replaces the message of the exception.
-    """
+    r"""Turn exceptions of these types, ValueError by default, into a UsageError with their message, or this one."""
     caught = types or (ValueError,)
     try:
         yield

@@ -2,8 +2,7 @@ r"""Processes started by torchrun: rank, world size and a gather. Without torchr
 
 import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 from nnmath.runtime.errors import RunError
@@ -16,12 +15,17 @@ def is_rank_zero() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
 
 
+def by_torchrun() -> bool:
+    r"""Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def init_distributed() -> None:
     r"""Join the process group if torchrun has started this process."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if by_torchrun():
         from torch import distributed
 
-        distributed.init_process_group("gloo")
+        distributed.init_process_group("gloo", timeout=timedelta(days=365))  # ranks may finish hours apart
         atexit.register(distributed.destroy_process_group)  # otherwise its threads may abort the process at exit
 
 
@@ -53,16 +57,3 @@ def gather(value: T) -> list[T]:
     except RuntimeError as error:
         raise RunError("another process has ended") from error
     return values if rank() == 0 else []
-
-
-@contextmanager
-def rank_zero_first() -> Iterator[None]:
-    r"""Run the block on rank 0 before the other ranks.
-
-    If it fails on rank 0, the error is printed once and in full: no other rank fails, and ends the run, before it.
-    """
-    if rank() > 0:
-        gather(None)
-    yield
-    if rank() == 0:
-        gather(None)

@@ -2,7 +2,7 @@ r"""What ends a command: :mod:`nnmath.runtime.cli` turns each of these into one 
 
 
 class UsageError(Exception):
-    r"""The request cannot be carried out as it was made: exit code 2."""
+    r"""The options or the input files are invalid: exit code 2."""
 
 
 class RunError(Exception):

@@ -11,14 +11,10 @@ from nnmath.runtime.errors import RunError, UsageError
 
 @contextmanager
 def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
-    r"""Turn an OSError raised while a log is written into a RunError.
+    r"""Turn an OSError raised while a log is written to a folder into a RunError, which ends with a remedy.
 
     TensorBoard writes in a thread of its own. It passes an OSError on to the calling thread, so the traceback of the
     thread itself is suppressed.
-
-    Args:
-        folder: where the log is written.
-        remedy: what to do about it, at the end of the message.
     """
 
     def hook(args: threading.ExceptHookArgs) -> None:
@@ -29,7 +25,7 @@ def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"log_dir: nothing can be written to {folder}: {error.strerror or error}"
+        message = f"log_dir: cannot write to {folder}: {error.strerror or error}"
         raise RunError(f"{message}; {remedy}" if remedy else message) from error
     finally:
         threading.excepthook = previous_hook

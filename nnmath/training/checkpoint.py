@@ -7,7 +7,7 @@ schedule and training rows as the run. Any failure to resume is reported in one 
 import io
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,15 @@ def ensure(condition: object, message: str) -> None:
 
 
 @contextmanager
-def resume_errors(path: Path) -> Iterator[None]:
-    r"""Turn every exception but UsageError and RunError into a UsageError of one line: why ``path`` cannot be used."""
+def resume_errors(path: Path, applies: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    r"""Turn every exception but UsageError and RunError into a UsageError about ``path``, where it applies."""
     try:
         yield
     except (UsageError, RunError):
         raise
     except Exception as error:  # an invalid checkpoint can fail anywhere in torch and Lightning
+        if not applies():
+            raise
         explained = isinstance(error, (InvalidCheckpoint, OSError))
         reason = str(error) if explained else f"{type(error).__name__}: {error}"
         reason = " ".join(reason.split())[:MAX_MESSAGE_CHARACTERS]

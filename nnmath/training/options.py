@@ -25,7 +25,7 @@ class TrainOptions(NetworkOptions, DataOptions):
     r"""All options of a run.
 
     Args:
-        backward: who computes the gradients: manual (the equations) or autograd
+        backward: what computes the gradients: manual (the equations) or autograd
         epochs: length of the run and of the cosine
         learning_rate: η at the start
         momentum: m, from 0 to below 1

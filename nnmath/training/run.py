@@ -5,7 +5,7 @@ r"""Start, resume and finish a run in its folder.
     version_0/events.out...     what TensorBoard shows
     version_0/results.yaml      the loss and the metrics of the test rows; a run that has it is finished
 
-Two runs that are compared lie in one folder, version_0/manual and version_0/autograd; its config.yaml has both.
+Compared runs share a folder, version_0/manual and version_0/autograd; its config.yaml lists both backwards.
 """
 
 import math
@@ -72,41 +72,48 @@ def train(
     trajectory, signals = Trajectory(math.ceil(options.epochs / 200), reference), GracefulStop()
     best = Checkpoint("best", options.checkpoint_every, monitor="loss/val")
     last = Checkpoint("last", options.checkpoint_every)
-    path = folder / "checkpoints" / "last.ckpt" if folder else None
-    with resume_errors(path) if path else nullcontext():
-        checkpoint = load_last(path, module, data, best, options.epochs) if path else None
-        if folder and checkpoint and (folder / "results.yaml").is_file():
-            trajectory.load_state_dict(checkpoint["callbacks"]["Trajectory"])
-            return trajectory, False
-        trainer = build_trainer(options, trajectory, signals, [best, last])
-        run = folder or new_folder(options, trainer.is_global_zero)
-        best.dirpath = last.dirpath = str(run / "checkpoints")
-        done = checkpoint["epoch"] + 1 if checkpoint else 0
-        # a process can be killed between the last line of the log, which is the test's, and the end of the run
-        tested = any(b"test/loss" in events.read_bytes() for events in run.glob("events.*"))
-        if done < options.epochs or not tested:
-            purge = done + bool(done) if folder else None  # what was logged after the checkpoint is logged again
-            trainer.logger = TensorBoardLogger(
-                run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=purge
-            )
-        hint = f"resume with --resume {shlex.quote(str(run))}"
-        failures = report_failure(run, hint, resuming=lambda: checkpoint is not None and not signals.progressed)
-        with run_lock(run, trainer.is_global_zero), signals.handle_signals(trainer), failures:
-            if trainer.is_global_zero:
-                if not (run / "config.yaml").is_file():
-                    write_yaml(run / "config.yaml", options.as_dict())
-                print_summary(module, data, options)
-                if checkpoint:
-                    echo(f"resuming after epoch {done} of {options.epochs}")
-            trainer.fit(module, data, ckpt_path=path if checkpoint else None, weights_only=True)
-            check_finished(trainer, module, best, hint)
-            results = test(trainer, module, data, best)
-            if trainer.is_global_zero:
-                write_yaml(run / "results.yaml", results)
-                values = {name: f"{value:.4f}" for name, value in results.items()}
-                values |= {"training/difference": f"{trajectory.difference:.1e}"} if reference else {}
-                echo(*(f"{name:<24} {value}" for name, value in values.items()))
-                echo(f"run: {run}", f"view with: tensorboard --logdir {shlex.quote(options.log_dir)}")
+    checkpoint, tested, path = None, False, folder and folder / "checkpoints" / "last.ckpt"
+    if folder and path:
+        with resume_errors(path):
+            checkpoint = load_last(path, module, data, best, options.epochs)
+            if checkpoint and (folder / "results.yaml").is_file():
+                trajectory.load_state_dict(checkpoint["callbacks"]["Trajectory"])
+                return trajectory, False
+            # a process can be killed between the last line of the log, which is the test's, and the end of the run
+            tested = any(b"test/loss" in events.read_bytes() for events in folder.glob("events.*"))
+    trainer = build_trainer(options, trajectory, signals, [best, last])
+    run = folder or new_folder(options, trainer.is_global_zero)
+    best.dirpath = last.dirpath = str(run / "checkpoints")
+    done = checkpoint["epoch"] + 1 if checkpoint else 0
+    if done < options.epochs or not tested:
+        purge = done + bool(done) if folder else None  # what was logged after the checkpoint is logged again
+        trainer.logger = TensorBoardLogger(
+            run.parent.parent, run.parent.name, version=run.name, default_hp_metric=False, purge_step=purge
+        )
+    hint = f"resume with --resume {shlex.quote(str(run))}"
+
+    def is_resuming() -> bool:  # so that an error is the checkpoint's
+        return checkpoint is not None and not signals.progressed
+
+    restoring = resume_errors(path, is_resuming) if path else nullcontext()
+    failures = report_failure(run, hint, is_resuming)
+    with run_lock(run, trainer.is_global_zero), signals.handle_signals(trainer), restoring, failures:
+        if trainer.is_global_zero:
+            if not (run / "config.yaml").is_file():
+                write_yaml(run / "config.yaml", options.as_dict())
+            print_summary(module, data, options)
+            if checkpoint:
+                echo(f"resuming after epoch {done} of {options.epochs}")
+        trainer.fit(module, data, ckpt_path=path if checkpoint else None, weights_only=True)
+        signals.progressed = True
+        check_finished(trainer, module, best, hint)
+        results = test(trainer, module, data, best)
+        if trainer.is_global_zero:
+            write_yaml(run / "results.yaml", results)
+            values = {name: f"{value:.4f}" for name, value in results.items()}
+            values |= {"training/difference": f"{trajectory.difference:.1e}"} if reference else {}
+            echo(*(f"{name:<24} {value}" for name, value in values.items()))
+            echo(f"run: {run}", f"view with: tensorboard --logdir {shlex.quote(options.log_dir)}")
     return trajectory, signals.requested
 
 
@@ -179,7 +186,7 @@ def new_folder(options: TrainOptions, is_rank_zero: bool = True) -> Path:
     if not is_rank_zero:
         return Path(options.log_dir, options.name, "version")
     folder = run_folder(options.log_dir, options.name)
-    with log_errors(folder, "once it can be, start a new run"):
+    with log_errors(folder, "fix that, then start a new run"):
         write_yaml(folder / "config.yaml", options.as_dict())
     return folder
 
@@ -198,20 +205,27 @@ def print_summary(module: TrainingModule, data: DataModule, options: TrainOption
 @contextmanager
 def run_lock(run: Path, is_rank_zero: bool) -> Iterator[None]:
     r"""On rank 0, lock the run folder and delete partial files left by a killed process."""
+    lock = FileLock(run / ".lock", timeout=0)
+    if is_rank_zero:
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(f"{run} is being trained by another process") from None
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks
+        for part in run.glob("**/*.part"):
+            part.unlink()
     try:
-        with FileLock(run / ".lock", timeout=0) if is_rank_zero else nullcontext():
-            for part in run.glob("**/*.part") if is_rank_zero else ():
-                part.unlink()
-            yield
-    except Timeout:
-        raise UsageError(f"{run} is being trained by another process") from None
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
-def report_failure(run: Path, hint: str, resuming: Callable[[], bool]) -> Iterator[None]:
+def report_failure(run: Path, hint: str, is_resuming: Callable[[], bool]) -> Iterator[None]:
     r"""Turn what ends a run early into a RunError that says how to resume, unless resuming itself fails."""
     try:
-        with log_errors(run, f"once it can be, {hint}"):
+        with log_errors(run, f"fix that, then {hint}"):
             yield
     except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
         raise RunError(f"interrupted; {hint} from the last checkpoint") from None
@@ -219,6 +233,6 @@ def report_failure(run: Path, hint: str, resuming: Callable[[], bool]) -> Iterat
         reason = (next(iter(str(error).splitlines()), "") or type(error).__name__)[:200]
         if torch.distributed.is_initialized():
             reason = f"a process has ended or lost the others ({reason})"
-        elif resuming():
+        elif is_resuming():
             raise
         raise RunError(f"{run}: {reason}; {hint} from the last checkpoint") from error

@@ -142,7 +142,7 @@ class TestCsv:
             ("a,b,y\n1,2,nan\n1,2,1\n", "line 2: column 'y' holds 'nan', expected a finite number"),
             ("a;b;y\n1,5;2;0\n", "line 2: column 'a' holds '1,5', expected .*; write decimals with a point"),
             ('a,b,y\n"1\n",2,0\n"3\n4",2,0\n', r"row 2 below the header: column 'a' holds '3\\n4', expected"),
-            ('a,b,y\n1,2,0\n"3,4,1\n5,6,0\n', "is not a CSV file: EOF inside string starting at row 2"),
+            ('a,b,y\n1,2,0\n"3,4,1\n5,6,0\n', "is not a CSV file: a quote is opened 2 rows below the header"),
             ('"a,b,y\n1,2,0\n', r"has no columns named 'a'; its header is \['a,b,y\\n1,2,0'\]"),
             ("a,b,y\n1,2,0\n3,\0,1\n", "line 3: the byte 0x00 is not UTF-8 text: save the file as UTF-8"),
             ("a,b,y\n1,2,0\n3,4,1,7\n", "Expected 3 fields in line 3, saw 4"),

@@ -126,4 +126,4 @@ def test_log_that_cannot_be_written_is_one_line_without_the_threads_traceback(mo
     assert reported == [KeyError, OSError]
     with pytest.raises(RunError) as error, log_errors(Path("logs"), "free some space"):
         write(full)
-    assert str(error.value) == "log_dir: nothing can be written to logs: No space left on device; free some space"
+    assert str(error.value) == "log_dir: cannot write to logs: No space left on device; free some space"

@@ -242,4 +242,4 @@ def test_log_dir_that_is_a_file(tmp_path):
     (tmp_path / "logs").write_text("a file")
     process = run_here(SCRIPT, tmp_path, *QUICK, "--log_dir", "logs")
     assert process.returncode == 1
-    assert re.fullmatch("sweep.py: error: log_dir: nothing can be written to logs/.*\n", process.stderr)
+    assert re.fullmatch("sweep.py: error: log_dir: cannot write to logs/.*\n", process.stderr)

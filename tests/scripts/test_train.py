@@ -310,7 +310,7 @@ class TestRefuses:
         (tmp_path / "logs").write_text("mine")
         process = train_here(tmp_path, "--log_dir", "logs", "--epochs", 2)
         assert process.returncode == 1
-        assert re.fullmatch("train.py: error: log_dir: nothing can be written to logs/.*\n", process.stderr)
+        assert re.fullmatch("train.py: error: log_dir: cannot write to logs/.*\n", process.stderr)
         assert (tmp_path / "logs").read_text() == "mine"
 
     def test_a_loss_that_diverges(self, tmp_path):

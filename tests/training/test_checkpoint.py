@@ -29,7 +29,7 @@ from nnmath.data.datamodule import DataModule
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.training import run as runs
 from nnmath.training.callbacks import GracefulStop
-from nnmath.training.checkpoint import AtomicCheckpointIO, load_matching
+from nnmath.training.checkpoint import AtomicCheckpointIO, load_matching, resume_errors
 from nnmath.training.options import TrainOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -387,3 +387,10 @@ def test_files_are_written_atomically_and_without_a_temporary_folder(tmp_path, m
     assert checkpoint_io.load_checkpoint(path) == {"a": 3}
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_errors_after_resuming_are_not_the_checkpoints():
+    with pytest.raises(UsageError, match="cannot resume from last.ckpt: KeyError"), resume_errors(Path("last.ckpt")):
+        raise KeyError
+    with pytest.raises(KeyError), resume_errors(Path("last.ckpt"), lambda: False):
+        raise KeyError
