@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -394,9 +395,7 @@ def wait_for_more(run):
 
 
 def test_file_system_without_locks(tmp_path, monkeypatch):
-    def acquire(lock):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(FileLock, "acquire", acquire)
+    no_locks = mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available"))
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
     process = train_here(tmp_path, "--dataset", "moons", "--epochs", 2, "--pictures", 0)
     assert process.returncode == 0, process.stderr
