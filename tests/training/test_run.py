@@ -395,7 +395,6 @@ def wait_for_more(run):
 
 
 def test_file_system_without_locks(tmp_path, monkeypatch):
-    no_locks = mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available"))
-    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    monkeypatch.setattr(FileLock, "acquire", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     process = train_here(tmp_path, "--dataset", "moons", "--epochs", 2, "--pictures", 0)
     assert process.returncode == 0, process.stderr
