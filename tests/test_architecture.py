@@ -9,7 +9,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (ROOT / "nnmath").rglob("*.py")
 }
-ALLOWED = {
+ALLOWED = {  # what the modules of each wing may import from other wings
     "nnmath.equations": set(),
     "nnmath.gradcheck": set(),
     "nnmath.runtime": set(),
@@ -26,7 +26,6 @@ ALLOWED = {
         *("nnmath.ensemble.loss_surface", "nnmath.equations", "nnmath.runtime"),
     },
 }
-"""What the modules of each wing may import from other wings."""
 
 
 def imported(module):

@@ -38,9 +38,10 @@ def exit_on_error() -> Iterator[None]:
         if is_rank_zero():
             message = "interrupted" if isinstance(error, KeyboardInterrupt) else one_line(error)
             print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr, flush=True)
-        elif by_torchrun():
-            time.sleep(EXIT_DELAY_SECONDS)  # torchrun ends all ranks as soon as one exits: rank 0 prints first
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun sends Ctrl-C a second time
+        if by_torchrun():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun sends Ctrl-C a second time
+            if not is_rank_zero():
+                time.sleep(EXIT_DELAY_SECONDS)  # torchrun ends all ranks as soon as one exits: rank 0 prints first
         sys.exit(code)
 
 

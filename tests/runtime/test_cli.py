@@ -1,5 +1,6 @@
 import errno
 import io
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_errors_end_a_script_with_one_line_and_an_exit_code(capsys, error, code,
         raise error
     assert exit_.value.code == code
     assert capsys.readouterr().err == f"script.py: error: {line}\n"
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # which child processes would inherit
 
 
 def test_other_exceptions_are_not_hidden():
