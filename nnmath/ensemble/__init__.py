@@ -8,8 +8,6 @@ r"""Thousands of networks trained at once.
 """
 
 from nnmath.ensemble.stack import Interrupted as Interrupted
-from nnmath.ensemble.stack import Trained as Trained
 from nnmath.ensemble.stack import init_stack as init_stack
 from nnmath.ensemble.stack import repeat_network as repeat_network
 from nnmath.ensemble.stack import train as train
-from nnmath.ensemble.stack import unstack as unstack

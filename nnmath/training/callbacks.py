@@ -59,13 +59,13 @@ class GracefulStop(Callback):
     r"""Ends a run at the end of an epoch, on SIGINT (Ctrl-C) or SIGTERM or when the loss is not finite.
 
     Within :meth:`handle_signals`, a first signal requests the stop and a second one raises KeyboardInterrupt. Put this
-    callback before the checkpoints, which read ``trainer.should_stop``. ``progressed``: an epoch has been trained.
+    callback before the checkpoints, which read ``trainer.should_stop``. ``progressed``: a whole epoch is done.
     """
 
     SIGNALS = signal.SIGINT, signal.SIGTERM
 
     def __init__(self) -> None:
-        self.requested = self.progressed = False
+        self.requested = self.progressed = self.started = False
 
     @contextmanager
     def handle_signals(self, trainer: L.Trainer) -> Iterator[None]:
@@ -86,8 +86,10 @@ class GracefulStop(Callback):
             raise KeyboardInterrupt
         self.requested = True
 
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.progressed, self.started = self.started, True
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.progressed = True
         stop = self.requested or not finite_loss(trainer)
         if trainer.strategy.reduce_boolean_decision(stop, all=False):  # any process can request it
             trainer.should_stop = True
