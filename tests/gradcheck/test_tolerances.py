@@ -251,3 +251,32 @@ class TestUnusualForwards:
         report = check_gradients(lambda w: (w.detach() ** 2).sum(), {"w": W}, {"w": 2 * W})
         assert "the loss that forward returns does not depend on w" in report.findings[0].explanation
         assert len(report.findings) == 1
+
+
+@pytest.mark.parametrize(("slope", "passes"), [(1.0, True), (0.0, True), (1.5, False), (-0.5, False)])
+def test_kinks_in_several_steps_of_a_recurrent_network(slope, passes):
+    """Pre-activations that are exactly 0, one after the other in time; ReLU′(0) = 1 at each of them."""
+    generator = torch.Generator().manual_seed(4)
+    X = torch.randint(-1, 2, (3, 2, 4), generator=generator).double()
+    Wx = torch.randint(-1, 2, (4, 4), generator=generator).double()
+    Wh = torch.randn(4, 4, generator=generator).double()
+    b = torch.randint(-1, 2, (4,), generator=generator).double()
+    y = torch.randn(2, 4, generator=generator).double()
+
+    def states(X, Wx, Wh, b):
+        h = [torch.zeros(2, 4, dtype=X.dtype)]
+        for x in X:
+            h.append(torch.relu(x @ Wx + h[-1] @ Wh + b))
+        return h
+
+    def forward(X, Wx, Wh, b, y):
+        return ((states(X, Wx, Wh, b)[-1] - y) ** 2).sum()
+
+    h, dX = states(X, Wx, Wh, b), torch.zeros_like(X)
+    d = 2 * (h[-1] - y)
+    for t in reversed(range(3)):
+        z = X[t] @ Wx + h[t] @ Wh + b
+        dz = d * ((z > 0).double() + slope * (z == 0))
+        dX[t], d = dz @ Wx.T, dz @ Wh.T
+    report = check_gradients(forward, {"X": X, "Wx": Wx, "Wh": Wh, "b": b, "y": y}, {"X": dX})
+    assert report.passed is passes, report

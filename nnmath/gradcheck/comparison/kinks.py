@@ -133,4 +133,5 @@ class Moved(Kinks):
         kink = threshold + torch.zeros_like(move)
         spacing = torch.finfo(torch.float64).eps * kink.abs()
         target = torch.where(kink + move == kink, kink + move.sign() * 4 * spacing, kink + move)
-        return tensor + torch.where(move == 0, 0.0, target - tensor).detach()
+        # adding a tiny distance to the tensor would round it away
+        return torch.where(move == 0, tensor, tensor - tensor.detach() + target)
