@@ -134,4 +134,4 @@ class Moved(Kinks):
         spacing = torch.finfo(torch.float64).eps * kink.abs()
         target = torch.where(kink + move == kink, kink + move.sign() * 4 * spacing, kink + move)
         # adding a tiny distance to the tensor would round it away
-        return torch.where(move == 0, tensor, tensor - tensor.detach() + target)
+        return torch.where(move == 0, tensor, tensor - tensor.detach() + target.detach())
