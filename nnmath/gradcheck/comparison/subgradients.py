@@ -47,14 +47,17 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
         r"""The best weights of the sides, and their gradient if it is the user's."""
         value, start = comparison.values[name], base[name]
         columns = torch.stack([(side[name] - start).flatten() for side in sides], dim=1)
-        weights = bounded_least_squares(columns, (value - start).flatten(), bound(value, comparison.dtype(name)) / 10)
+        weights = torch.zeros_like(columns[0])
+        if float((value - start).abs().max()) > comparison.bounds[name]:
+            enough = bound(value, comparison.dtype(name)) / 10
+            weights = bounded_least_squares(columns, (value - start).flatten(), enough)
         fitted = start + (columns @ weights).view_as(start)
         size = torch.stack([start.abs(), fitted.abs(), columns.abs().amax(1).view_as(fitted)])
         limit = bound(size, comparison.dtype(name), measured.gradients[name])
         return weights, fitted if float((value - fitted).abs().max()) <= limit else None
 
     comparison.kinks = [moves({}), moves(at_kink)]
-    below, results, weights = gradients({}), {}, {}
+    results, weights = {}, {}
     singles = [
         {call: (torch.arange(mask.numel(), device=mask.device) == index).view_as(mask)}
         for call, mask in at_kink.items()
@@ -68,36 +71,46 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
     numbers = sum(comparison.values[name].numel() for name in names)
     max_groups = min(MAX_ENTRIES, max(MIN_ENTRIES, MAX_NUMBERS // numbers))
     too_many = len(singles) > max_groups
-    for groups in (
-        [at_kink],
-        [{call: mask} for call, mask in at_kink.items()],
-        equidistant,
-        random_groups(at_kink, max_groups) if too_many else singles,
-    ):
-        if len(groups) > max_groups:
-            continue
-        sides = [gradients(group) for group in groups]
-        for name in [name for name in names if name not in results]:
-            weights[name], fitted = fit(name, below, sides)
-            if fitted is not None:
-                results[name] = fitted
-        if len(results) == len(names):
-            return results
+    exact = {call: mask & (measured.distances[call] == 0) for call, mask in at_kink.items()}
+    for corner in ({}, exact):  # a backward with ReLU′(0) = 1 takes it at all entries that are exactly 0
+        start = gradients(corner)
+        for groups in (
+            [at_kink],
+            [{call: mask} for call, mask in at_kink.items()],
+            equidistant,
+            random_groups(at_kink, max_groups) if too_many else singles,
+        ):
+            if len(groups) > max_groups:
+                continue
+            sides = [gradients(flip(corner, group)) for group in groups]
+            for name in [name for name in names if name not in results]:
+                weights[name], fitted = fit(name, start, sides)
+                if fitted is not None:
+                    results[name] = fitted
+            if len(results) == len(names):
+                return results
     remaining = [name for name in names if name not in results]
     if too_many:
         return results | within_random_sides(comparison, remaining, at_kink, measured.kinks, gradients)
     if len(at_kink) == 1 or len(singles) > MAX_FLIPPED:
         return results
+    is_exact = torch.tensor([any(bool((exact[call] & one).any()) for call, one in s.items()) for s in singles])
     for name in remaining:
-        corner = weights[name] > 0.5
-        for _ in range(MAX_FLIPS):
-            flipped = [gradients(union(singles, corner ^ one)) for one in torch.eye(len(singles), dtype=torch.bool)]
-            change, fitted = fit(name, gradients(union(singles, corner)), flipped)
+        above = is_exact ^ (weights[name] > 0.5).cpu()
+        for _ in range(MAX_FLIPS if name not in results else 0):
+            start = gradients(union(singles, above))
+            for other in remaining:  # one backward takes the same derivatives for all its gradients
+                if float((comparison.values[other] - start[other]).abs().max()) <= comparison.bounds[other]:
+                    results.setdefault(other, start[other])
+            if name in results:
+                break
+            flipped = [gradients(union(singles, above ^ one)) for one in torch.eye(len(singles), dtype=torch.bool)]
+            change, fitted = fit(name, start, flipped)
             if fitted is not None:
                 results[name] = fitted
             if fitted is not None or not bool((change > 0.5).any()):
                 break
-            corner = corner ^ (change > 0.5)
+            above = above ^ (change > 0.5).cpu()
     return results
 
 
@@ -150,6 +163,11 @@ def projected_gradients(columns: Tensor, target: Tensor, weights: Tensor, enough
         if float((target - columns @ weights).norm()) <= enough:
             break
     return weights
+
+
+def flip(corner: Masks, group: Masks) -> Masks:
+    r"""The entries above their kinks if those of the group change sides."""
+    return {**corner, **{call: corner[call] ^ mask if call in corner else mask for call, mask in group.items()}}
 
 
 def union(groups: list[dict[int, Tensor]], chosen: Tensor) -> dict[int, Tensor]:
