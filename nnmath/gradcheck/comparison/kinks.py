@@ -133,5 +133,6 @@ class Moved(Kinks):
         kink = threshold + torch.zeros_like(move)
         spacing = torch.finfo(torch.float64).eps * kink.abs()
         target = torch.where(kink + move == kink, kink + move.sign() * 4 * spacing, kink + move)
-        # adding a tiny distance to the tensor would round it away
-        return torch.where(move == 0, tensor, tensor - tensor.detach() + target.detach())
+        moved = tensor.clone()  # adding a tiny distance to the tensor would round it away
+        moved.data.copy_(torch.where(move == 0, tensor, target))
+        return moved
