@@ -91,7 +91,8 @@ class Draw:
         elif kind == "tiny":
             values *= info.smallest_normal * self.choice("of the smallest", 1.0, 0.05)
         elif kind == "saturated":
-            values = values.sign() * self.choice("saturated", 20.5, 40.0, large)
+            medium = min(40.0, 0.11 * info.max**0.5)  # float16: 64 squares of 40 would overflow
+            values = values.sign() * self.choice("saturated", 20.5, medium, large)
         elif kind == "equal":
             values = values.flatten()[0] + info.eps * values.round()
         elif kind == "offset":
