@@ -1,4 +1,4 @@
-r"""Check every equation of the article, or the gradients in a file: python scripts/check_gradients.py --help."""
+r"""Check every equation of the article, or the backward in a file: python scripts/check_gradients.py --help."""
 
 import contextlib
 import json
@@ -15,32 +15,37 @@ from nnmath.runtime.errors import UsageError
 from nnmath.runtime.files import log_errors
 
 TEMPLATE = '''\
-"""Hand-written gradients to check: python scripts/check_gradients.py --file my_gradients.py."""
+"""A hand-written backward to check: python scripts/check_gradients.py --file my_backward.py."""
 
+import numpy as np
 import torch
 
-torch.manual_seed(0)
+rng = np.random.default_rng(0)
 inputs = {  # everything the loss depends on; float64 reveals more than float32
-    "x": torch.randn(8, 2, dtype=torch.float64),
-    "y": torch.rand(8, 1, dtype=torch.float64),
-    "weight_i": torch.randn(4, 2, dtype=torch.float64),
-    "bias_i": torch.randn(4, dtype=torch.float64),
-    "weight_o": torch.randn(1, 4, dtype=torch.float64),
-    "bias_o": torch.randn(1, dtype=torch.float64),
+    "x": rng.normal(size=(8, 2)),
+    "y": rng.uniform(size=(8, 1)),
+    "weight_i": rng.normal(size=(4, 2)),
+    "bias_i": rng.normal(size=4),
+    "weight_o": rng.normal(size=(1, 4)),
+    "bias_o": rng.normal(size=1),
 }
 
 
 def forward(x, y, weight_i, bias_i, weight_o, bias_o):
-    """The loss in plain torch. The gradients are compared with its autograd gradients."""
+    """The loss in plain torch, or in NumPy. The gradients are compared with its autograd gradients."""
     h = torch.sigmoid(x @ weight_i.T + bias_i)
     output = torch.sigmoid(h @ weight_o.T + bias_o)
     return ((output - y) ** 2).mean() / 2
 
 
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
 def backward(x, y, weight_i, bias_i, weight_o, bias_o):
-    """The hand-written gradients."""
-    h = torch.sigmoid(x @ weight_i.T + bias_i)
-    output = torch.sigmoid(h @ weight_o.T + bias_o)
+    """The hand-written gradients, in NumPy or in torch."""
+    h = sigmoid(x @ weight_i.T + bias_i)
+    output = sigmoid(h @ weight_o.T + bias_o)
     delta_o = (output - y) / len(x) * output * (1 - output)
     delta_i = delta_o @ weight_o * h * (1 - h)
     return {
@@ -51,14 +56,16 @@ def backward(x, y, weight_i, bias_i, weight_o, bias_o):
     }
 
 
-gradients = backward(**inputs)
-n = 8  # batch size, optional; so are learning_rate and rebuild
+n = 8  # batch size, optional; so is time_limit in seconds
+# Instead of backward: gradients = {"weight_i": ..., ...}, with n, learning_rate and rebuild as options.
 '''
 
 
 def main() -> None:
-    parser = Parser("Checks every equation of the article or, with --file, the gradients in a file.")
-    parser.add_argument("--file", type=str, help="a Python file that defines forward, inputs and gradients")
+    parser = Parser("Checks every equation of the article or, with --file, the backward or the gradients in a file.")
+    parser.add_argument(
+        "--file", type=str, help="a Python file that defines forward, inputs, and backward or gradients"
+    )
     parser.add_argument("--template", action="store_true", help="print such a file to start from, and exit")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--log", action="store_true", help="write the table to TensorBoard's text tab too")
@@ -91,17 +98,27 @@ def check_equations() -> tuple[bool, Any, Any, str]:
 
 
 def check_file(name: str) -> tuple[bool, Any, Any, str]:
-    r"""Check the gradients that a file defines; return the same as :func:`check_equations`."""
+    r"""Check the backward, or the gradients, that a file defines; return the same as :func:`check_equations`."""
     values = run_file(name)
-    missing = [item for item in ("forward", "inputs", "gradients") if item not in values]
+    subject = "backward" if "gradients" not in values else "gradients"
+    missing = [item for item in ("forward", "inputs", subject) if item not in values]
     if missing:
         raise UsageError(f"{name} must define {', '.join(missing)}; --template prints a file to start from")
-    from nnmath.gradcheck import check_gradients
+    from nnmath.gradcheck import check_backward, check_gradients
 
-    options = {item: values[item] for item in ("n", "learning_rate", "rebuild") if item in values}
+    order = ("forward", "backward", "inputs") if subject == "backward" else ("forward", "inputs", "gradients")
+    arguments = [values[item] for item in order]
     with usage_errors(TypeError, ValueError):
-        report = check_gradients(values["forward"], values["inputs"], values["gradients"], **options)
+        if subject == "backward":
+            report = check_backward(*arguments, **given(values, "names", "n", "time_limit"))
+        else:
+            report = check_gradients(*arguments, **given(values, "n", "learning_rate", "rebuild"))
     return report.passed, report.to_dict(), report, f"```text\n{report}\n```"
+
+
+def given(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    r"""The options among a file's variables."""
+    return {name: values[name] for name in names if name in values}
 
 
 def run_file(name: str) -> dict[str, Any]:

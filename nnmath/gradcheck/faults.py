@@ -51,7 +51,12 @@ class Fault(StrEnum):
     # a torch.autograd.Function
     NONDETERMINISTIC = "nondeterministic"
     INPLACE_GRAD_OUTPUT = "inplace_grad_output"  # backward changes its grad_output
+    SURROGATE = "surrogate"  # another gradient on purpose: a straight-through estimator, or gradient reversal
     FORWARD_DIFFERS = "forward_differs"  # the Function's value differs from that of the forward it is compared with
+
+    # in the code of a backward
+    NONFINITE = "nonfinite"  # nan or inf
+    EXPRESSION = "expression"  # another expression than is needed, of no kind above
 
     # unexplained
     SMALL_RELATIVE = "small_relative"  # close but not equal: an epsilon, a lower precision
@@ -66,6 +71,13 @@ class Finding:
     names: list[str]  # the gradients it explains, the one nearest to the loss first
     explanation: str  # one or two human-readable sentences
     fix: str  # what to write instead
+    # where the code of the backward was read:
+    file: str = ""
+    line: int | None = None
+    code: str = ""  # the expression
+    computes: str = ""  # what it is now
+    should_be: str = ""  # what it should be
+    repair: str = ""  # the expression to write instead, which was tried; empty if there is only a description
 
     def to_dict(self) -> dict[str, Any]:
         r"""The finding for json.dumps."""

@@ -1,14 +1,16 @@
 r"""Checks the hand-written gradients of a scalar loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
+from nnmath.gradcheck.code.numpy_forward import library, numpy_to_torch
 from nnmath.gradcheck.comparison.compare import compare
 from nnmath.gradcheck.comparison.comparison import Comparison
+from nnmath.gradcheck.conversion import name_gradients, to_tensors
 from nnmath.gradcheck.diagnosis.diagnose import Rebuild, diagnose
 from nnmath.gradcheck.faults import Fault, Finding
 from nnmath.gradcheck.graph.graph import Promotion, to_float64
@@ -17,9 +19,10 @@ from nnmath.gradcheck.report import Report
 
 def check_gradients(
     forward: Callable[..., Tensor],
-    inputs: Mapping[str, Tensor],
-    gradients: Mapping[str, Tensor | None],
+    inputs: Mapping[str, Any],
+    gradients: Mapping[str, Any] | Sequence[Any],
     *,
+    names: Sequence[str] | None = None,
     n: int | None = None,
     learning_rate: float | None = None,
     rebuild: Rebuild | None = None,
@@ -27,12 +30,15 @@ def check_gradients(
     r"""Compares hand-written gradients with autograd's in float64, and diagnoses those that differ.
 
     Args:
-        forward: E, a scalar loss in plain torch, of the tensors of ``inputs`` by keyword. It is called many times,
-            mostly on copies in float64; its side effects, such as batch norm's running mean, happen each time.
-        inputs: name ↦ tensor, everything that E depends on: parameters, data, intermediate values. None is changed.
+        forward: E, a scalar loss in plain torch or NumPy, of the tensors of ``inputs`` by keyword. It is called many
+            times, mostly on copies in float64; its side effects, such as batch norm's running mean, happen each time.
+        inputs: name ↦ tensor or array, everything that E depends on: parameters, data, intermediate values. None is
+            changed.
             To check an intermediate gradient δ, add an input ``dz`` of zeros to the pre-activation,
             ``h = torch.sigmoid(x @ w.T + dz)``; its gradient is δ.
-        gradients: name ↦ ∂E/∂(that input), hand-written, for some of the inputs; None for one that is missing.
+        gradients: name ↦ ∂E/∂(that input), hand-written, for some of the inputs; None for one that is missing. ``dW``
+            and ``W_grad`` name the gradient of ``W`` too; after a backward by torch, give ``p.grad`` of the parameters.
+        names: of which inputs a tuple or list has the gradients.
         n: the batch size; it distinguishes a forgotten 1/n from other constants.
         learning_rate: η, if a step was taken; it identifies weights that were updated too early.
         rebuild: n ↦ (forward, inputs, gradients) for a batch of n; it distinguishes n from a constant of equal value,
@@ -63,14 +69,19 @@ def check_gradients(
     <Fault.SIGN: 'sign'>
     """
     validation.function("forward", forward, "inputs -> loss")
-    validation.tensors(inputs=inputs, gradients=gradients)
-    validation.names(inputs, gradients)
+    tensors = to_tensors("inputs", inputs)
+    named, notes = name_gradients(gradients, tensors, names)
+    named = to_tensors("gradients", named)
+    validation.gradients(tensors, named)
     validation.options(n, learning_rate, rebuild)
+    if library(forward) == "numpy":
+        forward = numpy_to_torch(forward)
     with torch.random.fork_rng():
-        comparison = compare(forward, inputs, gradients)
+        comparison = compare(forward, tensors, named)
+        comparison.notes = {**notes, **comparison.notes}
         findings = check_determinism(comparison)
         if findings:
-            comparison.wrong = list(gradients)
+            comparison.wrong = list(named)
         elif comparison.wrong:
             findings = diagnose(comparison, n, learning_rate, rebuild)
         return Report(comparison.entries(), findings)

@@ -37,6 +37,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class TraceEntry:
+    r"""A value that a hand-written backward computes."""
+
+    file: str
+    line: int
+    target: str  # the variable to which it is assigned; empty if it is part of an expression
+    code: str  # the expression
+    equals: str  # a value h of the forward pass, or the gradient ∂E/∂h of one; empty if it is neither
+
+
+@dataclass(frozen=True)
 class Report:
     r"""The result of a check; ``print`` shows it as a table, :meth:`to_dict` is for programs.
 
@@ -48,6 +59,8 @@ class Report:
 
     entries: dict[str, Entry]  # name ↦ the comparison of its gradient, in the order of the argument
     findings: list[Finding] = field(default_factory=list)  # what is wrong, the most certain first
+    trace: list[TraceEntry] = field(default_factory=list)  # the values of a backward whose code was read, in order
+    note: str = ""  # why the code of a backward could not be read
 
     @property
     def passed(self) -> bool:
@@ -60,6 +73,8 @@ class Report:
             "passed": self.passed,
             "entries": {name: entry.to_dict() for name, entry in self.entries.items()},
             "findings": [finding.to_dict() for finding in self.findings],
+            "trace": [asdict(entry) for entry in self.trace],
+            "note": self.note,
         }
 
     def __str__(self) -> str:
@@ -104,6 +119,8 @@ class Report:
             table.add_row(Text(name), Text(outcome, style=style), *map(Text, cells))
         yield table
         yield from (Text(f"{name}: {entry.note}") for name, entry in self.entries.items() if entry.note)
+        if self.note:
+            yield Text(self.note)
         for finding in self.findings:
             names = ", ".join(finding.names) or "the function"
             yield Text.assemble((finding.fault.value, "bold"), " in ", (names, "bold"))

@@ -13,6 +13,7 @@ FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 def tensors(**mappings: object) -> None:
     r"""Require mappings of names to dense, real, finite tensors on one device."""
     devices: dict[str, str] = {}
+    differentiated: Any = mappings.get("gradients", mappings.get("inputs"))
     for argument, mapping in mappings.items():
         if not isinstance(mapping, Mapping):
             raise TypeError(f"{argument} must map names to tensors, got {type(mapping).__name__}")
@@ -31,7 +32,9 @@ def tensors(**mappings: object) -> None:
             if tensor.device.type == "meta":
                 raise ValueError(f"{item} is on the meta device and has no values; give it some")
             devices.setdefault(str(tensor.device), item)
-            finite(item, tensor)
+            is_mask = argument == "inputs" and name not in differentiated and not bool(tensor.isnan().any())
+            if not is_mask:  # a mask may be −inf
+                finite(item, tensor)
     if len(devices) > 1:
         (one, first), (two, second) = list(devices.items())[:2]
         raise ValueError(f"all tensors must be on one device, got {first} on {one} and {second} on {two}")
@@ -54,6 +57,12 @@ def names(inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) 
         floating(f"inputs[{name!r}] has a gradient and", inputs[name], ValueError)
         if gradient is not None:
             floating(f"gradients[{name!r}]", gradient, TypeError)
+
+
+def gradients(inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) -> None:
+    r"""Require gradients that can be compared: see :func:`tensors` and :func:`names`."""
+    tensors(inputs=inputs, gradients=gradients)
+    names(inputs, gradients)
 
 
 def floating(item: str, tensor: Tensor, error: type[Exception]) -> None:
@@ -88,13 +97,16 @@ def call(argument: str, function: Callable[[], Any]) -> Any:
         return function()
     except Exception as error:
         message = " ".join(str(error).split())
+        if "leaf Variable that requires grad is being used in an in-place" in message:
+            message = "it changes an input in place; let it work on a copy, x = x.clone()"
         raise ValueError(f"{argument} raised {type(error).__name__}: {message}") from error
 
 
 def scalar(loss: object) -> None:
     r"""Require a loss that is one finite real number."""
     if not isinstance(loss, Tensor):
-        raise TypeError(f"forward must return a scalar tensor, the loss, got {type(loss).__name__}")
+        hint = "; do not convert the loss by item() or float()" if isinstance(loss, float) else ""
+        raise TypeError(f"forward must return a scalar tensor, the loss, got {type(loss).__name__}{hint}")
     if loss.numel() != 1:
         raise ValueError(f"forward must return a scalar loss, got shape {tuple(loss.shape)}; sum or average it")
     if not loss.is_floating_point():

@@ -38,8 +38,9 @@ def test_cases_cover_every_fault_and_type():
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names) >= 257
     assert set(names) >= NOT_NAMED.keys()
-    faults_of_functions = ["nondeterministic", "inplace_grad_output", "forward_differs", "grad_output_ignored"]
-    assert {fault for case in CASES for fault in case.faults} | set(map(Fault, faults_of_functions)) == set(Fault)
+    of_code = ["nondeterministic", "inplace_grad_output", "forward_differs", "grad_output_ignored"]
+    of_code += ["expression", "nonfinite", "surrogate"]
+    assert {fault for case in CASES for fault in case.faults} | set(map(Fault, of_code)) == set(Fault)
     dtypes = {tensor.dtype for case in CASES for tensor in case.inputs.values()}
     assert dtypes >= {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 

@@ -101,13 +101,6 @@ SEVERAL_INPUTS = {  # apply, inputs, forward, fault, the name of the wrong gradi
         Fault.FLIP,
         "x",
     ),
-    "bias gradient that autograd would sum": (
-        function(linear, lambda s, g: (*linear_backward(s, g)[:2], g)),
-        LINEAR,
-        linear,
-        Fault.BIAS_NOT_SUMMED,
-        "bias",
-    ),
     "rows overwritten": (
         function(Tensor.__getitem__, lambda s, g: (torch.zeros_like(s[0]).index_put((s[1],), g), None)),
         GATHER,
@@ -123,8 +116,16 @@ def test_wrong_in_one_of_several_inputs(mistake):
     apply, inputs, forward, fault, name = SEVERAL_INPUTS[mistake]
     report = check_function(apply, inputs, forward)
     assert not report.entries[name].passed
-    assert report.entries[name].shape_ok is (name != "bias")
     assert [(finding.fault, finding.names) for finding in report.findings] == [(fault, [name])]
+    assert "call.py" not in str(report)
+
+
+def test_a_bias_gradient_that_the_engine_sums_is_right():
+    report = check_function(function(linear, lambda s, g: (*linear_backward(s, g)[:2], g)), LINEAR, linear)
+    assert report.passed
+    assert "which autograd's engine sums" in report.entries["bias"].note
+    wrong = check_function(function(linear, lambda s, g: (*linear_backward(s, g)[:2], -g)), LINEAR, linear)
+    assert [(finding.fault, finding.names) for finding in wrong.findings] == [(Fault.SIGN, ["bias"])]
 
 
 def test_integer_inputs():
@@ -269,3 +270,18 @@ def test_invalid_cotangent(cotangent, error, message):
 def test_invalid_backward(forward, inputs, backward, message):
     with pytest.raises(ValueError, match=message):
         check_function(function(forward, backward), inputs)
+
+
+@pytest.mark.parametrize(
+    ("value", "backward", "forward", "text"),
+    [
+        (torch.round, lambda s, g: g, lambda x: x + (torch.round(x) - x).detach(), "straight-through"),
+        (torch.clone, lambda s, g: -0.5 * g, lambda x: -0.5 * x + (1.5 * x).detach(), "gradient reversal"),
+    ],
+)
+def test_surrogates_are_recognized(value, backward, forward, text):
+    apply, inputs = function(value, backward), {"x": torch.tensor([0.3, 1.7, -2.2], dtype=torch.float64)}
+    report = check_function(apply, inputs, value)
+    assert [finding.fault for finding in report.findings] == [Fault.SURROGATE]
+    assert text in report.findings[0].explanation
+    assert check_function(apply, inputs, forward).passed

@@ -87,24 +87,35 @@ def test_a_wrong_gradient_is_named(tmp_path, template):
     assert process.returncode == 1
     assert process.stdout.count("WRONG") == 2
     assert "activation_derivative_missing in bias_i, weight_i" in process.stdout
-    assert "sigmoid in `h = torch.sigmoid(x @ weight_i.T + bias_i)` (gradients.py:18)" in " ".join(
+    assert "gradients.py:33: `delta_o @ weight_o`, which is ∂E/∂h, should be ∂E/∂(x @ weight_i.T)." in " ".join(
         process.stdout.split()
     )
+    assert "→ write `delta_o @ weight_o * h * (1 - h)`: with this edit" in process.stdout
     as_json = json.loads(run(tmp_path, "--file", file, "--json").stdout)
-    assert as_json["findings"][0]["fault"] == "activation_derivative_missing"
+    finding = as_json["findings"][0]
+    assert (finding["fault"], finding["line"]) == ("activation_derivative_missing", 33)
+    assert finding["repair"] == "delta_o @ weight_o * h * (1 - h)"
+    assert {"file", "line", "target", "code", "equals"} == set(as_json["trace"][0])
+
+
+def test_gradients_instead_of_a_backward(tmp_path, template):
+    file = template("n = 8", "gradients = backward(**inputs)\ngradients['bias_o'] = -gradients['bias_o']\nn = 8")
+    process = run(tmp_path, "--file", file)
+    assert process.returncode == 1
+    assert "sign in bias_o" in process.stdout
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("gradients = backward(**inputs)", "", "gradients.py must define gradients; --template prints a file"),
-        ("n = 8", "n = 1 / 0", "gradients.py:38: ZeroDivisionError: division by zero"),
-        ("n = 8", "n = (", "gradients.py:38: SyntaxError: '(' was never closed"),
+        ("def backward(", "def other(", "gradients.py must define backward; --template prints a file"),
+        ("n = 8", "n = 1 / 0", "gradients.py:42: ZeroDivisionError: division by zero"),
+        ("n = 8", "n = (", "gradients.py:42: SyntaxError: '(' was never closed"),
         ("n = 8", "n = 0", "n must be the batch size, at least 1, got 0"),
-        ("n = 8", "raise SystemExit(3)", "gradients.py:38: SystemExit: 3"),
+        ("n = 8", "raise SystemExit(3)", "gradients.py:42: SystemExit: 3"),
         ("n = 8", "inputs['x'][0, 0] = torch.nan", "inputs['x'] must be finite, got nan at index (0, 0)"),
         (").mean() / 2", ")", "forward must return a scalar loss, got shape (8, 1)"),
-        ("inputs = {", "inputs = 3\nother = {", "gradients.py:38: TypeError"),
+        ("inputs = {", "inputs = 3\nother = {", "inputs must map names to tensors or arrays, got int"),
     ],
 )
 def test_invalid_file_is_reported_in_one_line(tmp_path, template, old, new, message):

@@ -36,4 +36,4 @@ def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:
 
 def max_abs(tensor: Tensor) -> float:
     r"""The largest absolute value; 0 for an empty tensor."""
-    return float(tensor.abs().max()) if tensor.numel() else 0.0
+    return float(torch.linalg.vector_norm(tensor, torch.inf)) if tensor.numel() else 0.0

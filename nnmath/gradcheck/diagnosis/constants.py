@@ -27,9 +27,18 @@ FOR_ANY_BATCH = (
 )
 
 
-def common_constants(batch_sizes: Mapping[int, str], learning_rate: float | None) -> Iterator[Constant]:
-    r"""The constants to try: for any batch, for the learning rate, and for each n in batch_sizes (n ↦ its meaning)."""
+def common_constants(
+    batch_sizes: Mapping[int, str], learning_rate: float | None, divisors: Mapping[float, str] | None = None
+) -> Iterator[Constant]:
+    r"""The constants to try: for any batch, for the learning rate, for each n in batch_sizes (n ↦ its meaning), and for
+    each other number by which the forward pass divides (number ↦ where).
+    """
     yield from FOR_ANY_BATCH
+    for d, where in (divisors or {}).items():
+        yield Constant(Fault.FACTOR, d, f"{d:g} times the gradient, the divisor in {where}", f"divide by {d:g} too")
+        yield Constant(
+            Fault.FACTOR, 1 / d, f"1/{d:g} of the gradient, with the divisor in {where}", f"multiply by {d:g}"
+        )
     if learning_rate is not None and learning_rate != 1:
         for sign, c in (("", learning_rate), ("−", -learning_rate)):
             meaning = f"{sign}η times the gradient, with the learning rate η = {learning_rate:g}"
@@ -66,10 +75,26 @@ def batch_sizes_in_graph(graph: Graph) -> dict[int, str]:
         if before is not None and before.ndim and (name in AVERAGES or name.startswith("binarycrossentropy")):
             for n in (before.numel() // (1 if value is None else max(1, value.numel())), before.shape[0]):
                 sizes.setdefault(n, f"the number that {graph.describe(node)} averages over")
-        divisor = getattr(node, "_saved_other", None) if name == "div" else None
-        if isinstance(divisor, Tensor) and divisor.ndim == 0 and not divisor.requires_grad and divisor % 1 == 0:
-            sizes.setdefault(int(divisor), f"the number that {graph.describe(node)} divides by")
+    dimensions = {size for tensor in graph.inputs.values() for size in (*tensor.shape, tensor.numel())}
+    for divisor, where in divisors_in_graph(graph).items():
+        if divisor in dimensions:
+            sizes.setdefault(int(divisor), f"the number that {where} divides by")
     return sizes
+
+
+def divisors_in_graph(graph: Graph) -> dict[float, str]:
+    r"""The numbers by which the forward pass divides, and where."""
+    divisors: dict[float, str] = {}
+    for node in graph.nodes:
+        divisor = getattr(node, "_saved_other", None) if graph.function(node) == "div" else None
+        if (
+            isinstance(divisor, Tensor)
+            and divisor.ndim == 0
+            and not divisor.requires_grad
+            and abs(divisor) not in (0, 1)
+        ):
+            divisors.setdefault(float(divisor), graph.describe(node))
+    return divisors
 
 
 def batch_sizes_in_data(data: Mapping[str, Tensor]) -> dict[int, str]:

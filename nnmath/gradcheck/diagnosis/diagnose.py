@@ -1,9 +1,10 @@
 r"""The choice among hypotheses: the one that explains the most gradients, then the best for the remaining ones."""
 
 import dataclasses
+import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
 
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from nnmath.gradcheck.graph.graph import Forward, Graph
 
 Rebuild = Callable[[int], tuple[Forward, Mapping[str, Tensor], Mapping[str, Tensor | None]]]
 
+MAX_SECONDS = 60
 MAX_HYPOTHESES = 1000  # of one rule; fewer in a graph of more than 150 nodes
 
 
@@ -30,18 +32,21 @@ def diagnose(
     learning_rate: float | None = None,
     rebuild: Rebuild | None = None,
     in_graph: bool = True,
+    deadline: float | None = None,
 ) -> list[Finding]:
     r"""Explains the wrong gradients: first the hypotheses that reproduce some, then what is known of the others.
 
     ``n``, ``learning_rate`` and ``rebuild`` are those of :func:`nnmath.gradcheck.check_gradients`. ``in_graph`` says
-    whether the comparison's graph records the user's operations, so that mistakes can be made in it.
+    whether the comparison's graph records the user's operations, so that mistakes can be made in it. After the
+    ``deadline``, by default MAX_SECONDS from now, no further hypothesis is tried.
     """
-    findings = diagnose_graph(comparison, n, learning_rate, rebuild, in_graph)
+    options = (n, learning_rate, rebuild, in_graph, deadline or time.monotonic() + MAX_SECONDS)
+    findings = diagnose_graph(comparison, *options)
     for moves in comparison.kinks:  # another choice of the derivative at a kink may explain more
         if count_unexplained(findings):
             graph = Graph(comparison.forward, comparison.inputs, list(comparison.gradients), Moved(moves))
             other = dataclasses.replace(comparison, graph=graph, reference=graph.gradients())
-            findings = min(findings, diagnose_graph(other, n, learning_rate, rebuild, in_graph), key=count_unexplained)
+            findings = min(findings, diagnose_graph(other, *options), key=count_unexplained)
     return findings
 
 
@@ -51,7 +56,12 @@ def count_unexplained(findings: list[Finding]) -> int:
 
 
 def diagnose_graph(
-    comparison: Comparison, n: int | None, learning_rate: float | None, rebuild: Rebuild | None, in_graph: bool
+    comparison: Comparison,
+    n: int | None,
+    learning_rate: float | None,
+    rebuild: Rebuild | None,
+    in_graph: bool,
+    deadline: float,
 ) -> list[Finding]:
     r"""The findings for one choice of the derivatives at kinks, that of the comparison's reference and graph."""
     depth, reference = comparison.graph.depth, comparison.reference
@@ -62,7 +72,7 @@ def diagnose_graph(
     disconnected = [name for name in context.remaining if not reference[name].any() and context.value(name).any()]
     context.mark_explained(disconnected)
     findings: list[Finding] = []
-    while context.remaining and (match := best_match(context)):
+    while context.remaining and (match := best_match(context, deadline)):
         context.mark_explained(match.names)
         edit = match.hypothesis.edit
         if edit is not None:
@@ -100,15 +110,15 @@ def downstream_errors(context: Context) -> dict[str, str]:
     return downstream
 
 
-def best_match(context: Context) -> Match | None:
+def best_match(context: Context, deadline: float) -> Match | None:
     r"""The match that explains the most gradients; among equals, with the fewest contradictions and fitted numbers."""
-    contexts = [context]
+    contexts = [dataclasses.replace(context, deadline=deadline)]
     if context.edit != Edit():
-        contexts.append(dataclasses.replace(context, edit=Edit(), base=dict(context.comparison.reference)))
+        contexts.append(dataclasses.replace(contexts[0], edit=Edit(), base=dict(context.comparison.reference)))
     limit = min(MAX_HYPOTHESES, max(MAX_HYPOTHESES // 5, 150 * MAX_HYPOTHESES // max(1, len(context.graph.nodes))))
     best: tuple[tuple[int, ...], Match] | None = None
-    for start in contexts:
-        for rule in RULES if start.in_graph else LOCAL:
+    with suppress(TimeoutError):
+        for start, rule in itertools.product(contexts, RULES if context.in_graph else LOCAL):
             for hypothesis in hypotheses(rule, start, limit):
                 for match in matches(start, hypothesis):
                     combined = match.constant != 1 and hypothesis.fault is not None
@@ -126,7 +136,7 @@ def hypotheses(rule: Rule, context: Context, limit: int) -> Iterator[Hypothesis]
     r"""The hypotheses of a rule, until it meets a tensor that it cannot handle, for example a complex one."""
     # torch raises these for tensors that an operation does not support
     with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
-        yield from islice(rule(context), limit)
+        yield from itertools.islice(rule(context), limit)
 
 
 def to_findings(context: Context, match: Match, rebuild: Rebuild | None) -> list[Finding]:

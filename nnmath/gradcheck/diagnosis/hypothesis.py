@@ -5,6 +5,7 @@ rounding, up to a constant factor, and for no others.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,13 @@ from torch.autograd.graph import Node
 from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.rounding import RTOL, underflow_allowance
-from nnmath.gradcheck.diagnosis.constants import Constant, batch_sizes_in_data, batch_sizes_in_graph, common_constants
+from nnmath.gradcheck.diagnosis.constants import (
+    Constant,
+    batch_sizes_in_data,
+    batch_sizes_in_graph,
+    common_constants,
+    divisors_in_graph,
+)
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit
 from nnmath.gradcheck.graph.graph import Gradients, Graph
@@ -46,6 +53,7 @@ class Context:
     edit: Edit = field(default_factory=Edit)  # the mistakes in the graph that were accepted so far
     base: Gradients = field(default_factory=dict)  # the gradients with these mistakes
     in_graph: bool = True  # whether the graph records the user's operations, so that mistakes can be made in it
+    deadline: float = math.inf  # by time.monotonic; fits and gradients raise TimeoutError after it
 
     @property
     def graph(self) -> Graph:
@@ -63,7 +71,8 @@ class Context:
     @cached_property
     def constants(self) -> list[Constant]:
         r"""The constants that have a meaning for this loss."""
-        return list(common_constants(self.batch_sizes, self.learning_rate))
+        divisors = {d: where for d, where in divisors_in_graph(self.graph).items() if d not in self.batch_sizes}
+        return list(common_constants(self.batch_sizes, self.learning_rate, divisors))
 
     def value(self, name: str) -> Tensor:
         r"""The user's gradient in float64; zeros where it is missing."""
@@ -86,13 +95,19 @@ class Context:
 
     def gradients(self, edit: Edit) -> Gradients | None:
         r"""The gradients with one more mistake; None if the shapes do not allow it."""
+        self.keep_deadline()
         try:
             return self.graph.gradients(self.edit + edit)
         except RuntimeError:
             return None
 
+    def keep_deadline(self) -> None:
+        if time.monotonic() > self.deadline:
+            raise TimeoutError
+
     def fits(self, name: str, candidate: Tensor, value: Tensor | None = None, max_residual: float = 0.1) -> bool:
         r"""Whether a candidate equals the user's gradient, or ``value`` if one is passed, to rounding."""
+        self.keep_deadline()
         own = self.value(name)
         value = own if value is None else value
         if value.shape != candidate.shape or not value.numel():
@@ -120,6 +135,7 @@ class Context:
 
     def fit_steps(self, start: Gradients, direction: Gradients) -> list[tuple[str, float]]:
         r"""The distinct t for which start + t · direction is one of the user's gradients to rounding, with its name."""
+        self.keep_deadline()
         steps: list[tuple[str, float]] = []
         for name, value, _ in self.pairs(same_shape=True):
             t = fit_scale(direction[name], value - start[name]) if name in direction else None

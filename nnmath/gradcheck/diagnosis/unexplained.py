@@ -6,6 +6,7 @@ from nnmath.gradcheck.comparison.rounding import RTOL
 from nnmath.gradcheck.diagnosis.hypothesis import Context
 from nnmath.gradcheck.faults import Fault, Finding
 
+MAX_CLOSE = 1e-2  # relative error
 UNEXPLAINED = (Fault.PARTIAL, Fault.LOCALIZED, Fault.SMALL_RELATIVE, Fault.UNKNOWN)
 
 
@@ -30,14 +31,18 @@ def wrong_entries(context: Context, name: str) -> Finding | None:
     return None
 
 
+def is_close(context: Context, name: str) -> bool:
+    r"""Whether a lower precision may be the reason for a gradient's error."""
+    return context.comparison.entry(name).relative <= max(MAX_CLOSE, 2 * RTOL[context.comparison.dtype(name)])
+
+
 def describe_unexplained(context: Context, name: str) -> Finding:
     r"""What is known of a wrong gradient: which entries are wrong, that it is close but not equal, or its numbers."""
     if finding := wrong_entries(context, name):
         return finding
     entry = context.comparison.entry(name)
     error = f"off by {entry.relative:.1e} of the largest entry"
-    max_close = max(1e-2, 2 * RTOL[context.comparison.dtype(name)])
-    if entry.relative <= max_close or (entry.relative <= 5e-2 and entry.cosine > 0.999):
+    if is_close(context, name) and all(is_close(context, other) for other in context.remaining):
         float32 = torch.finfo(torch.float32).eps
         precision = ", about float32's precision" if float32 / 64 <= entry.relative <= 64 * float32 else ""
         fix = "look for an epsilon on one side only, a finite difference, a lower precision, or cancellation"

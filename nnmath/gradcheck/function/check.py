@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
+from nnmath.gradcheck.code.reading import combine
+from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.rounding import bound, lower_precision
 from nnmath.gradcheck.diagnosis.diagnose import diagnose
@@ -20,6 +22,7 @@ from nnmath.gradcheck.function.call import (
     random_cotangent,
     validate_cotangent,
 )
+from nnmath.gradcheck.function.read import is_summed_by_engine, read_function
 from nnmath.gradcheck.function.reference import reference
 from nnmath.gradcheck.graph.graph import Promotion, to_float64
 from nnmath.gradcheck.report import Report
@@ -79,6 +82,8 @@ def check_function(
         raise TypeError(f"inputs must map names to arguments, got {type(inputs).__name__}")
     if isinstance(apply, type) and issubclass(apply, torch.autograd.Function):
         raise TypeError(f"apply must be the Function's apply, got {apply.__name__}: give {apply.__name__}.apply")
+    if isinstance(apply, torch.nn.Module) and any(p.requires_grad for p in apply.parameters()):
+        raise TypeError("apply is a Module, whose parameters have gradients too: use check_module(module, inputs)")
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
     validation.tensors(inputs=tensors)
     names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
@@ -91,17 +96,27 @@ def check_function(
             grad_output = random_cotangent(function.outputs, seed=0)
         else:
             grad_output = validate_cotangent(cotangent, function.outputs)
-        gradients = function.gradients(grad_output)
+        gradients, notes = function.gradients(grad_output), {}
         findings = check_backward_contract(function, grad_output, gradients)
+        for name, gradient in gradients.items():
+            if gradient is not None and is_summed_by_engine(gradient, tensors[name]):
+                notes[name] = f"backward returns the shape {tuple(gradient.shape)}, which autograd's engine sums"
+                gradients[name] = gradient.sum_to_size(tensors[name].shape)
         comparison, in_graph = reference(function, forward, grad_output, gradients)
         if forward is not None and not same_value(function, forward):
             explanation = "The Function's value is not that of forward: the two are not the same mathematics."
             fix = "compare the outputs first; the gradients belong to forward"
             findings.append(Finding(Fault.FORWARD_DIFFERS, names, explanation, fix))
+        for name, note in notes.items():
+            comparison.notes.setdefault(name, note)
         entries = comparison.entries()
-        explained = {name for f in findings if f.fault is Fault.GRAD_OUTPUT_IGNORED for name in f.names}
+        findings += surrogates(function, grad_output, gradients, comparison)
+        of_whole = (Fault.GRAD_OUTPUT_IGNORED, Fault.SURROGATE)
+        explained = {name for f in findings if f.fault in of_whole for name in f.names}
         comparison.wrong = [name for name in comparison.wrong if name not in explained]
-        return Report(entries, findings + (diagnose(comparison, in_graph=in_graph) if comparison.wrong else []))
+        reading = read_function(function, grad_output, comparison)
+        by_rules = diagnose(comparison, in_graph=in_graph) if comparison.wrong else []
+        return Report(entries, findings + combine(reading.findings, by_rules), reading.trace, reading.note)
 
 
 def check_backward_contract(
@@ -143,6 +158,34 @@ def check_backward_contract(
         findings.append(
             Finding(Fault.GRAD_OUTPUT_IGNORED, independent, explanation, "multiply every term by grad_output")
         )
+    return findings
+
+
+def surrogates(
+    function: FunctionCall, grad_output: Outputs, gradients: Mapping[str, Tensor | None], comparison: Comparison
+) -> list[Finding]:
+    r"""Gradients that are wrong on purpose, it seems: grad_output as it is, or with the opposite sign."""
+    findings = []
+    output, above = function.outputs[0].detach(), grad_output[0]
+    for name in comparison.wrong if len(grad_output) == 1 else ():
+        gradient = gradients[name]
+        if gradient is None or gradient.shape != above.shape or not above.any():
+            continue
+        c = float((gradient * above).sum() / (above * above).sum())
+        if not torch.allclose(gradient, c * above):
+            continue
+        if c > 0 and not comparison.reference[name].any():
+            explanation = (
+                "The derivative is 0, and backward passes grad_output on: is this a straight-through estimator?"
+            )
+            fix = "if so, compare with forward=lambda x: x + (f(x) - x).detach(), where f is the same in plain torch"
+            findings.append(Finding(Fault.SURROGATE, [name], explanation, fix))
+        elif c < 0 and torch.equal(output, function.inputs[name].detach()):
+            explanation = (
+                f"The output is the input, and backward returns {c:.6g} · grad_output: is this gradient reversal?"
+            )
+            fix = f"if so, compare with forward=lambda x: {c:.6g} * x + ({1 - c:.6g} * x).detach()"
+            findings.append(Finding(Fault.SURROGATE, [name], explanation, fix))
     return findings
 
 

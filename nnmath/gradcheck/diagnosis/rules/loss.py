@@ -99,8 +99,12 @@ def penalty(context: Context) -> Iterator[Hypothesis]:
                     is_round = math.isclose(weight, float(f"{weight:.1e}"), rel_tol=1e-6)  # chosen, not fitted
                     yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, fix, fitted=0 if is_round else 1)
                 elif weight < 0:
-                    explanation = f"The term {term} with λ = {-weight:.6g} is missing, from the penalty in the loss."
-                    yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, f"add {term}")
+                    missing = f"{-weight:.6g} {term[1:].strip()}"
+                    explanation = (
+                        f"It lacks {missing}: the term of a penalty is missing, or its factor or sign is wrong."
+                    )
+                    fix = f"add {missing}: λ/2 ‖θ‖² gives λθ, λ ‖θ‖² gives 2λθ, λ ‖θ‖₁ gives λ sign θ"
+                    yield Hypothesis(Fault.REGULARIZATION, gradients, explanation, fix)
 
 
 def other_penalty(context: Context) -> Iterator[Hypothesis]:

@@ -1,0 +1,208 @@
+r"""Records a forward pass operation by operation, with fused operations decomposed, and the true gradient of each."""
+
+import ast
+import functools
+import itertools
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from nnmath.gradcheck.code.decompositions import DECOMPOSITIONS
+from nnmath.gradcheck.code.source import parse
+from nnmath.gradcheck.graph.graph import GRADCHECK, TORCH, Promotion, map_tensors, to_float64
+
+Position = tuple[str, int, int, int, int]  # file, line, column, last line, last column
+
+
+@dataclass(eq=False)
+class Operation:
+    r"""One operation of the forward pass."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    value: Tensor  # its result
+    position: Position | None  # in the user's code
+    site: tuple[Any, ...]  # the calls that led there; the same in each iteration of a loop
+    is_part: bool = False  # of a fused function
+    gradient: Tensor | None = None  # ∂E/∂value; None if the loss does not depend on it
+    graphs: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        name = getattr(self.function, "__name__", "")
+        return getattr(self.function, "__self__").__name__ if name == "__get__" else name.strip("_")  # noqa: B009
+
+    @property
+    def operands(self) -> list[int]:
+        r"""The positions of its arguments that are floating point tensors."""
+        return [i for i, a in enumerate(self.args) if isinstance(a, Tensor) and a.is_floating_point()]
+
+    @property
+    def text(self) -> str:
+        r"""The variable to which the user's code assigns the result, or the expression that computes it."""
+        if self.position is None:
+            return self.name
+        if self.is_part:
+            return f"{self.name} inside {source_text(self.position)}"
+        return variables_assigned(self.position[0]).get(self.position) or source_text(self.position)
+
+    @property
+    def line(self) -> int | None:
+        return self.position[1] if self.position else None
+
+    def uses(self, value: Tensor) -> bool:
+        r"""Whether an argument has this value."""
+        return any(isinstance(a, Tensor) and a.shape == value.shape and torch.equal(a, value) for a in self.args)
+
+    def vjp(self, operand: int, grad_output: Tensor) -> Tensor:
+        r"""The gradient with respect to an operand, for this gradient of the result."""
+        if operand not in self.graphs:
+            args = [a.clone() if isinstance(a, Tensor) else a for a in self.args]
+            leaf = args[operand].requires_grad_()
+            with torch.enable_grad():
+                result = self.function(*args, **self.kwargs)
+            self.graphs[operand] = (result[0] if isinstance(result, (tuple, list)) else result, leaf)
+        result, leaf = self.graphs[operand]
+        (gradient,) = torch.autograd.grad(result, leaf, grad_output.reshape(result.shape), retain_graph=True)
+        return gradient
+
+
+class Recorder(TorchFunctionMode):
+    r"""Lists the operations whose result depends on a leaf, and where the user's code called them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[Operation, Tensor, int]] = []
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        decomposition = DECOMPOSITIONS.get(function)
+        if decomposition is not None:
+            return self.decompose(function, decomposition, args, kwargs)
+        before = map_tensors(snapshot, args)
+        result = function(*args, **kwargs)
+        first = result[0] if isinstance(result, (tuple, list)) and result else result
+        if isinstance(first, Tensor) and first.requires_grad and first.is_floating_point():
+            site = call_site()
+            operation = Operation(function, before, kwargs, snapshot(first), position(site), site)
+            self.operations.append((operation, first, first._version))
+        return result
+
+    def decompose(self, function: Callable[..., Any], decomposition: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        r"""The result of a fused function by its parts; by itself if that is not the same."""
+        count, result = len(self.operations), function(*args, **kwargs)
+        with suppress(Exception), self:
+            by_parts = decomposition(*args, **kwargs)
+            if torch.allclose(by_parts, result, rtol=1e-9, atol=0):
+                for place, (operation, _, _) in enumerate(self.operations[count:-1]):
+                    operation.is_part = True
+                    operation.site += (place,)
+                return by_parts
+        del self.operations[count:]
+        return result
+
+
+class RecordedForward:
+    r"""The operations of a forward pass in float64, and the gradients of the loss."""
+
+    def __init__(self, forward: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> None:
+        copies = {name: to_float64(tensor) for name, tensor in inputs.items()}
+        self.leaves = {name: tensor for name, tensor in copies.items() if tensor.is_floating_point()}
+        for leaf in self.leaves.values():
+            leaf.requires_grad_()
+        recorder = Recorder()
+        with torch.enable_grad(), Promotion(), recorder:
+            loss = forward(**copies)
+        results = [result for _, result, _ in recorder.operations]
+        gradients = torch.autograd.grad(loss, [*self.leaves.values(), *results], allow_unused=True)
+        self.gradients = {
+            name: torch.zeros_like(leaf) if gradient is None else gradient
+            for (name, leaf), gradient in zip(self.leaves.items(), gradients, strict=False)
+        }
+        self.operations = [operation for operation, _, _ in recorder.operations]
+        self.groups: dict[Any, list[Operation]] = {}
+        for (operation, result, version), gradient in zip(
+            recorder.operations, gradients[len(self.leaves) :], strict=True
+        ):
+            operation.gradient = gradient if result._version == version else None  # it was changed in place afterwards
+            self.groups.setdefault((operation.site, operation.name), []).append(operation)
+
+    def values(self) -> Iterator[tuple[str, bool, Tensor]]:
+        r"""The values of the forward pass and the gradients: text, whether it is a gradient, value."""
+        for name, leaf in self.leaves.items():
+            yield name, False, leaf.detach()
+            yield f"∂E/∂{name}", True, self.gradients[name]
+        for operations in self.groups.values():
+            for place, operation in enumerate(operations):
+                text = operation.text + (f" [{place}]" if len(operations) > 1 else "")
+                yield text, False, operation.value
+                if operation.gradient is not None:
+                    yield f"∂E/∂{text}" if text.isidentifier() else f"∂E/∂({text})", True, operation.gradient
+
+
+def snapshot(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
+
+
+def call_site() -> tuple[Any, ...]:
+    r"""The lines of the user's code that led to a call, the innermost first."""
+    frame: FrameType | None = sys._getframe(2)
+    site: list[tuple[CodeType, int]] = []
+    while frame is not None and len(site) < 8:
+        file = frame.f_code.co_filename
+        if file.startswith(GRADCHECK) and site:
+            break
+        if not file.startswith((TORCH, GRADCHECK)):
+            site.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(site)
+
+
+@functools.cache
+def position(site: tuple[Any, ...]) -> Position | None:
+    r"""Where the innermost line is, as an expression of the user's code."""
+    if not site:
+        return None
+    code, instruction = site[0]
+    place = next(itertools.islice(code.co_positions(), instruction // 2, None), None)
+    if place is None or None in place:
+        return None
+    line, last_line, column, last_column = place
+    return code.co_filename, line, column, last_line, last_column
+
+
+def source_text(position: Position) -> str:
+    r"""The text of an expression in one line."""
+    file, line, column, last_line, last_column = position
+    lines = [text.encode() for text in linecache.getlines(file)[line - 1 : last_line]]
+    if not lines:
+        return f"{Path(file).name}:{line}"
+    lines[-1] = lines[-1][:last_column]
+    lines[0] = lines[0][column:]
+    return " ".join(b"".join(lines).decode().split())
+
+
+@functools.cache
+def variables_assigned(file: str) -> dict[Position, str]:
+    r"""The expressions of a file that are assigned to a variable: position ↦ variable."""
+    try:
+        tree = parse(file, "".join(linecache.getlines(file)))
+    except SyntaxError:
+        return {}
+    variables: dict[Position, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            value, target = node.value, node.targets[0].id
+            last_line, last_column = value.end_lineno or value.lineno, value.end_col_offset or 0
+            variables[file, value.lineno, value.col_offset, last_line, last_column] = target
+    return variables
