@@ -12,10 +12,10 @@ from torch import Tensor
 from nnmath.gradcheck import validation
 from nnmath.gradcheck.code.numpy_forward import library, numpy_to_torch
 from nnmath.gradcheck.code.program import Program
-from nnmath.gradcheck.code.reading import Reading, combine, native
+from nnmath.gradcheck.code.reading import Reading, native
 from nnmath.gradcheck.comparison.compare import compare
+from nnmath.gradcheck.comparison.errors import is_finite
 from nnmath.gradcheck.conversion import name_gradients, to_floating, to_tensors
-from nnmath.gradcheck.diagnosis.diagnose import diagnose
 from nnmath.gradcheck.gradients import check_determinism
 from nnmath.gradcheck.nonfinite import trace_backward
 from nnmath.gradcheck.report import Entry, Report
@@ -100,7 +100,7 @@ def check_backward(
     returned = validation.call("backward", lambda: backward(**native(tensors, takes)))
     named, notes = name_gradients(returned, tensors, names)
     gradients = {name: to_floating(gradient) for name, gradient in to_tensors("gradients", named).items()}
-    nonfinite = {name: g for name, g in gradients.items() if isinstance(g, Tensor) and not bool(g.isfinite().all())}
+    nonfinite = {name: g for name, g in gradients.items() if isinstance(g, Tensor) and not is_finite(g)}
     if nonfinite:
         entries = {
             name: Entry(passed=name not in nonfinite, note="not finite" * (name in nonfinite)) for name in gradients
@@ -125,8 +125,8 @@ def check_backward(
         reading = Reading(forward, program, tensors, wrong, takes == "torch", deadline, rebuilt)
         with progress(f"{len(wrong)} of {len(gradients)} gradients are wrong ({', '.join(wrong)}): reading the code"):
             reading.run()
-            by_rules = diagnose(comparison, n, deadline=deadline)
-        return Report(entries, combine(reading.findings, by_rules), reading.trace, reading.note)
+            findings = reading.complete(comparison, n)
+        return Report(entries, findings, reading.trace, reading.note)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnmath.gradcheck.comparison.errors import is_finite
+
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -32,8 +34,8 @@ def tensors(**mappings: object) -> None:
             if tensor.device.type == "meta":
                 raise ValueError(f"{item} is on the meta device and has no values; give it some")
             devices.setdefault(str(tensor.device), item)
-            is_mask = argument == "inputs" and name not in differentiated and not bool(tensor.isnan().any())
-            if not is_mask:  # a mask may be −inf
+            may_be_mask = argument == "inputs" and name not in differentiated  # with −inf
+            if not is_finite(tensor) and not (may_be_mask and not bool(tensor.isnan().any())):
                 finite(item, tensor)
     if len(devices) > 1:
         (one, first), (two, second) = list(devices.items())[:2]
@@ -41,9 +43,8 @@ def tensors(**mappings: object) -> None:
 
 
 def finite(item: str, tensor: Tensor) -> None:
-    wrong = ~tensor.isfinite()
-    if bool(wrong.any()):
-        index = tuple(wrong.nonzero()[0].tolist())
+    if not is_finite(tensor):
+        index = tuple((~tensor.isfinite()).nonzero()[0].tolist())
         raise ValueError(f"{item} must be finite, got {float(tensor[index])} at index {index}")
 
 

@@ -144,10 +144,8 @@ def vjp_text(operation: Operation, operand: int, q: str, value: Array, variables
     if name in ("add", "sub"):
         target, sign = np.shape(args[operand]), "-" * (name == "sub" and operand == 1)
         lead = value.ndim - len(target)
-        axes = [
-            *range(lead),
-            *(lead + i for i, (a, b) in enumerate(zip(target, value.shape[lead:], strict=True)) if a != b),
-        ]
+        pairs = zip(target, value.shape[max(lead, 0) :], strict=False)
+        axes = [*range(lead), *(lead + i for i, (a, b) in enumerate(pairs) if a != b)]
         if lead >= 0 and axes:
             keep = "" if lead else ", keepdims=True"
             return f"{sign}{q}.sum(axis={axes[0] if len(axes) == 1 else tuple(axes)}{keep})"

@@ -73,7 +73,8 @@ class Operation:
                 result = self.function(*args, **self.kwargs)
             self.graphs[operand] = (result[0] if isinstance(result, (tuple, list)) else result, leaf)
         result, leaf = self.graphs[operand]
-        (gradient,) = torch.autograd.grad(result, leaf, grad_output.reshape(result.shape), retain_graph=True)
+        # a scalar loss, since torch imports SymPy for a gradient from grad_output
+        (gradient,) = torch.autograd.grad((result * grad_output.reshape(result.shape)).sum(), leaf, retain_graph=True)
         return gradient
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+SAMPLE = 100  # entries
 RTOL = 1e-8  # between two numbers that should be equal but for rounding
 
 
@@ -103,6 +104,11 @@ def same(a: Array, b: Array) -> bool:
     r"""Whether two arrays are equal to rounding, relative to the largest entry."""
     if a.shape != b.shape:
         return False
+    if a.size > 10 * SAMPLE:  # most large arrays differ in a few of their entries already
+        stride = a.size // SAMPLE
+        sample, other = a.ravel()[::stride], b.ravel()[::stride]
+        if float(np.abs(sample - other).max()) > 1e-3 * float(np.abs(other).max()):
+            return False
     scale = float(np.abs(b).max(initial=0.0))
     error = float(np.abs(a - b).max(initial=0.0))
     return error <= RTOL * scale  # also false for nan

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck.code.forward import RecordedForward
-from nnmath.gradcheck.code.known import KnownValues
-from nnmath.gradcheck.code.program import Program
+from nnmath.gradcheck.code.known import KnownValues, as_array
+from nnmath.gradcheck.code.program import Program, Step
 from nnmath.gradcheck.code.search import Point, Repair, Search, gradient_array
+from nnmath.gradcheck.comparison.comparison import Comparison
+from nnmath.gradcheck.diagnosis.diagnose import diagnose
 from nnmath.gradcheck.diagnosis.unexplained import UNEXPLAINED
 from nnmath.gradcheck.faults import Fault, Finding
 from nnmath.gradcheck.report import TraceEntry
 
 POINTS = 3  # at which an edit has to give the right gradients
+NAMING_SECONDS = 5.0  # for the rules, where the code has explained all
 MAX_DRAWS = 8  # of random inputs, to find points at which everything is finite
 
 
@@ -44,6 +47,7 @@ class Reading:
         self.note = ""  # why the code could not be read
         self.trace: list[TraceEntry] = []
         self.findings: list[Finding] = []
+        self.bracket: dict[str, Any] = {}  # where the values go wrong that no edit makes right: fields of a finding
 
     def run(self) -> None:
         r"""Fills the trace and the findings; Ctrl-C ends the search and keeps what was found."""
@@ -53,7 +57,8 @@ class Reading:
             if not points:
                 return
             known = KnownValues(points[0].forward.values())
-            for step in self.program.trace(points[0].inputs)[0]:
+            steps, _ = self.program.trace(points[0].inputs)
+            for step in steps:
                 meaning, e = known.identify(step.value), step.expression
                 self.trace.append(TraceEntry(e.file, e.line, e.target, e.code, str(meaning or "")))
             search = Search(self.program, points, self.wrong, known, self.dimensions(), self.deadline)
@@ -61,6 +66,29 @@ class Reading:
                 self.findings.extend(self.finding(repair, len(points)) for repair in search.repairs())
             except KeyboardInterrupt:
                 self.note = "the search was interrupted"
+            if search.wrong:
+                self.bracket = bracket(steps, [step.place for step in search.steps or steps], known)
+
+    def complete(self, comparison: Comparison, n: int | None = None, in_graph: bool = True) -> list[Finding]:
+        r"""The findings from the code, named by the rules if they explain the same gradients; and the rules' others."""
+        explained = {name for finding in self.findings for name in finding.names}
+        rest = [name for name in comparison.wrong if name not in explained]
+        if not rest and all(finding.fault is not Fault.EXPRESSION for finding in self.findings):
+            return self.findings
+        deadline = self.deadline if rest else min(self.deadline, time.monotonic() + NAMING_SECONDS)
+        by_rules, findings = diagnose(comparison, n, in_graph=in_graph, deadline=deadline), []
+        for finding in self.findings:
+            same = [r for r in by_rules if set(r.names) == set(finding.names) and r.fault not in UNEXPLAINED]
+            named = bool(same) and finding.fault is Fault.EXPRESSION
+            findings.append(dataclasses.replace(finding, fault=same[0].fault) if named else finding)
+        for finding in by_rules:
+            if names := [name for name in finding.names if name not in explained]:
+                finding = dataclasses.replace(finding, names=names)
+                if self.bracket and finding.fault in UNEXPLAINED:
+                    explanation = f"{finding.explanation} {self.bracket['explanation']}"
+                    finding = dataclasses.replace(finding, **{**self.bracket, "explanation": explanation})
+                findings.append(finding)
+        return findings
 
     def draw_points(self) -> list[Point]:
         r"""The given inputs, and random ones at which no other gradients are wrong; none if the code cannot be read."""
@@ -129,16 +157,21 @@ class Reading:
         return Finding(candidate.fault, names, explanation, fix, *details)
 
 
-def combine(read: Sequence[Finding], by_rules: Sequence[Finding]) -> list[Finding]:
-    r"""The findings from the code, named by the rules if these explain the same gradients; and the rules' others."""
-    findings: list[Finding] = []
-    for finding in read:
-        same = [r for r in by_rules if set(r.names) == set(finding.names) and r.fault not in UNEXPLAINED]
-        named = bool(same) and finding.fault is Fault.EXPRESSION
-        findings.append(dataclasses.replace(finding, fault=same[0].fault) if named else finding)
-    explained = {name for finding in read for name in finding.names}
-    rest = ((finding, [name for name in finding.names if name not in explained]) for finding in by_rules)
-    return findings + [dataclasses.replace(finding, names=names) for finding, names in rest if names]
+def bracket(steps: Sequence[Step], relevant: Sequence[int], known: KnownValues) -> dict[str, Any]:
+    r"""The first value at a relevant place that is not known, after the last gradient that is; fields of a finding."""
+    meanings = {step.place: known.identify(step.value) for step in steps}
+    right = [place for place, m in meanings.items() if m and m.is_right and m.known.is_gradient]
+    last_relevant = max(set(right) & set(relevant), default=-1)
+    arrays = {step.place for step in steps if (value := as_array(step.value)) is not None and value.size > 1}
+    unknown = [p for p in sorted(relevant) if p > last_relevant and p in arrays and not meanings[p]]
+    if not unknown:
+        return {}
+    e, before = steps[unknown[0]].expression, max((place for place in right if place < unknown[0]), default=None)
+    text = f"{Path(e.file).name}:{e.line}: `{e.code}` is the first value that is not known"
+    if before is not None:
+        last = steps[before].expression
+        text += f"; `{last.code}` in line {last.line} is still right, {meanings[before]}"
+    return {"explanation": f"{text}.", "file": e.file, "line": e.line, "code": e.code}
 
 
 def perturb(inputs: Mapping[str, Tensor], names: Sequence[str], seed: int) -> dict[str, Tensor]:

@@ -25,7 +25,8 @@ from nnmath.gradcheck.code.program import Edit, Program, Step
 from nnmath.gradcheck.code.source import identity
 from nnmath.gradcheck.faults import Fault
 
-SLOW = 0.05  # seconds for one run of the backward
+MIN_RUNS = 5000  # of the backward; where there is no time for as many, the likeliest edits are tried first
+NEAREST = 12  # steps
 NUDGE = 1e-3  # by which values are changed to find out which gradients depend on them
 
 
@@ -80,9 +81,11 @@ class Search:
         self.program, self.points, self.wrong, self.known = program, points, list(wrong), known
         self.dimensions, self.deadline = dimensions, deadline
         self.accepted: list[Candidate] = []
+        self.steps: list[Step] = []  # on which the wrong gradients depend
         start = time.monotonic()
         program.run(points[0].inputs)
-        self.is_slow = time.monotonic() - start > SLOW
+        end = time.monotonic()
+        self.is_slow = MIN_RUNS * (end - start) > deadline - end
 
     @property
     def late(self) -> bool:
@@ -100,26 +103,45 @@ class Search:
     def best_repair(self) -> Repair | None:
         r"""The plainest edit that makes the most gradients right."""
         self.true_gradients: list[tuple[Any, Repair]] = []
-        levels: dict[int, list[tuple[Step, Candidate]]] = {0: [], TOKEN: [], FACTOR: [], TERM: []}
-        steps = self.relevant_steps()
-        for step in steps:
-            forward = list(self.expressions_of_forward(step).items())
-            for candidate in candidates(step, self.counts[step.expression.number], forward):
-                levels[max(TOKEN, int(candidate.cost))].append((step, candidate))
+        self.edits_of: dict[int, list[Candidate]] = {}  # place of a step ↦ its edits
         results: list[tuple[Any, Repair]] = []
-        for cost, level in levels.items():
-            first = 0 if self.is_slow else FACTOR  # too few edits can be tried to begin with the many plain ones
-            formulas = itertools.chain(self.constants(steps), self.formulas(steps)) if cost == first else ()
-            for step, candidate in itertools.chain(formulas, level):
+        self.steps = self.relevant_steps()
+        for group in self.groups(self.steps):
+            for step, candidate in group:
                 if self.late:
                     break
                 if names := self.accept(candidate):
                     right, line, place = self.order(step)
                     order = (-len(names), candidate.cost, right, line, len(candidate.text), place)
                     results.append((order, Repair(candidate, names, self.known.identify(step.value))))
+                    if self.is_slow and len(names) == len(self.wrong):
+                        break
             if any(len(repair.names) == len(self.wrong) for _, repair in results):
                 break
         return min(results or self.true_gradients, key=lambda result: result[0], default=(None, None))[1]
+
+    def groups(self, steps: Sequence[Step]) -> Iterator[Iterator[tuple[Step, Candidate]]]:
+        r"""The edits to try; the search ends after a group in which one makes all gradients right.
+
+        The groups are the plainest edits of all steps, the next plainest, and so on. If a run is slow, those that
+        follow from the forward pass come first, and those of the nearest steps before the others.
+        """
+        parts = [steps[:NEAREST], steps[NEAREST:]] if self.is_slow else [steps]
+        levels = itertools.product(parts, (FACTOR, TOKEN)) if self.is_slow else ((steps, TOKEN), (steps, FACTOR))
+        for part, level in levels:
+            edits = self.level(part, level)
+            yield itertools.chain(self.from_forward(part), edits) if level == FACTOR else edits
+        yield from (self.level(part, TERM) for part in parts)
+
+    def level(self, steps: Sequence[Step], level: float) -> Iterator[tuple[Step, Candidate]]:
+        r"""The edits of a cost from ``level`` to below the next one."""
+        for step in steps:
+            if step.place not in self.edits_of:
+                forward = list(self.expressions_of_forward(step).items())
+                self.edits_of[step.place] = list(candidates(step, self.counts[step.expression.number], forward))
+            for candidate in self.edits_of[step.place]:
+                if max(TOKEN, int(candidate.cost)) == level:
+                    yield step, candidate
 
     def order(self, step: Step) -> tuple[int, int, int]:
         r"""Prefers the first value that is not known to be right; if all are, the last; and no variable alone."""
@@ -206,9 +228,9 @@ class Search:
         before = self.gradients(self.points[0])
         assert before is not None
         relevant = []
-        for step in steps if not self.late else ():
+        for step in steps:
             value = as_array(step.value)
-            if value is not None and not step.is_assignment:
+            if value is not None and not step.is_assignment and not self.late:
                 large = 3 * float(np.abs(value).max(initial=0.0)) + NUDGE
                 affected = self.affected(step, NUDGE, before) or self.affected(step, large, before)
                 if not affected & wrong or affected - wrong:
@@ -235,58 +257,62 @@ class Search:
 
     # ---- edits that follow from the numbers, and from the forward pass
 
-    def constants(self, steps: Sequence[Step]) -> Iterator[tuple[Step, Candidate]]:
-        r"""The expressions, or a term of them, times the constant that makes the gradients right.
-
-        The gradients are affine in the constant, so that two runs determine it.
-        """
-        point, once = self.points[0], self.gradients(self.points[0])
+    def from_forward(self, steps: Sequence[Step]) -> Iterator[tuple[Step, Candidate]]:
+        r"""The edits that follow from the numbers and from the forward pass, step by step."""
+        once = self.gradients(self.points[0])
         for step in steps:
-            expression = step.expression
-            if as_array(step.value) is None or expression.is_statement or once is None:
-                continue
-            wholes = [("{e}", "{}")]
-            if expression.template in ("{0} + {1}", "{0} - {1}"):
-                wholes += [
-                    ("{0}", expression.template.replace("{0}", "{}")),
-                    ("{1}", expression.template.replace("{1}", "{}")),
-                ]
-            for part, around in wholes:
+            if self.late:
+                return
+            for candidate in itertools.chain(self.constants(step, once), self.formulas(step)):
+                yield step, candidate
 
-                def scaled(text: str, around: str = around) -> str:
-                    return around.replace("{}", text)
+    def constants(self, step: Step, once: Mapping[str, Any] | None) -> Iterator[Candidate]:
+        r"""The expression, or a term of it, times the constant that makes the gradients right.
 
-                twice = self.gradients(point, Candidate(expression, FACTOR, Fault.FACTOR, scaled(f"({part} * 2)")))
-                found = set()
-                for name in self.wrong if twice is not None else ():
-                    a, b = gradient_array(once[name]), gradient_array(twice[name])  # type: ignore[index]
-                    difference = point.truth[name] - a if a.shape == point.truth[name].shape else None
-                    c = None if difference is None or a.shape != b.shape else ratio(difference, b - a)
-                    found |= {exact(1 + c)} if c is not None else set()
-                for c in found - {0.0, 1.0}:
-                    fault = {-1.0: Fault.SIGN, 2.0: Fault.FACTOR_HALF, 0.5: Fault.FACTOR_2}.get(c, Fault.FACTOR)
-                    text = scaled(multiplied(part, c, self.dimensions))
-                    yield step, Candidate(expression, FACTOR, fault, text)
+        The gradients are affine in the constant, so that two runs determine it: the one with the accepted edits alone
+        is ``once``.
+        """
+        point, expression = self.points[0], step.expression
+        if as_array(step.value) is None or expression.is_statement or once is None:
+            return
+        wholes = [("{e}", "{}")]
+        if expression.template in ("{0} + {1}", "{0} - {1}"):
+            wholes += [(part, expression.template.replace(part, "{}")) for part in ("{0}", "{1}")]
+        for part, around in wholes:
 
-    def formulas(self, steps: Sequence[Step]) -> Iterator[tuple[Step, Candidate]]:
+            def scaled(text: str, around: str = around) -> str:
+                return around.replace("{}", text)
+
+            twice = self.gradients(point, Candidate(expression, FACTOR, Fault.FACTOR, scaled(f"({part} * 2)")))
+            found = set()
+            for name in self.wrong if twice is not None else ():
+                a, b = gradient_array(once[name]), gradient_array(twice[name])  # type: ignore[index]
+                difference = point.truth[name] - a if a.shape == point.truth[name].shape else None
+                c = None if difference is None or a.shape != b.shape else ratio(difference, b - a)
+                found |= {exact(1 + c)} if c is not None else set()
+            for c in found - {0.0, 1.0}:
+                fault = {-1.0: Fault.SIGN, 2.0: Fault.FACTOR_HALF, 0.5: Fault.FACTOR_2}.get(c, Fault.FACTOR)
+                yield Candidate(expression, FACTOR, fault, scaled(multiplied(part, c, self.dimensions)))
+
+    def formulas(self, step: Step) -> Iterator[Candidate]:
         r"""Edits that make an expression the gradient that it should be, or multiply it by a derivative."""
         point = self.points[0]
-        for step in steps:
-            outputs = [name for name, g in self.traced.items() if g is step.result and name in self.wrong]
-            if step.expression.is_statement or (as_array(step.value) is None and not outputs):
-                continue
-            for target in [*map(Target, outputs), *targets(step, self.counts[step.expression.number], point.forward)]:
-                if self.late:
-                    return
-                if target.is_derivative:
-                    yield step, self.times_derivative(step, target)
-                candidate = self.replaced_by(step, target)
-                names, c = self.scale_of(candidate)
-                if names and self.accept(candidate := self.replaced_by(step, target, exact(c))) == names:
-                    computes = self.known.identify(step.value)
-                    order = (-len(names), *self.order(step))
-                    self.true_gradients.append((order, Repair(candidate, names, computes, candidate.words)))
-                    yield from ((step, formula) for formula in self.written(step, target, c))
+        outputs = [name for name, g in self.traced.items() if g is step.result and name in self.wrong]
+        if step.expression.is_statement or (as_array(step.value) is None and not outputs):
+            return
+        inner = targets(step, self.counts[step.expression.number], point.forward)
+        for target in sorted([*map(Target, outputs), *inner], key=lambda target: not target.is_derivative):
+            if self.late:
+                return
+            if target.is_derivative:
+                yield self.times_derivative(step, target)
+            candidate = self.replaced_by(step, target)
+            names, c = self.scale_of(candidate)
+            if names and self.accept(candidate := self.replaced_by(step, target, exact(c))) == names:
+                computes = self.known.identify(step.value)
+                order = (-len(names), *self.order(step))
+                self.true_gradients.append((order, Repair(candidate, names, computes, candidate.words)))
+                yield from self.written(step, target, c)
 
     def expressions_of_forward(self, step: Step) -> dict[str, Any]:
         return forward_expressions(self.points[0].forward, variables(step), self.points[0].use_torch)

@@ -4,11 +4,13 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
 from nnmath.gradcheck.comparison.comparison import Comparison
+from nnmath.gradcheck.comparison.errors import is_finite
 from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.kinks import Distances
 from nnmath.gradcheck.comparison.rounding import bound, gradients_of, lower_precision, noise
@@ -67,7 +69,7 @@ def is_gross(comparison: Comparison) -> bool:
 def fill_nonfinite_reference(comparison: Comparison, name: str) -> None:
     r"""Replaces nan and inf in autograd's gradient by finite differences; ValueError if these do not converge."""
     reference = comparison.reference[name]
-    if bool(reference.isfinite().all()):
+    if is_finite(reference):
         return
     loss, leaf = loss_of_leaf(comparison.forward, comparison.graph.inputs, name)
     for index in map(tuple, (~reference.isfinite()).nonzero().tolist()):
@@ -134,7 +136,7 @@ def confirmed_by_finite_differences(comparison: Comparison, name: str, noise: fl
     error = (value - reference).abs()
     corrected = reference.clone()
     for flat in error.flatten().argsort(descending=True).tolist():
-        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), error.shape))
+        index = tuple(map(int, np.unravel_index(flat, error.shape)))
         if float(error[index]) <= bound:
             break
         quotients = [one_sided_derivatives(loss, leaf, index, step * scale, noise) for step in STEPS]

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nnmath.gradcheck.comparison.errors import max_abs, relative_error, ulp
+from nnmath.gradcheck.comparison.errors import max_abs, ulp
 from nnmath.gradcheck.comparison.rounding import lower_precision
 from nnmath.gradcheck.graph.graph import Forward, Gradients, Graph
 from nnmath.gradcheck.report import Entry
@@ -54,20 +55,23 @@ class Comparison:
         if not value.numel():
             return Entry(passed=True, exact=True, max_abs=0.0, relative=0.0, ulps=0.0)
         error = (value - reference).abs()
-        worst = tuple(int(i) for i in torch.unravel_index(error.argmax(), error.shape))
-        largest = max_abs(reference)
-        unit = reference / largest if largest else reference  # squares of small numbers would underflow
-        scale = max_abs(value) or 1.0
-        norms, product = float((value / scale).norm() * unit.norm()), float((value / scale * unit).sum())
+        worst = tuple(map(int, np.unravel_index(int(error.argmax()), error.shape)))
+        max_error, largest = float(error[worst]), max_abs(reference)
+        a, b, units = value.flatten(), reference.flatten(), (max_abs(value) or 1.0, largest or 1.0)
+        if min(units) < 1e-100 or max(units) > 1e100:  # the squares would underflow or overflow
+            a, b = a / units[0], b / units[1]
+        else:
+            units = (1.0, 1.0)
+        product, norms, square = float(a @ b), float(a.norm() * b.norm()), float(b @ b)
         return Entry(
             passed=name not in self.wrong,
             exact=torch.equal(gradient, reference.to(gradient.dtype)),
-            max_abs=float(error.max()),
-            relative=relative_error(value, reference),
+            max_abs=max_error,
+            relative=max_error / largest if largest else (math.inf if max_error else 0.0),
             tolerance=self.bounds[name] / largest if largest else math.inf,
-            ulps=float(error.max()) / ulp(largest, gradient.dtype),
+            ulps=max_error / ulp(largest, gradient.dtype),
             cosine=product / norms if norms else math.nan,
-            ratio=product * scale / largest / float((unit**2).sum()) if largest else math.nan,
+            ratio=product / square * (units[0] / units[1]) if square else math.nan,
             worst_index=worst,
             manual=float(value[worst]),
             reference=float(reference[worst]),

@@ -34,6 +34,11 @@ def ulp(number: SupportsFloat, dtype: torch.dtype) -> float:
     return math.ldexp(info.eps, exponent - 1)
 
 
+def is_finite(tensor: Tensor) -> bool:
+    r"""Whether all entries are finite. A finite sum says so in one pass over a large tensor."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+
+
 def max_abs(tensor: Tensor) -> float:
     r"""The largest absolute value; 0 for an empty tensor."""
     return float(torch.linalg.vector_norm(tensor, torch.inf)) if tensor.numel() else 0.0

@@ -167,7 +167,7 @@ def loss_and_gradients(
             loss = forward(**copies)
         if not loss.requires_grad:
             return loss.item(), {name: torch.zeros_like(copies[name]) for name in names}
-        gradients = torch.autograd.grad(loss, leaves, torch.ones_like(loss), materialize_grads=True)
+        gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
     return loss.item(), dict(zip(names, gradients, strict=True))
 
 

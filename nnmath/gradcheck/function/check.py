@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
-from nnmath.gradcheck.code.reading import combine
 from nnmath.gradcheck.comparison.comparison import Comparison
 from nnmath.gradcheck.comparison.errors import max_abs
 from nnmath.gradcheck.comparison.rounding import bound, lower_precision
-from nnmath.gradcheck.diagnosis.diagnose import diagnose
 from nnmath.gradcheck.faults import Fault, Finding
 from nnmath.gradcheck.function.call import (
     FunctionCall,
@@ -115,8 +113,8 @@ def check_function(
         explained = {name for f in findings if f.fault in of_whole for name in f.names}
         comparison.wrong = [name for name in comparison.wrong if name not in explained]
         reading = read_function(function, grad_output, comparison)
-        by_rules = diagnose(comparison, in_graph=in_graph) if comparison.wrong else []
-        return Report(entries, findings + combine(reading.findings, by_rules), reading.trace, reading.note)
+        findings += reading.complete(comparison, in_graph=in_graph)
+        return Report(entries, findings, reading.trace, reading.note)
 
 
 def check_backward_contract(

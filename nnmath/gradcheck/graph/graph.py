@@ -180,8 +180,8 @@ class Graph:
         handles = [node.register_hook(hook) for node, hook in edit.grad_input.items()]
         handles += [node.register_prehook(on_each_grad(hook)) for node, hook in edit.grad_output.items()]
         try:
-            leaves, ones = list(self.leaves.values()), torch.ones_like(self.loss)
-            gradients = torch.autograd.grad(self.loss, leaves, ones, retain_graph=True, materialize_grads=True)
+            leaves = list(self.leaves.values())
+            gradients = torch.autograd.grad(self.loss, leaves, retain_graph=True, materialize_grads=True)
         finally:
             self.replaced = {}
             for handle in handles:
