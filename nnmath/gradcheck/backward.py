@@ -12,11 +12,11 @@ from torch import Tensor
 from nnmath.gradcheck import validation
 from nnmath.gradcheck.code.numpy_forward import library, numpy_to_torch
 from nnmath.gradcheck.code.program import Program
-from nnmath.gradcheck.code.reading import Reading, native
-from nnmath.gradcheck.comparison.compare import compare
+from nnmath.gradcheck.code.reading import Reading
 from nnmath.gradcheck.comparison.errors import is_finite
-from nnmath.gradcheck.conversion import name_gradients, to_floating, to_tensors
-from nnmath.gradcheck.gradients import check_determinism
+from nnmath.gradcheck.conversion import name_gradients, native, to_floating, to_tensors
+from nnmath.gradcheck.diagnosis.diagnose import diagnose
+from nnmath.gradcheck.gradients import check_determinism, compare_with_forward
 from nnmath.gradcheck.nonfinite import trace_backward
 from nnmath.gradcheck.report import Entry, Report
 
@@ -89,10 +89,10 @@ def check_backward(
     given = "torch" if any(isinstance(value, Tensor) for value in inputs.values()) else "numpy"
     takes = backward_takes or library(backward) or given
 
-    def in_torch(forward: Callable[..., Any]) -> Callable[..., Tensor]:
-        return numpy_to_torch(forward) if (forward_takes or library(forward)) == "numpy" else forward
+    forward_takes = forward_takes or library(forward)
 
-    forward = in_torch(forward)
+    def in_torch(forward: Callable[..., Any]) -> Callable[..., Tensor]:
+        return numpy_to_torch(forward) if forward_takes == "numpy" else forward
 
     def gradients_of(function: Callable[..., Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
         return name_gradients(function(**values), tensors, names)[0]
@@ -109,20 +109,22 @@ def check_backward(
         return Report(entries, trace_backward(program, native(tensors, takes), list(nonfinite)))
     validation.gradients(tensors, gradients)
     with torch.random.fork_rng():
-        comparison = compare(forward, tensors, gradients)
+        comparison, note = compare_with_forward(forward, tensors, gradients, forward_takes)
         for name, note in notes.items():
             comparison.notes.setdefault(name, note)
         if findings := check_determinism(comparison):
             comparison.wrong = list(gradients)
-        if not comparison.wrong or findings:
-            return Report(comparison.entries(), findings)
+        if note and not findings:
+            findings = diagnose(comparison, n, in_graph=False) if comparison.wrong else []
+        if not comparison.wrong or findings or note:
+            return Report(comparison.entries(), findings, note=note)
         entries, wrong = comparison.entries(), sorted(comparison.wrong, key=lambda k: comparison.graph.depth[k])
         program, deadline, rebuilt = Program(backward, gradients_of), start + time_limit, None
         if rebuild is not None:
             other = 2 * (n or len(next(iter(tensors.values())).reshape(-1))) + 3
             forward_n, backward_n, inputs_n = validation.call(f"rebuild({other})", lambda: tuple(rebuild(other)))
             rebuilt = (in_torch(forward_n), backward_n, to_tensors("inputs", inputs_n))
-        reading = Reading(forward, program, tensors, wrong, takes == "torch", deadline, rebuilt)
+        reading = Reading(in_torch(forward), program, tensors, wrong, takes == "torch", deadline, rebuilt)
         with progress(f"{len(wrong)} of {len(gradients)} gradients are wrong ({', '.join(wrong)}): reading the code"):
             reading.run()
             findings = reading.complete(comparison, n)

@@ -40,6 +40,13 @@ def to_floating(gradient: Any) -> Any:
     return gradient.double() if is_whole else gradient
 
 
+def native(inputs: Mapping[str, Tensor], takes: str) -> dict[str, Any]:
+    r"""Copies of the inputs, as tensors or as arrays; a number is one of NumPy."""
+    if takes == "torch":
+        return {name: tensor.clone() for name, tensor in inputs.items()}
+    return {name: tensor.numpy().copy()[()] for name, tensor in inputs.items()}
+
+
 def name_gradients(
     gradients: object, inputs: Iterable[str], names: Sequence[str] | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:

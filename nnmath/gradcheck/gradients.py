@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from nnmath.gradcheck import validation
-from nnmath.gradcheck.code.numpy_forward import library, numpy_to_torch
+from nnmath.gradcheck.code.numpy_forward import library, numpy_to_torch, why_not_in_torch
 from nnmath.gradcheck.comparison.compare import compare
 from nnmath.gradcheck.comparison.comparison import Comparison
-from nnmath.gradcheck.conversion import name_gradients, to_tensors
+from nnmath.gradcheck.comparison.quotients import compare_with_quotients, finite_differences
+from nnmath.gradcheck.conversion import name_gradients, native, to_tensors
 from nnmath.gradcheck.diagnosis.diagnose import Rebuild, diagnose
 from nnmath.gradcheck.faults import Fault, Finding
 from nnmath.gradcheck.graph.graph import Promotion, to_float64
@@ -74,17 +75,37 @@ def check_gradients(
     named = to_tensors("gradients", named)
     validation.gradients(tensors, named)
     validation.options(n, learning_rate, rebuild)
-    if library(forward) == "numpy":
-        forward = numpy_to_torch(forward)
     with torch.random.fork_rng():
-        comparison = compare(forward, tensors, named)
+        comparison, note = compare_with_forward(forward, tensors, named, library(forward))
         comparison.notes = {**notes, **comparison.notes}
         findings = check_determinism(comparison)
         if findings:
             comparison.wrong = list(named)
         elif comparison.wrong:
-            findings = diagnose(comparison, n, learning_rate, rebuild)
-        return Report(comparison.entries(), findings)
+            findings = diagnose(comparison, n, learning_rate, rebuild, in_graph=not note)
+        return Report(comparison.entries(), findings, note=note)
+
+
+def compare_with_forward(
+    forward: Callable[..., Any], inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], takes: str | None
+) -> tuple[Comparison, str]:
+    r"""The comparison with autograd, and an empty note.
+
+    If ``forward`` takes arrays and torch cannot run it, the comparison with difference quotients, and a note that says
+    why.
+    """
+    if takes != "numpy":
+        return compare(forward, inputs, gradients), ""
+    reason = why_not_in_torch(forward, inputs)
+    if not reason:
+        return compare(numpy_to_torch(forward), inputs, gradients), ""
+
+    def loss(**tensors: Tensor) -> Tensor:
+        return torch.as_tensor(forward(**native(tensors, "numpy")), dtype=torch.float64)
+
+    quotients = finite_differences(loss, inputs, list(gradients))
+    note = f"torch cannot run forward ({reason}): compared with difference quotients, without reading code"
+    return compare_with_quotients(inputs, gradients, quotients), note
 
 
 def check_determinism(comparison: Comparison) -> list[Finding]:

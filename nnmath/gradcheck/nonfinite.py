@@ -38,7 +38,7 @@ def trace_forward(forward: Callable[..., Tensor], inputs: Mapping[str, Tensor]) 
 
 
 def place(operation: Operation) -> str:
-    file = f"{Path(operation.position[0]).name}:{operation.line}: " if operation.position else ""
+    file = f"{Path(operation.site.file).name}:{operation.line}: " if operation.site else ""
     return f"{operation.name} in {file}`{operation.text}`"
 
 

@@ -103,10 +103,11 @@ def call(argument: str, function: Callable[[], Any]) -> Any:
         raise ValueError(f"{argument} raised {type(error).__name__}: {message}") from error
 
 
-def scalar(loss: object) -> None:
-    r"""Require a loss that is one finite real number."""
+def scalar(loss: object, end: object = None) -> None:
+    r"""Require a loss that is one finite real number; ``end`` is where the forward pass left autograd's graph."""
     if not isinstance(loss, Tensor):
         hint = "; do not convert the loss by item() or float()" if isinstance(loss, float) else ""
+        hint += f", as in {end}" if end and hint else ""
         raise TypeError(f"forward must return a scalar tensor, the loss, got {type(loss).__name__}{hint}")
     if loss.numel() != 1:
         raise ValueError(f"forward must return a scalar loss, got shape {tuple(loss.shape)}; sum or average it")

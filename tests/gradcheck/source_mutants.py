@@ -21,7 +21,8 @@ from gradcheck.backwards import BACKWARDS
 
 from nnmath.gradcheck import check_backward
 from nnmath.gradcheck.code.numpy_forward import library, numpy_to_torch
-from nnmath.gradcheck.code.reading import native, perturb
+from nnmath.gradcheck.code.reading import perturb
+from nnmath.gradcheck.conversion import native
 
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.MatMult: ast.Mult}
 SIBLINGS = {"sum": "mean", "mean": "sum", "maximum": "minimum", "exp": "tanh", "tanh": "sin", "zeros_like": "ones_like"}

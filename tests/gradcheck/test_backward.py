@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import runpy
 import sys
 import time
 
@@ -12,8 +13,10 @@ import torch.nn.functional as F
 from gradcheck import backwards
 from gradcheck.backwards import BACKWARDS
 from gradcheck.source_mutants import blank_file, build, definitions, measure
+from scipy import special
 
-from nnmath.gradcheck import Fault, assert_backward, check_backward, check_function, check_module
+from nnmath.gradcheck import Fault, assert_backward, check_backward, check_function, check_gradients, check_module
+from nnmath.gradcheck.code import search
 from nnmath.gradcheck.code.reading import perturb
 
 CASES = {case.name: case for case in BACKWARDS}
@@ -194,6 +197,41 @@ class TestConversion:
 
         assert_backward(forward, relu_backward, INPUTS)
 
+    @pytest.mark.parametrize(
+        ("sigmoid", "note"),
+        [(special.expit, ""), (np.vectorize(special.expit), "torch cannot run forward (")],
+    )
+    def test_a_numpy_forward_that_torch_may_be_unable_to_run(self, sigmoid, note):
+        def forward(x, w, v):
+            return np.sum(sigmoid(np.dot(x, w)) * v)
+
+        def backward(x, w, v):
+            h = 1 / (1 + np.exp(-x @ w))
+            return {"v": h.sum(0), "w": x.T @ (v * h * (1 - h))}
+
+        report = check_backward(forward, backward, INPUTS)
+        assert report.passed
+        assert report.note.startswith(note)
+        assert bool(report.note) is bool(note) is (report.entries["w"].note == "compared with difference quotients")
+        gradients = backward(**INPUTS)
+        assert check_gradients(forward, INPUTS, gradients).passed
+        wrong = check_gradients(forward, INPUTS, {**gradients, "w": -gradients["w"]})
+        assert [(finding.fault, finding.names) for finding in wrong.findings] == [(Fault.SIGN, ["w"])]
+
+    def test_a_numpy_forward_whose_arrays_are_not_those_of_torch(self):
+        """torch._numpy would give another loss: autograd's gradient of it is not the reference."""
+
+        def forward(x, w, v):
+            return np.sum(np.tanh(x @ w) * v) * (1 if type(x).__module__ == "numpy" else 2)
+
+        def backward(x, w, v):
+            h = np.tanh(x @ w)
+            return {"v": h.sum(0), "w": x.T @ (v * (1 - h * h))}
+
+        report = check_backward(forward, backward, INPUTS, forward_takes="numpy")
+        assert report.passed
+        assert "its loss is" in report.note
+
     def test_tensors_for_a_backward_in_numpy(self):
         assert_backward(relu_network, relu_backward, {name: torch.from_numpy(value) for name, value in INPUTS.items()})
 
@@ -278,6 +316,26 @@ def test_a_failing_assertion_shows_the_report():
         assert_backward(lambda w: (w**2).sum(), lambda w: {"w": w}, {"w": torch.ones(3)})
 
 
+def test_the_report_says_where_the_values_go_wrong_if_there_is_no_time_for_edits():
+    name, old, new, code, _ = FAULTS[2]
+    backward, line = broken(name, old, new)
+    report = check_backward(CASES[name].forward, backward, CASES[name].inputs, time_limit=0)
+    findings = [finding for finding in report.findings if finding.line is not None]
+    assert {(finding.line, finding.code, finding.repair) for finding in findings} == {(line, code, "")}
+    assert f"`{code}` is the first value that is not known" in findings[0].explanation
+    assert "is still right, ∂E/∂" in findings[0].explanation
+
+
+@pytest.mark.parametrize(("name", "old", "new", "code", "repair"), [FAULTS[2], FAULTS[5], FAULTS[8]])
+def test_slow_code(name, old, new, code, repair, monkeypatch):
+    """With few runs to spend, the edits of the steps next to the last right gradient come first."""
+    monkeypatch.setattr(search, "MIN_RUNS", 1e9)
+    case, (backward, line) = CASES[name], broken(name, old, new)
+    report = check_backward(case.forward, backward, case.inputs)
+    assert report.findings[0].line == line
+    assert report.findings[0].repair
+
+
 def test_the_time_limit_is_kept():
     case = CASES["character_rnn"]
     backward, _ = broken("character_rnn", "Why.T @ dy + dhnext", "Why.T @ dby")
@@ -336,3 +394,14 @@ class TestModule:
             check_module(Layer(), {"weight": self.X})
         with pytest.raises(TypeError, match=r"use check_module\(module, inputs\)"):
             check_function(Layer(), {"x": self.X})
+
+
+def test_an_edited_file_is_read_again(tmp_path):
+    path = tmp_path / "backward.py"
+    for code in ("w", "5 * w.sum()"):
+        path.write_text(f"def backward(w):\n    gradient = {code}\n    return {{'w': gradient}}\n")
+        backward = runpy.run_path(str(path))["backward"]
+        report = check_backward(lambda w: (w**2).sum(), backward, {"w": np.array([1.0, 2.0])})
+        assert not report.note
+        assert report.trace[-1].code == "gradient"
+        assert code in [entry.code for entry in report.trace]

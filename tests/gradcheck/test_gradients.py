@@ -144,7 +144,7 @@ class TestReport:
         delta = (h - INPUTS["y"]) / 6
         report = check({"w": INPUTS["x"].T @ delta, "b": delta.sum(0)}, n=6)
         assert report.findings[0].fault is Fault.ACTIVATION_DERIVATIVE_MISSING
-        assert "tanh in `return ((torch.tanh(x @ w + b) - y) ** 2)" in report.findings[0].explanation
+        assert "tanh in `torch.tanh(x @ w + b)` (test_gradients.py:23)" in report.findings[0].explanation
         assert "test_gradients.py:" in report.findings[0].explanation
 
 
@@ -311,3 +311,66 @@ print(autograd, check)
         autograd, check = map(float, process.stdout.split())
         assert 30 < autograd < 300  # megabytes; the Jacobian of an output alone would take 4,000
         assert check <= 6 * autograd
+
+
+def squared_error(x, w, y, mask):
+    return (((x @ w - y) ** 2) * mask).sum() / mask.sum() / 2
+
+
+class TestConstants:
+    """Two entries times a constant: their ratio is the only evidence."""
+
+    @pytest.mark.parametrize(
+        ("factor", "text"),
+        [
+            (3, "This is 3 times the gradient."),
+            (4, "This is 4 times the gradient."),
+            (2.5, "This is 2.5 times the gradient, perhaps 5/2: mask has 5 ones and 2 is a dimension of x."),
+            (5 / 8, "This is 0.625 times the gradient, perhaps 5/8: mask has 5 ones and 8 is a dimension of x."),
+            (1.2345678, None),
+        ],
+    )
+    def test_ratios_of_counts(self, factor, text):
+        x, w, y, mask = draw(8, 2), draw(2), draw(8), torch.tensor([1, 1, 0, 1, 0, 1, 1, 0]).double()
+        right = x.T @ ((x @ w - y) * mask) / 5
+        report = check_gradients(squared_error, {"x": x, "w": w, "y": y, "mask": mask}, {"w": factor * right})
+        if text is None:
+            assert report.findings[0].fault is Fault.UNKNOWN
+        else:
+            assert (report.findings[0].fault, report.findings[0].explanation) == (Fault.FACTOR, text)
+
+    @pytest.mark.parametrize("size", [64, 16, 9])
+    def test_a_divisor_of_the_forward_is_no_batch_size(self, size):
+        """√size is the last dimension of v too."""
+        root = math.isqrt(size)
+        inputs = {"q": draw(5, size), "k": draw(5, size), "v": draw(5, root)}
+
+        def attention(q, k, v):
+            return ((torch.softmax(q @ k.T / root, -1) @ v) ** 2).sum()
+
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
+        gradient = torch.autograd.grad(attention(**leaves), leaves["q"])[0]
+        (finding,) = check_gradients(attention, inputs, {"q": root * gradient}).findings
+        assert finding.fault is Fault.FACTOR
+        assert f"{root} times the gradient, the divisor in div in `q @ k.T / root`" in finding.explanation
+
+
+class TestEndOfTheGraph:
+    """Where autograd's graph ends before it reaches an input, by line."""
+
+    def test_detached(self):
+        def forward(x, w):
+            h = (x @ w).detach()
+            return (h**2).sum()
+
+        x, w = draw(3, 2), draw(2)
+        (finding,) = check_gradients(forward, {"x": x, "w": w}, {"w": 2 * x.T @ x @ w}).findings
+        assert "The graph ends at `(x @ w).detach()` (test_gradients.py:" in finding.explanation
+
+    def test_item(self):
+        def forward(w):
+            return (w**2).sum().item()
+
+        message = r"got float; do not convert the loss by item\(\) or float\(\), as in `\(w\*\*2\).sum\(\).item\(\)` \("
+        with pytest.raises(TypeError, match=message):
+            check_gradients(forward, {"w": draw(2)}, {"w": draw(2)})

@@ -21,7 +21,7 @@ VIEWS |= {"contiguous", "clone", "detach"}
 NOT_ELEMENTWISE = {"add", "sub", "rsub", "mul", "div", "truediv", "neg", "cumsum", "flip", "sort", "getitem"} | VIEWS
 OPERATORS = {"matmul": "@", "sub": "-", "mul": "*", "add": "+", "div": "/"}
 DERIVATIVES: dict[str, Callable[[str, str], str]] = {  # of y = f(x), from their texts; "" where the user has none
-    "sigmoid": lambda x, y: y and f"{y} * (1 - {y})",
+    **dict.fromkeys(("sigmoid", "special_expit"), lambda x, y: y and f"{y} * (1 - {y})"),
     "tanh": lambda x, y: y and f"(1 - {y} ** 2)",
     "relu": lambda x, y: (x or y) and f"({x or y} > 0)",
     "exp": lambda x, y: y,

@@ -1,15 +1,8 @@
 r"""Records a forward pass operation by operation, with fused operations decomposed, and the true gradient of each."""
 
-import ast
-import functools
-import itertools
-import linecache
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -17,10 +10,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nnmath.gradcheck.code.decompositions import DECOMPOSITIONS
-from nnmath.gradcheck.code.source import parse
-from nnmath.gradcheck.graph.graph import GRADCHECK, TORCH, Promotion, map_tensors, to_float64
-
-Position = tuple[str, int, int, int, int]  # file, line, column, last line, last column
+from nnmath.gradcheck.graph.graph import Promotion, map_tensors, to_float64
+from nnmath.gradcheck.graph.site import Site, user_site
 
 
 @dataclass(eq=False)
@@ -31,9 +22,8 @@ class Operation:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     value: Tensor  # its result
-    position: Position | None  # in the user's code
-    site: tuple[Any, ...]  # the calls that led there; the same in each iteration of a loop
-    is_part: bool = False  # of a fused function
+    site: Site | None
+    part: int | None = None  # the place among the steps of a fused function
     gradient: Tensor | None = None  # ∂E/∂value; None if the loss does not depend on it
     graphs: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -50,15 +40,13 @@ class Operation:
     @property
     def text(self) -> str:
         r"""The variable to which the user's code assigns the result, or the expression that computes it."""
-        if self.position is None:
+        if self.site is None:
             return self.name
-        if self.is_part:
-            return f"{self.name} inside {source_text(self.position)}"
-        return variables_assigned(self.position[0]).get(self.position) or source_text(self.position)
+        return self.site.name if self.part is None else f"{self.name} inside {self.site.text}"
 
     @property
     def line(self) -> int | None:
-        return self.position[1] if self.position else None
+        return self.site.line if self.site else None
 
     def uses(self, value: Tensor) -> bool:
         r"""Whether an argument has this value."""
@@ -94,8 +82,7 @@ class Recorder(TorchFunctionMode):
         result = function(*args, **kwargs)
         first = result[0] if isinstance(result, (tuple, list)) and result else result
         if isinstance(first, Tensor) and first.requires_grad and first.is_floating_point():
-            site = call_site()
-            operation = Operation(function, before, kwargs, snapshot(first), position(site), site)
+            operation = Operation(function, before, kwargs, snapshot(first), user_site())
             self.operations.append((operation, first, first._version))
         return result
 
@@ -106,8 +93,7 @@ class Recorder(TorchFunctionMode):
             by_parts = decomposition(*args, **kwargs)
             if torch.allclose(by_parts, result, rtol=1e-9, atol=0):
                 for place, (operation, _, _) in enumerate(self.operations[count:-1]):
-                    operation.is_part = True
-                    operation.site += (place,)
+                    operation.part = place
                 return by_parts
         del self.operations[count:]
         return result
@@ -136,7 +122,7 @@ class RecordedForward:
             recorder.operations, gradients[len(self.leaves) :], strict=True
         ):
             operation.gradient = gradient if result._version == version else None  # it was changed in place afterwards
-            self.groups.setdefault((operation.site, operation.name), []).append(operation)
+            self.groups.setdefault((operation.site, operation.part, operation.name), []).append(operation)
 
     def values(self) -> Iterator[tuple[str, bool, Tensor]]:
         r"""The values of the forward pass and the gradients: text, whether it is a gradient, value."""
@@ -153,57 +139,3 @@ class RecordedForward:
 
 def snapshot(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
-
-
-def call_site() -> tuple[Any, ...]:
-    r"""The lines of the user's code that led to a call, the innermost first."""
-    frame: FrameType | None = sys._getframe(2)
-    site: list[tuple[CodeType, int]] = []
-    while frame is not None and len(site) < 8:
-        file = frame.f_code.co_filename
-        if file.startswith(GRADCHECK) and site:
-            break
-        if not file.startswith((TORCH, GRADCHECK)):
-            site.append((frame.f_code, frame.f_lasti))
-        frame = frame.f_back
-    return tuple(site)
-
-
-@functools.cache
-def position(site: tuple[Any, ...]) -> Position | None:
-    r"""Where the innermost line is, as an expression of the user's code."""
-    if not site:
-        return None
-    code, instruction = site[0]
-    place = next(itertools.islice(code.co_positions(), instruction // 2, None), None)
-    if place is None or None in place:
-        return None
-    line, last_line, column, last_column = place
-    return code.co_filename, line, column, last_line, last_column
-
-
-def source_text(position: Position) -> str:
-    r"""The text of an expression in one line."""
-    file, line, column, last_line, last_column = position
-    lines = [text.encode() for text in linecache.getlines(file)[line - 1 : last_line]]
-    if not lines:
-        return f"{Path(file).name}:{line}"
-    lines[-1] = lines[-1][:last_column]
-    lines[0] = lines[0][column:]
-    return " ".join(b"".join(lines).decode().split())
-
-
-@functools.cache
-def variables_assigned(file: str) -> dict[Position, str]:
-    r"""The expressions of a file that are assigned to a variable: position ↦ variable."""
-    try:
-        tree = parse(file, "".join(linecache.getlines(file)))
-    except SyntaxError:
-        return {}
-    variables: dict[Position, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            value, target = node.value, node.targets[0].id
-            last_line, last_column = value.end_lineno or value.lineno, value.end_col_offset or 0
-            variables[file, value.lineno, value.col_offset, last_line, last_column] = target
-    return variables

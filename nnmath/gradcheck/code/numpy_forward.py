@@ -3,17 +3,29 @@ r"""Runs a forward pass written in NumPy on torch tensors, so that autograd diff
 import dis
 import importlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nnmath.gradcheck import validation
+from nnmath.gradcheck.conversion import native
+from nnmath.gradcheck.graph.graph import to_float64
+
 tnp: Any = importlib.import_module("torch._numpy")  # torch's own NumPy, which torch.compile uses
 
 LIBRARIES = {"numpy", "torch"}
 MODULES = {np: tnp, np.linalg: tnp.linalg, np.random: tnp.random, np.fft: tnp.fft}
+
+
+class SciPySpecial:
+    r"""The functions of torch.special, such as expit, of arrays of torch._numpy."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(torch.special, name)
+        return lambda *args: tnp.asarray(function(*(a.tensor if isinstance(a, tnp.ndarray) else a for a in args)))
 
 
 def numpy_to_torch(forward: Callable[..., Any]) -> Callable[..., Tensor]:
@@ -27,14 +39,29 @@ def numpy_to_torch(forward: Callable[..., Any]) -> Callable[..., Tensor]:
     return run
 
 
+def why_not_in_torch(forward: Callable[..., Any], inputs: Mapping[str, Tensor]) -> str:
+    r"""Why a forward pass in NumPy cannot be run on tensors; empty if it can, with the same loss."""
+    doubles = {name: to_float64(tensor) for name, tensor in inputs.items()}
+    expected = validation.call("forward", lambda: forward(**native(doubles, "numpy")))
+    try:
+        loss = numpy_to_torch(forward)(**doubles)
+    except Exception as error:  # whatever an operation raises that torch lacks
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    is_same = np.shape(expected) == tuple(loss.shape) and np.allclose(loss.numpy(), expected, 1e-6, 0, equal_nan=True)
+    return "" if is_same else f"its loss is {loss.numpy()} there, not {expected}"
+
+
 def with_torch(value: Any, done: dict[int, Any]) -> Any:
     r"""A function, module or array of NumPy as torch's; a function of the user with all that it refers to."""
     if isinstance(value, types.ModuleType):
-        return MODULES.get(value, value)
+        return SciPySpecial() if value.__name__ == "scipy.special" else MODULES.get(value, value)
     if isinstance(value, (np.ndarray, np.generic)):
         return tnp.asarray(np.asarray(value))
+    if isinstance(value, np.vectorize):  # it has the name of the function that it calls
+        return value
     if isinstance(value, np.ufunc) or getattr(value, "__module__", "").partition(".")[0] == "numpy":
-        return getattr(tnp, getattr(value, "__name__", ""), value)
+        name = getattr(value, "__name__", "")
+        return getattr(tnp, name, None) or getattr(SciPySpecial(), name, value)
     if not isinstance(value, types.FunctionType):
         return value
     if id(value) in done:

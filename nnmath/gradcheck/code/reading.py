@@ -16,6 +16,7 @@ from nnmath.gradcheck.code.known import KnownValues, as_array
 from nnmath.gradcheck.code.program import Program, Step
 from nnmath.gradcheck.code.search import Point, Repair, Search, gradient_array
 from nnmath.gradcheck.comparison.comparison import Comparison
+from nnmath.gradcheck.conversion import native
 from nnmath.gradcheck.diagnosis.diagnose import diagnose
 from nnmath.gradcheck.diagnosis.unexplained import UNEXPLAINED
 from nnmath.gradcheck.faults import Fault, Finding
@@ -190,10 +191,3 @@ def perturb(inputs: Mapping[str, Tensor], names: Sequence[str], seed: int) -> di
         else:
             result[name] = tensor + noise * (spread or float(tensor.abs().max()) or 1.0)
     return result
-
-
-def native(inputs: Mapping[str, Tensor], takes: str) -> dict[str, Any]:
-    r"""Copies of the inputs, as tensors or as arrays; a number is one of NumPy."""
-    if takes == "torch":
-        return {name: tensor.clone() for name, tensor in inputs.items()}
-    return {name: tensor.numpy().copy()[()] for name, tensor in inputs.items()}

@@ -11,9 +11,10 @@ import linecache
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import CellType, CodeType, FunctionType
 from typing import Any, cast
+
+from nnmath.gradcheck.graph.site import parse
 
 STEP, SLICE = "__step__", "__slice__"  # free variables of a rewritten function
 OPERATORS: dict[type[ast.AST], tuple[Callable[..., Any], str]] = {
@@ -88,7 +89,7 @@ class Expression:
             return code, repair
         inside = [
             outer
-            for outer in ast.walk(parse(self.file, "".join(lines)))
+            for outer in ast.walk(parse("".join(lines)))
             if isinstance(outer, (ast.expr, ast.Assign, ast.AugAssign, ast.Return, ast.Expr)) and encloses(outer, node)
         ]
         for outer in reversed(inside):
@@ -280,17 +281,13 @@ class ItemUpdate:
         array[index] = self.function(array[index], value)
 
 
-@cache
-def parse(file: str, text: str) -> ast.Module:
-    return ast.parse(text, file)
-
-
 def definition(function: FunctionType) -> ast.FunctionDef | ast.Lambda | None:
     r"""The definition of a function in its file; None if the file cannot be read, or does not hold it."""
     code = function.__code__
+    linecache.checkcache(code.co_filename)  # it may have been edited since
     text = "".join(linecache.getlines(code.co_filename, function.__globals__))
     try:
-        tree = parse(code.co_filename, text)
+        tree = parse(text)
     except SyntaxError:
         return None
     lines = {line for *_, line in code.co_lines() if line is not None}

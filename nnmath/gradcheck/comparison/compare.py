@@ -28,7 +28,7 @@ MAX_AT_KINK = 1e-4  # of the entries
 def compare(forward: Forward, inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) -> Comparison:
     r"""Compares the gradients of a loss with those by autograd in float64; raises as check_gradients does."""
     graph = validation.call("forward", lambda: Graph(forward, inputs, list(gradients)))
-    validation.scalar(graph.loss)
+    validation.scalar(graph.loss, graph.recorder.end)
     reference = validation.call("the backward pass of forward", graph.gradients)
     values = {name: gradient.detach().double() for name, gradient in gradients.items() if gradient is not None}
     comparison = Comparison(forward, inputs, gradients, values, reference, graph, bounds={})

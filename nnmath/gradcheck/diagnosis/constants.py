@@ -2,6 +2,8 @@ r"""Constant factors that a gradient may wrongly have, with their names: −0.12
 
 import math
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from itertools import product
 from statistics import multimode
 from typing import NamedTuple
 
@@ -76,22 +78,27 @@ def batch_sizes_in_graph(graph: Graph) -> dict[int, str]:
             for n in (before.numel() // (1 if value is None else max(1, value.numel())), before.shape[0]):
                 sizes.setdefault(n, f"the number that {graph.describe(node)} averages over")
     dimensions = {size for tensor in graph.inputs.values() for size in (*tensor.shape, tensor.numel())}
-    for divisor, where in divisors_in_graph(graph).items():
+    for divisor, where in divisors_in_graph(graph, averages=True).items():
         if divisor in dimensions:
             sizes.setdefault(int(divisor), f"the number that {where} divides by")
     return sizes
 
 
-def divisors_in_graph(graph: Graph) -> dict[float, str]:
-    r"""The numbers by which the forward pass divides, and where."""
+def divisors_in_graph(graph: Graph, averages: bool = False) -> dict[float, str]:
+    r"""The numbers by which the forward pass divides, and where; only those that may be averages, if asked for.
+
+    An average divides a sum, or rows by their number.
+    """
     divisors: dict[float, str] = {}
     for node in graph.nodes:
         divisor = getattr(node, "_saved_other", None) if graph.function(node) == "div" else None
+        value = graph.value(node)
         if (
             isinstance(divisor, Tensor)
             and divisor.ndim == 0
             and not divisor.requires_grad
             and abs(divisor) not in (0, 1)
+            and (not averages or value is None or value.numel() == 1 or value.shape[0] == divisor)
         ):
             divisors.setdefault(float(divisor), graph.describe(node))
     return divisors
@@ -109,12 +116,45 @@ def batch_sizes_in_data(data: Mapping[str, Tensor]) -> dict[int, str]:
     return sizes
 
 
-def describe_constant(c: float, inputs: Mapping[str, Tensor]) -> str:
-    r"""A human-readable name for any other constant, with the dimension of an input that it may come from."""
+MAX_PLAIN = 10  # a ratio of whole numbers up to this one needs no further evidence
+
+
+def counts(inputs: Mapping[str, Tensor]) -> dict[int, str]:
+    r"""Whole numbers that a gradient may wrongly be multiplied or divided by, and what they count."""
+    found: dict[int, str] = {}
     for name, tensor in inputs.items():
         for size in tensor.shape:
-            for power, text in ((1, f"{size}"), (-1, f"1/{size}"), (0.5, f"√{size}"), (-0.5, f"1/√{size}")):
-                if size > 1 and math.isclose(abs(c), size**power, rel_tol=1e-7):
-                    text = f"−{text}" if c < 0 else text
-                    return f"{c:.6g} times the gradient, perhaps {text}: {size} is a dimension of {name}"
-    return f"{c:.6g} times the gradient"
+            found.setdefault(size, f"{size} is a dimension of {name}")
+    for name, tensor in inputs.items():
+        nonzero = int(tensor.count_nonzero())
+        if 1 < nonzero < tensor.numel() and bool(((tensor == 0) | (tensor == 1)).all()):
+            found.setdefault(nonzero, f"{name} has {nonzero} ones")
+        found.setdefault(tensor.numel(), f"{name} has {tensor.numel()} entries")
+    return {count: what for count, what in found.items() if count > 1}
+
+
+def name_ratio(c: float, inputs: Mapping[str, Tensor]) -> str:
+    r"""A constant as a ratio of counts, or of small whole numbers; empty if it is neither."""
+    known = {1: "", **counts(inputs)}
+    sign = "−" if c < 0 else ""
+    for root, power in (("", 1.0), ("√", 0.5)):
+        for (p, top), (q, bottom) in sorted(product(known.items(), known.items()), key=lambda pair: bool(pair[0][1])):
+            is_square = math.isqrt(p * q) ** 2 == p * q  # its root is a ratio without a root
+            if (
+                math.gcd(p, q) == 1
+                and not (root and is_square)
+                and math.isclose(abs(c), (p / q) ** power, rel_tol=1e-7)
+            ):
+                text = f"{root}{p}" if q == 1 else f"{root}({p}/{q})" if root and p > 1 else f"{p}/{root}{q}"
+                return f"{sign}{text}: {' and '.join(filter(None, (top, bottom)))}"
+    fraction = Fraction(abs(c)).limit_denominator(MAX_PLAIN)
+    is_plain = 0 < fraction.numerator <= MAX_PLAIN and math.isclose(abs(c), fraction, rel_tol=1e-7)
+    return f"{sign}{fraction}" if is_plain else ""
+
+
+def describe_constant(c: float, inputs: Mapping[str, Tensor]) -> str:
+    r"""A human-readable name for any other constant, with the counts that it may come from."""
+    ratio = name_ratio(c, inputs)
+    if ":" in ratio:
+        return f"{c:.6g} times the gradient, perhaps {ratio}"
+    return f"{c:.6g}{f' ({ratio})' if '/' in ratio else ''} times the gradient"

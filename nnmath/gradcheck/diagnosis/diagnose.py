@@ -84,6 +84,8 @@ def diagnose_graph(
         findings += to_findings(context, match, rebuild)
     if disconnected:
         explanation = f"For autograd the loss that forward returns does not depend on {' and '.join(disconnected)}."
+        end = context.graph.recorder.end
+        explanation += f" The graph ends at {end}." if end else ""
         fix = "does forward use this argument, and does it reach the loss without detach, no_grad or item()?"
         findings.append(Finding(Fault.UNKNOWN, disconnected, explanation, fix))
     findings += [describe_unexplained(context, name) for name in context.remaining]

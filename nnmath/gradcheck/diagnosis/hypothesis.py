@@ -23,6 +23,7 @@ from nnmath.gradcheck.diagnosis.constants import (
     batch_sizes_in_graph,
     common_constants,
     divisors_in_graph,
+    name_ratio,
 )
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit
@@ -192,7 +193,8 @@ def matches(context: Context, hypothesis: Hypothesis) -> Iterator[Match]:
             groups.append((c, constants, [name]))
     for c, constants, names in groups:
         equations = sum(context.value(name).numel() for name in names)
-        if equations > 2 and constant_is_enough(context, hypothesis, names):
+        ratio = "" if constants or c == 1 else name_ratio(c, context.comparison.inputs)
+        if (equations > 2 or ratio) and constant_is_enough(context, hypothesis, names):
             continue
         contradictions = 0
         for name, gradient in hypothesis.gradients.items():
@@ -200,7 +202,8 @@ def matches(context: Context, hypothesis: Hypothesis) -> Iterator[Match]:
                 contradictions += not context.indistinguishable(name, gradient, context.comparison.reference[name])
         fitted = hypothesis.fitted + (c != 1 and not constants)
         combined = hypothesis.fault is not None and c != 1
-        if equations >= (fitted + 2 if fitted or combined else 1):
+        needed = 2 if ratio and hypothesis.fault is None else fitted + 2 if fitted or combined else 1
+        if equations >= needed:
             yield Match(hypothesis, names, c, constants, fitted, contradictions)
 
 

@@ -3,12 +3,10 @@ r"""The graph that autograd recorded for a loss; it can be differentiated many t
 An edit makes a mistake in the backward pass; its gradients are those that the mistake would give.
 """
 
-import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -18,26 +16,13 @@ from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
 from nnmath.gradcheck.graph.edits import Edit, GradOutputHook, Grads
+from nnmath.gradcheck.graph.site import InnermostCall, Site, user_site
 
 Forward = Callable[..., Tensor]
 Gradients = dict[str, Tensor]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # args and kwargs
 
 FACTORIES = ("zeros", "ones", "empty", "full", "eye", "linspace", "rand", "randn", "tensor")
-TORCH, GRADCHECK = str(Path(torch.__file__).parent), str(Path(__file__).parents[1])
-
-
-class Site(NamedTuple):
-    r"""A line of the user's code."""
-
-    file: str
-    line: int
-    instruction: int  # distinguishes calls in the same line
-
-    def __str__(self) -> str:
-        text = linecache.getline(self.file, self.line).strip()
-        place = f"{Path(self.file).name}:{self.line}"
-        return f"`{text}` ({place})" if text else place
 
 
 class Call(NamedTuple):
@@ -105,6 +90,7 @@ class Promotion(TorchFunctionMode):
 
 data: Any = Tensor.data  # a descriptor, whose getter a TorchFunctionMode sees; torch annotates it as a Tensor
 DETACHING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, data.__get__)
+LEAVING = (*DETACHING, Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__float__)  # results have no gradient
 
 
 class Recorder(TorchFunctionMode):
@@ -115,10 +101,13 @@ class Recorder(TorchFunctionMode):
         self.calls: dict[Node, Call] = {}
         self.values: dict[tuple[Node, int], tuple[Tensor, int]] = {}
         self.has_detach = False
+        self.end: Site | None = None  # the last call whose result has no gradient although its argument has one
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = promote_to_float64(function, args, kwargs or {})
         result = factory_to_float64(function, kwargs, function(*args, **kwargs))
+        if function in LEAVING and args[0].requires_grad:
+            self.end = user_site()
         self.has_detach |= function in DETACHING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None
         for tensor in tensors_in(result):
             node = tensor.grad_fn
@@ -141,15 +130,6 @@ class Recorder(TorchFunctionMode):
 def successors(node: Node) -> list[Node]:
     r"""The nodes to which a node passes gradients, in the direction of the backward pass."""
     return [successor for successor, _ in node.next_functions if successor is not None]
-
-
-def user_site() -> Site | None:
-    r"""The innermost line being executed outside torch; None if it belongs to this package."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(TORCH):
-        frame = frame.f_back
-    file = frame.f_code.co_filename
-    return None if file.startswith(GRADCHECK) else Site(file, frame.f_lineno, frame.f_lasti)
 
 
 class Graph:
@@ -264,8 +244,13 @@ class Graph:
         return node.name().rstrip("0123456789").removesuffix("Backward").lower()
 
     def site(self, node: Node) -> Site | None:
-        r"""The line of the user's code that created a node."""
+        r"""The call in the user's code that created a node."""
         return self.recorder.calls[node].site if node in self.recorder.calls else None
+
+    def call(self, node: Node) -> InnermostCall | None:
+        r"""The call that created a node; the same for all calls of the function that it is in."""
+        site = self.site(node)
+        return site.calls[0] if site else None
 
     def describe(self, node: Node) -> str:
         r"""A human-readable name of a node: its function and its line."""
@@ -292,7 +277,9 @@ class Graph:
         for node in self.nodes:
             value = self.value(node)
             if value is not None:
-                yield f"the value of {self.describe(node)}", value
+                site = self.site(node)
+                is_variable = site is not None and site.name.isidentifier()
+                yield f"`{site.name}`" if site and is_variable else f"the value of {self.describe(node)}", value
 
 
 def to_float64(tensor: Tensor) -> Tensor:

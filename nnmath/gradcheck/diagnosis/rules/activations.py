@@ -80,7 +80,7 @@ def at_every_function(mistakes: Callable[[Context, AppliedFunction], Iterator[tu
             def at(node: Node, lines: int = lines) -> Iterator[tuple[tuple[str, int], Edit]]:
                 for function in functions_ending_at(context, node):
                     length = len(function.nodes)
-                    sites = {site[:2] for site in map(context.graph.site, function.nodes) if site is not None}
+                    sites = {(site.file, site.line) for site in map(context.graph.site, function.nodes) if site}
                     if lines == (0 if length == 1 else min(2, len(sites))):
                         for kind, edit in mistakes(context, function):
                             yield (kind, length), edit

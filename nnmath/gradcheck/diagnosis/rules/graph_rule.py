@@ -9,7 +9,7 @@ from torch.autograd.graph import Node
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, Rule
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit, combine
-from nnmath.gradcheck.graph.graph import Site
+from nnmath.gradcheck.graph.site import InnermostCall
 
 Mistake = tuple[Any, str, Edit]  # its kind, hashable; the human-readable place; the change to the graph
 Mistakes = Callable[[Context], Iterator[Mistake]]
@@ -38,12 +38,12 @@ def walk(context: Context, mistakes: Callable[[Node], Iterator[tuple[Any, Edit]]
     r"""Each mistake at all nodes that one line of code created, then at each node, then at all of the same function."""
     graph = context.graph
     single: list[Mistake] = []
-    by_line: dict[tuple[Site | None, str, Any], list[tuple[Node, Edit]]] = {}
+    by_line: dict[tuple[InnermostCall | None, str, Any], list[tuple[Node, Edit]]] = {}
     by_function: dict[tuple[str, Any], list[tuple[Node, Edit]]] = {}
     for node in context.relevant_nodes():
         for kind, edit in mistakes(node):
             single.append((kind, graph.describe(node), edit))
-            by_line.setdefault((graph.site(node), node.name(), kind), []).append((node, edit))
+            by_line.setdefault((graph.call(node), node.name(), kind), []).append((node, edit))
             by_function.setdefault((node.name(), kind), []).append((node, edit))
     for (_, _, kind), line in by_line.items():
         if len(line) > 1:

@@ -12,7 +12,8 @@ from nnmath.gradcheck.diagnosis.rules.activations import elementwise
 from nnmath.gradcheck.diagnosis.rules.layout import orientations
 from nnmath.gradcheck.faults import Fault
 from nnmath.gradcheck.graph.edits import Edit
-from nnmath.gradcheck.graph.graph import Gradients, Site
+from nnmath.gradcheck.graph.graph import Gradients
+from nnmath.gradcheck.graph.site import InnermostCall
 
 SavedKey = tuple[Node, str]  # a node and the attribute in which it saved a tensor
 Replacement = tuple[Fault, str, Tensor]  # the mistake, the human-readable name of the other tensor, and the tensor
@@ -86,13 +87,13 @@ def wrong_tensor(context: Context) -> Iterator[Hypothesis]:
 def wrong_tensor_each_time(context: Context) -> Iterator[Hypothesis]:
     r"""The same in each iteration of a loop: distorted tensors, or those of another iteration or another line."""
     graph = context.graph
-    saved: dict[tuple[Site | None, str, str], list[SavedKey]] = {}
+    saved: dict[tuple[InnermostCall | None, str, str], list[SavedKey]] = {}
     for key, _ in saved_tensors(context):
-        saved.setdefault((graph.site(key[0]), key[0].name(), key[1]), []).append(key)
-    values: dict[tuple[Site | None, str], list[tuple[str, Tensor]]] = {}
+        saved.setdefault((graph.call(key[0]), key[0].name(), key[1]), []).append(key)
+    values: dict[tuple[InnermostCall | None, str], list[tuple[str, Tensor]]] = {}
     for node in graph.nodes:
         if (value := graph.value(node)) is not None:
-            values.setdefault((graph.site(node), node.name()), []).append((graph.describe(node), value))
+            values.setdefault((graph.call(node), node.name()), []).append((graph.describe(node), value))
     loops = [(keys, [graph.saved[key] for key in keys]) for keys in saved.values() if len(keys) > 1]
     for keys, tensors in loops:
         for same in zip(*(distortions(context, keys[0][0], tensor) for tensor in tensors), strict=False):
