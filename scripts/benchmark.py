@@ -226,17 +226,20 @@ def lightning_competitors(epochs: int) -> dict[str, Callable[[], None]]:
     import lightning as L
     from lightning.pytorch.loggers import TensorBoardLogger
     from torch.utils.data import DataLoader
+    from torchmetrics import MetricCollection
+    from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
 
     from nnmath.data.datamodule import DataModule
-    from nnmath.data.datasets import breast_cancer
-    from nnmath.training.module import TrainingModule, build_metrics
+    from nnmath.data.datasets import load
+    from nnmath.training.module import TrainingModule
     from nnmath.training.tensorboard.curves import GradientDiscrepancy, GradientNorm, gradient_discrepancy
 
     class Textbook(L.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.network = Network(backward="autograd")
-            self.metrics = build_metrics("binary")
+            kinds = {"accuracy": BinaryAccuracy, "auroc": BinaryAUROC, "f1": BinaryF1Score}
+            self.metrics = MetricCollection({name: kind() for name, kind in kinds.items()})
 
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             x, y = batch
@@ -267,7 +270,7 @@ def lightning_competitors(epochs: int) -> dict[str, Callable[[], None]]:
             optimizer = torch.optim.SGD(self.parameters(), lr=0.3, momentum=0.9)
             return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)]
 
-    data = DataModule(breast_cancer())
+    data = DataModule(load("breast_cancer"))
     loaders = [DataLoader(part, batch_size=len(part)) for part in (data.train, data.val)]
     folder = tempfile.TemporaryDirectory()
 

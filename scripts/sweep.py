@@ -75,7 +75,7 @@ class SweepOptions(NetworkOptions, DataOptions):
             raise ValueError(f"eta_min must not exceed a learning rate, got {self.eta_min} and {rate}")
         if self.seed + self.seeds > 2**32:
             raise ValueError(f"seed + seeds must be at most 2³², got {self.seed} and {self.seeds}")
-        self.check_output(self.load(self.seed))
+        self.output_for(self.load(self.seed))
 
 
 def run(options: SweepOptions) -> None:
@@ -98,7 +98,7 @@ def run(options: SweepOptions) -> None:
         first, *_ = map(data, seeds)  # on every rank, so that all ranks report the same error
     if rank() == 0:
         name = Path(options.dataset).stem
-        sizes = "-".join(map(str, [len(first.features), *options.hidden_sizes, 1]))
+        sizes = "-".join(map(str, [len(first.features), *options.hidden_sizes, first.preprocessing.outputs]))
         echo(f"{sizes} on {name}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
         folder = run_folder(options.log_dir, f"sweep_{name}")
     with usage_errors(ValueError, RuntimeError):
@@ -163,7 +163,7 @@ def main() -> None:
     with exit_on_error():
         parser = Parser("Train a grid of learning rates, momenta, seeds and numbers of epochs in one go.")
         parser.add_argument("--config", action="config", help="a YAML file of these options")
-        parser.add_class_arguments(SweepOptions, as_group=False)
+        parser.add_options(SweepOptions)
         with usage_errors(ValueError, MemoryError):
             values = parser.parse_args()
             options = SweepOptions(**yaml.safe_load(parser.dump(values)))  # int and float, not jsonargparse's types

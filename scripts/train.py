@@ -4,10 +4,12 @@ import logging
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from nnmath.data.dataset import Dataset
 from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.files import newest_run
 from nnmath.training.options import TrainOptions, build_options, resume_options
 
 
@@ -15,13 +17,17 @@ def parse() -> tuple[TrainOptions, Path | None]:
     r"""The options, and the folder of the run if one is to be resumed."""
     parser = Parser("Trains the article's network, 2-4-1 by default, and logs it to TensorBoard.")
     parser.add_argument("--config", action="config", help="a YAML file of these options")
-    parser.add_class_arguments(TrainOptions, nested_key=None, as_group=False, skip={"compare"})
+    parser.add_options(TrainOptions, skip={"compare"})
     parser.add_argument("--resume", help="folder of a run to resume with its own options, or last for the newest")
     backwards = ["manual", "autograd"]
     parser.add_argument("--compare", nargs=2, choices=backwards, help="train by both, in runs beside each other")
     values = parser.parse_args()
     if values.resume is None:
-        return build_options(parser, values), None
+        options = build_options(parser, values)
+        if options.start_from == "last":
+            with usage_errors(OSError):
+                options = replace(options, start_from=str(newest_run(options.log_dir)))
+        return options, None
     with usage_errors(OSError):
         options, folder = resume_options(parser, values.resume, values.log_dir, sys.argv[1:])
     sys.argv[1:] = ["--resume", str(folder)]  # Lightning starts further processes with it
@@ -34,7 +40,7 @@ def load(options: TrainOptions) -> Dataset:
     with usage_errors(MemoryError, message=too_large), usage_errors():
         options.check_environment()
         dataset = options.load(options.seed)
-        options.check_output(dataset)
+        options.output_for(dataset)
     return dataset
 
 
@@ -55,14 +61,16 @@ def main() -> None:
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the checkpoints of a resumed run
     if options.accelerator == "cpu":
         torch.set_num_threads(1)  # the matrices are so small that two threads mostly wait for each other
+    start = run.starting_point(options, folder)
     with usage_errors():
         dtype = torch.float64 if options.precision == "64-true" else torch.float32
-        data = DataModule(dataset, options.batch_size, options.split, options.seed, dtype)
+        scaling = start.preprocessing if start else None
+        data = DataModule(dataset, options.batch_size, options.split, options.seed, dtype, scaling)
         data.validate_world_size(options.devices * options.num_nodes)
     if options.compare:
-        run.compare(options, data, folder)
+        run.compare(options, data, folder, start)
     else:
-        run.train(options, data, folder)
+        run.train(options, data, folder, start=start)
 
 
 if __name__ == "__main__":

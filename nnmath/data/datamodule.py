@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nnmath.data.batches import Batches
 from nnmath.data.dataset import Dataset
+from nnmath.data.preprocessing import Preprocessing
 from nnmath.equations import validate
 
 
 class DataModule(L.LightningDataModule):
-    r"""Training, validation and test batches of a data set: x (n, k) and y (n, 1).
+    r"""Training, validation and test batches of a data set: x (n, in) and y (n, out).
 
     The features, and the target of a regression, are standardised by the mean and standard deviation of the training
     rows.
@@ -28,6 +29,7 @@ class DataModule(L.LightningDataModule):
         split: proportions of training, validation and test rows, of any sum. Classes are stratified.
         seed: of the split and of the order of mini-batches.
         dtype: of the batches.
+        preprocessing: that of an earlier run, instead of one that is fitted to the training rows.
 
     Raises:
         ValueError: the batch size is below 1; the proportions are not three positive numbers; a part of the split has
@@ -46,30 +48,31 @@ class DataModule(L.LightningDataModule):
         split: Sequence[float] = (0.6, 0.2, 0.2),
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         if batch_size is not None:
             validate.in_interval(1, inf, batch_size=batch_size)
         self.batch_size, self.seed = batch_size, seed
-        self.features, self.target, self.classes = dataset.features, dataset.target, dataset.classes
-        train, val, test = split_rows(dataset, split, seed)
-        self.x_mean, self.x_std = mean_and_std(dataset.x[train], dataset.features)
-        self.y_mean, self.y_std = 0.0, 1.0
-        if dataset.classes is None:
-            mean, std = mean_and_std(dataset.y[train][:, None], (dataset.target,))
-            self.y_mean, self.y_std = float(mean[0]), float(std[0])
-        with np.errstate(all="ignore"):
-            x = torch.tensor((dataset.x - self.x_mean) / self.x_std, dtype=dtype)  # (n, k)
-            y = torch.tensor((dataset.y - self.y_mean) / self.y_std, dtype=dtype)[:, None]  # (n, 1)
-        for name, column in zip((*dataset.features, dataset.target), (*x.T, *y.T), strict=True):
+        parts = split_rows(dataset, split, seed)
+        self.preprocessing = preprocessing or Preprocessing.fit(dataset, parts[0])
+        self.features, self.target, self.classes = self.preprocessing.inputs, dataset.target, dataset.classes
+        if preprocessing and describe(preprocessing) != describe(dataset):
+            expected, got = describe(preprocessing), describe(dataset)
+            raise ValueError(f"the data have to be those of the earlier run, {expected}, got {got}")
+        self.note = dataset.note
+        self.class_counts = [int((dataset.y == k).sum()) for k in range(len(self.classes or ()))]
+        encoded = self.preprocessing.encode(self.preprocessing.recode(dataset))
+        x = torch.tensor(encoded, dtype=dtype)  # (n, in)
+        y = torch.tensor(self.preprocessing.encode_target(dataset.y), dtype=dtype)  # (n, out)
+        for name, column in zip((*self.features, dataset.target), (*x.T, *y.T), strict=False):
             if not column.isfinite().all():
                 raise ValueError(f"column {name!r} has a value too far from the training rows to be standardised")
-        self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in (train, val, test))
+        self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in parts)
 
     def state_dict(self) -> dict[str, Any]:
-        r"""The scale, to apply a trained network to other rows: input (x − x_mean) / x_std, output O y_std + y_mean."""
-        scale = {"x_mean": self.x_mean.tolist(), "x_std": self.x_std.tolist()}
-        return scale | {"y_mean": self.y_mean, "y_std": self.y_std}
+        r"""What to apply to other rows before a trained network, and to its outputs: the preprocessing's fields."""
+        return self.preprocessing.state_dict()
 
     def validate_world_size(self, world_size: int) -> None:
         r"""Raise ValueError if there are more processes than rows in a batch."""
@@ -114,6 +117,10 @@ def split_rows(dataset: Dataset, split: Sequence[float], seed: int) -> list[NDAr
     if len(split) != 3 or not (all(share > 0 for share in split) and sum(split) < inf):
         raise ValueError(f"split must be three positive proportions, got {tuple(split)}")
     n, y = len(dataset.y), None if dataset.classes is None else dataset.y
+    for k, name in enumerate(dataset.classes or ()):
+        if (count := int((dataset.y == k).sum())) < 3:
+            rows = f"{count} row{'s' * (count != 1)}"
+            raise ValueError(f"class {name!r} has {rows}: training, validation and test rows need one each")
     n_val, n_test = (round(n * share / sum(split)) for share in split[1:])
     try:
         rest, test = train_test_split(np.arange(n), test_size=n_test, random_state=seed, stratify=y)
@@ -121,21 +128,34 @@ def split_rows(dataset: Dataset, split: Sequence[float], seed: int) -> list[NDAr
         parts = [*train_test_split(rest, test_size=n_val, random_state=seed, stratify=stratify), test]
     except ValueError as error:
         raise ValueError(f"{n} rows cannot be split into {tuple(split)}: {error}") from error
-    for name, part in zip(("training", "validation", "test"), parts, strict=True):
-        if y is None and len(part) < 2:
-            raise ValueError(f"split {tuple(split)} leaves {len(part)} {name} row; a regression needs two")
-        if y is not None and len(np.unique(y[part])) < 2:
-            raise ValueError(f"split {tuple(split)} leaves a single class among the {len(part)} {name} rows")
+    names = ("training", "validation", "test")
+    if y is None:
+        for name, part in zip(names, parts, strict=True):
+            if len(part) < 2:
+                raise ValueError(f"split {tuple(split)} leaves {len(part)} {name} row; a regression needs two")
+        return parts
+    give_each_part_each_class(parts, y)
+    for name, part in zip(names, parts, strict=True):
+        for k in set(range(len(dataset.classes or ()))) - set(y[part].astype(int)):
+            label, rows = (dataset.classes or ())[k], f"the {len(part)} {name} rows"
+            raise ValueError(f"split {tuple(split)} leaves no row of class {label!r} for {rows}: enlarge their share")
     return parts
 
 
-def mean_and_std(rows: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Mean and standard deviation of each column; raise ValueError if a column is constant or overflows."""
-    with np.errstate(all="ignore"):
-        mean, std = rows.mean(0), rows.std(0)
-    for name, column, deviation in zip(names, rows.T, std, strict=True):
-        if column.min() == column.max():
-            raise ValueError(f"column {name!r} is constant over the training rows, so it cannot be standardised")
-        if not 0 < deviation < np.inf:
-            raise ValueError(f"column {name!r} has values too large or too small to be standardised")
-    return mean, std
+def give_each_part_each_class(parts: Sequence[NDArray[np.int64]], y: NDArray[np.float64]) -> None:
+    r"""Exchange rows of the training rows for rows of a class that validation or test rows lack, in place."""
+    train = parts[0]
+    for part in parts[1:]:
+        for k in np.setdiff1d(np.unique(y), np.unique(y[part])):
+            own = np.flatnonzero(y[train] == k)
+            counts = {c: int((y[part] == c).sum()) for c in np.unique(y[part])}
+            common = max(counts, key=lambda c: counts[c])
+            if len(own) > 1 and counts[common] > 1:
+                there = int(np.flatnonzero(y[part] == common)[-1])
+                train[own[-1]], part[there] = part[there], train[own[-1]]
+
+
+def describe(data: Any) -> str:
+    r"""The features, the target and its classes."""
+    kind = f"one of {', '.join(data.classes)}" if data.classes else "a number"
+    return f"{', '.join(data.features)} and {data.target}, {kind}"

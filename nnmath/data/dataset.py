@@ -5,13 +5,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Levels = tuple[str, ...] | None  # of a category column, sorted; None for a column of numbers
+
 
 @dataclass(frozen=True)
 class Dataset:
     r"""Samples in rows, not standardised."""
 
-    x: NDArray[np.float64]  # the features, shape (n, k)
-    y: NDArray[np.float64]  # the target, shape (n,); 0 or 1 if there are classes
+    x: NDArray[np.float64]  # the features, shape (n, k): numbers, or the indices of levels; nan where one is missing
+    y: NDArray[np.float64]  # the target, shape (n,): a number, or the index of the class
     features: tuple[str, ...]  # names of the k features
     target: str  # name of the target
-    classes: tuple[str, str] | None  # names of the classes y = 0 and y = 1; None for a regression
+    classes: tuple[str, ...] | None  # names of the classes, at least two; None for a regression
+    levels: tuple[Levels, ...] = ()  # of each feature; empty if all are numbers
+    by_default: bool = False  # the features are all that can be used: one that is constant does no harm
+    fill_missing: bool = False  # with the mean, or the commonest level, of the training rows
+    note: str = ""  # which columns and rows of the file were left out, and why
+
+    def levels_of(self, feature: int) -> Levels:
+        r"""The levels of a feature; None if it is a number."""
+        return self.levels[feature] if self.levels else None

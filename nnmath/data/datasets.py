@@ -10,33 +10,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnmath.data.csv_files import read_csv
+from nnmath.data.csv_files import nearest
 from nnmath.data.dataset import Dataset
+from nnmath.data.tables import Missing, Task, read_csv
+
+TARGETS = {  # of the data sets in scikit-learn
+    "breast_cancer": "diagnosis",
+    "iris": "species",
+    "wine": "cultivar",
+    "digits": "digit",
+    "diabetes": "progression",
+}
+BREAST_CANCER_FEATURES = ("worst radius", "worst smoothness")
 
 
-def breast_cancer(features: Sequence[str] = ("worst radius", "worst smoothness")) -> Dataset:
-    r"""Breast cancer Wisconsin (diagnostic): 569 tumours, 0 malignant and 1 benign, from measurements of cell nuclei.
+def bundled(name: str, features: Sequence[str] | None = None) -> Dataset:
+    r"""A data set included in scikit-learn.
+
+    - breast_cancer: 569 tumours, 0 malignant and 1 benign, from measurements of cell nuclei.
+    - iris: 150 flowers of three species, from four lengths.
+    - wine: 178 wines of three cultivars, from 13 measurements.
+    - digits: 1,797 images of 8 x 8 pixels, ten digits.
+    - diabetes: the progression of the disease in 442 patients a year later, a regression on ten measurements.
 
     Args:
-        features: names from sklearn.datasets.load_breast_cancer. The default is the pair that a logistic regression
-            classifies best (5-fold cross-validation: 0.958).
+        name: one of these.
+        features: names of columns; by default all that are not constant, but two of breast_cancer: the pair that a
+            logistic regression classifies best (5-fold cross-validation: 0.958).
 
     Raises:
         ValueError: there are no features, or one is unknown.
 
-    >>> data = breast_cancer()
+    >>> data = bundled("breast_cancer")
     >>> data.x.shape, data.classes
     ((569, 2), ('malignant', 'benign'))
     """
-    from sklearn.datasets import load_breast_cancer
+    import sklearn.datasets
 
-    bunch = load_breast_cancer()
-    names = [str(name) for name in bunch.feature_names]
+    bunch = getattr(sklearn.datasets, f"load_{name}")()
+    names = [str(feature) for feature in bunch.feature_names]
+    by_default = features is None
+    if features is None:
+        varying = [feature for feature, column in zip(names, bunch.data.T, strict=True) if np.ptp(column) > 0]
+        features = BREAST_CANCER_FEATURES if name == "breast_cancer" else varying
     if not features or not set(features) <= set(names):
-        raise ValueError(f"features of breast_cancer must be among {', '.join(names)}; got {list(features)}")
+        unknown = next((feature for feature in features if feature not in names), "")
+        near = nearest(unknown, names)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"features of {name} must be among {', '.join(names)}; got {list(features)}{hint}")
     x = bunch.data[:, [names.index(feature) for feature in features]]
-    malignant, benign = map(str, bunch.target_names)
-    return Dataset(x, bunch.target.astype(float), tuple(features), "diagnosis", (malignant, benign))
+    classes = None if name == "diabetes" else tuple(map(str, bunch.target_names))
+    return Dataset(x, bunch.target.astype(float), tuple(features), TARGETS[name], classes, by_default=by_default)
 
 
 def xor(samples: int = 400, noise: float = 0.1, seed: int = 0) -> Dataset:
@@ -92,7 +116,7 @@ def binary(x: NDArray[np.float64], y: NDArray[Any]) -> Dataset:
 
 
 SYNTHETIC = {function.__name__: function for function in (xor, moons, circles, spirals, gaussians)}
-NAMES = ("breast_cancer", *SYNTHETIC)
+NAMES = (*TARGETS, *SYNTHETIC)
 
 
 def load(
@@ -102,32 +126,40 @@ def load(
     samples: int = 400,
     noise: float = 0.1,
     seed: int = 0,
+    task: Task | None = None,
+    missing: Missing = "refuse",
 ) -> Dataset:
     r"""Load a data set by its name, or by its path if that ends in .csv or contains a separator.
 
     Args:
         name: one of ``NAMES`` or the path of a CSV file.
-        features: feature columns of breast_cancer or a CSV file.
+        features: feature columns of a data set in scikit-learn or of a CSV file; by default all that can be used.
         target: target column of a CSV file.
         samples: number of samples of a synthetic data set, at least 10.
         noise: of a synthetic data set.
         seed: of a synthetic data set.
+        task: of a CSV file, see :func:`~nnmath.data.tables.read_csv`.
+        missing: of a CSV file, in the same way.
 
     Raises:
         ValueError: the name is unknown, an argument does not apply to it or is invalid, or the file is.
     """
+    is_file = name.lower().endswith(".csv") or os.sep in name
+    if not is_file and name in NAMES and (target or task or missing != "refuse"):
+        given = "target" if target else "task" if task else "missing"
+        raise ValueError(f"{given} is for CSV files, not for {name}")
     if name in SYNTHETIC:
-        if features or target:
-            raise ValueError(f"features and target are for CSV files or breast_cancer, not for {name}")
+        if features:
+            raise ValueError(f"features are for CSV files and {', '.join(TARGETS)}, not for {name}")
         if samples < 10 or not 0 <= noise < np.inf:
             raise ValueError(f"samples must be at least 10 and noise finite and not negative, got {samples=}, {noise=}")
         return SYNTHETIC[name](samples, noise, seed)
-    if name == "breast_cancer":
-        if target:
-            raise ValueError("target is for CSV files, not for breast_cancer, whose target is the diagnosis")
-        return breast_cancer() if features is None else breast_cancer(features)
-    if name.lower().endswith(".csv") or os.sep in name:
-        if not features or not target:
-            raise ValueError(f"a CSV file needs features and target, got {features=}, {target=}")
-        return read_csv(name, features, target)
-    raise ValueError(f"dataset must be one of {', '.join(NAMES)} or the path of a .csv file, got {name!r}")
+    if name in TARGETS:
+        return bundled(name, features)
+    if is_file:
+        if not target:
+            raise ValueError(f"a CSV file needs a target, the name of the column to predict, got {target=}")
+        return read_csv(name, features, target, task, missing)
+    near, is_sheet = nearest(name, NAMES), name.lower().endswith((".xlsx", ".xls", ".ods"))
+    hint = "; save the sheet as a CSV file" if is_sheet else f"; did you mean {near}?" if near else ""
+    raise ValueError(f"dataset must be one of {', '.join(NAMES)} or the path of a .csv file, got {name!r}{hint}")

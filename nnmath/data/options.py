@@ -6,7 +6,7 @@ Neither torch nor lightning is imported here, so that scripts can validate their
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
@@ -18,14 +18,26 @@ Momentum = restricted_number_type("Momentum", float, [(">=", 0), ("<", 1)])
 Activation = Literal["sigmoid", "tanh", "relu", "identity"]
 
 
+class HasTarget(Protocol):
+    r"""A data set, or a module of its batches."""
+
+    @property
+    def target(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+
+
 @dataclass(frozen=True)
 class DataOptions:
     r"""Which samples to learn from, and how they are split.
 
     Args:
-        dataset: breast_cancer, xor, moons, circles, spirals, gaussians or a .csv file
-        features: columns to learn from, as '[a, b]'; for breast_cancer and .csv
+        dataset: a .csv file, or breast_cancer, iris, wine, digits, diabetes, xor, moons
+        features: columns to learn from, as a,b; all of them by default
         target: column to predict; for .csv
+        task: what whole numbers in the target are: classes or regression
+        missing: missing values: refuse, drop their rows or mean
         samples: how many samples to draw; for xor to gaussians
         noise: how much noise to add to them
         split: shares of training, validation and test rows
@@ -34,7 +46,9 @@ class DataOptions:
 
     dataset: str = "breast_cancer"
     features: list[str] | None = None
-    target: str | None = None
+    target: str = ""
+    task: Literal["classes", "regression"] | None = None
+    missing: Literal["refuse", "drop", "mean"] = "refuse"
     samples: PositiveInt = 400
     noise: NonNegativeFloat = 0.1
     split: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.6, 0.2, 0.2)
@@ -44,7 +58,7 @@ class DataOptions:
         r"""Load or draw the samples; raise ValueError if the options contradict each other or the file is invalid."""
         from nnmath.data.datasets import load
 
-        return load(self.dataset, self.features, self.target, self.samples, self.noise, seed)
+        return load(self.dataset, self.features, self.target, self.samples, self.noise, seed, self.task, self.missing)
 
 
 @dataclass(frozen=True)
@@ -52,21 +66,25 @@ class NetworkOptions:
     r"""The layers of the network.
 
     Args:
-        neurons: neurons of the hidden layers, as 4 or '[8, 8]'; '[]' for no hidden layer
-        hidden: activation of the hidden layers: sigmoid, tanh, relu or identity
-        output: activation of the last layer, one of the same
+        neurons: sizes of the hidden layers, as 4 or 8,8; '[]' for none
+        hidden: their activation: sigmoid, tanh, relu or identity
+        output: activation of the last layer: sigmoid, for a regression identity
     """
 
     neurons: PositiveInt | list[PositiveInt] = 4
     hidden: Activation = "sigmoid"
-    output: Activation = "sigmoid"
+    output: Activation | None = None
 
     @property
     def hidden_sizes(self) -> list[int]:
         r"""The number of neurons of each hidden layer."""
         return [self.neurons] if isinstance(self.neurons, int) else list(self.neurons)
 
-    def check_output(self, dataset: Dataset) -> None:
-        r"""Raise ValueError if the target is a number, not a class, and the output activation is not the identity."""
-        if dataset.classes is None and self.output != "identity":
-            raise ValueError(f"target {dataset.target!r} is a number, not one of two classes: add --output identity")
+    def output_for(self, data: HasTarget) -> Activation:
+        r"""The activation of the last layer; ValueError if its range does not hold a standardised target."""
+        if data.classes is not None:
+            return self.output or "sigmoid"
+        if self.output not in (None, "identity"):
+            message = f"target {data.target!r} is a number, which {self.output} cannot give"
+            raise ValueError(f"{message}: use --output identity, or --task classes")
+        return "identity"

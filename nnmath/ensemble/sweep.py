@@ -108,9 +108,9 @@ def sweep(
     return rows.sort_values([*CONFIG_COLUMNS, "seed"], ignore_index=True), interrupted
 
 
-def activations(network: NetworkOptions) -> list[Activation]:
+def activations(network: NetworkOptions, data: DataModule) -> list[Activation]:
     r"""Return f of each layer."""
-    return [ACTIVATIONS[network.hidden]] * len(network.hidden_sizes) + [ACTIVATIONS[network.output]]
+    return [ACTIVATIONS[network.hidden]] * len(network.hidden_sizes) + [ACTIVATIONS[network.output_for(data)]]
 
 
 def stacks(grid: Grid, members: Sequence[Member], data: DataModule) -> Iterator[tuple[list[Member], list[int]]]:
@@ -142,7 +142,7 @@ def train_members(
         return [torch.stack([tensors[seed][i].mT for seed in seeds]) for i in range(2)]
 
     (x, y), (x_val, y_val) = columns("train"), columns("val")
-    layers = init_stack([x.shape[-2], *network.hidden_sizes, 1], seeds)  # in float32, as in Lightning
+    layers = init_stack([x.shape[-2], *network.hidden_sizes, y.shape[-2]], seeds)  # in float32, as in Lightning
     return train(
         [Layer(weight.to(dtype), bias.to(dtype)) for weight, bias in layers],
         x,
@@ -152,7 +152,7 @@ def train_members(
         momentum=torch.tensor(momenta, dtype=dtype),
         schedule=grid.schedule,
         eta_min=grid.eta_min,
-        activations=activations(network),
+        activations=activations(network, first),
         batches=None if first.batch_size is None else first.batches(),
         validation=(x_val, y_val),
         record=record,
@@ -200,7 +200,8 @@ def evaluate(grid: Grid, data: Data, network: NetworkOptions) -> tuple[Tensor, T
         layers = train_members(members, record, grid, data, network).layers
         for i, (seed, _, _) in enumerate(members):
             x, y = (rows.mT for rows in data(seed).test.tensors)
-            output = forward(x, unstack(layers, i), activations(network))[-1]
+            output = forward(x, unstack(layers, i), activations(network, data(seed)))[-1]
             losses.append(float(error(output, y)))
-            accuracies.append(float(((output > 0.5) == (y > 0.5)).double().mean()))
+            predicted, true = (t.argmax(0) if len(t) > 1 else t[0] > 0.5 for t in (output, y))
+            accuracies.append(float((predicted == true).double().mean()))
     return torch.tensor(losses, dtype=torch.float64), torch.tensor(accuracies, dtype=torch.float64)

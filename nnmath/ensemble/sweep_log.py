@@ -47,8 +47,8 @@ def log_sweep(folder: Path, best: pd.DataFrame, schedule: str, figures: Mapping[
         metrics = {"best/loss": float(part.val_loss.iloc[0]), "best/epochs": float(part.epochs.iloc[0])}
         options = {"learning_rate": float(eta), "momentum": float(momentum), "schedule": schedule}
         with SummaryWriter(str(folder / f"learning_rate_{eta:g}_momentum_{momentum:g}")) as writer:
-            for summary in hparams(options, dict.fromkeys([*curves, *metrics], 0.0)):
-                writer.file_writer.add_summary(summary)
+            for summary in hparams(options, dict.fromkeys([*curves, *metrics], 0.0))[1:]:
+                writer.file_writer.add_summary(summary)  # without that of the experiment, the columns are united
             for tag, curve in curves.items():
                 for epochs, value in curve.items():
                     writer.add_scalar(str(tag), value, global_step=epochs)

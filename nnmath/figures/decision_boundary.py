@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,11 +16,28 @@ from torch import Tensor
 
 from nnmath.equations import Activation, Layer, forward
 from nnmath.figures import style
-from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, PALE, SIZE, SMALL, VERMILION, Array, Samples
+from nnmath.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    NOT_FINITE,
+    ORANGE,
+    PALE,
+    PURPLE,
+    SIZE,
+    SKY,
+    SMALL,
+    VERMILION,
+    Array,
+    Samples,
+)
 
 GRID = 60  # points along each axis
 MAX_SAMPLES = 1000
 Surface = tuple[Array, Array, Tensor]  # coordinates (K,) and (L,) on the axes, a value at each grid point (L, K)
+MAX_NAMES = 6  # of classes in the legend
+REGION_COLOURS = (VERMILION, BLUE, GREEN, ORANGE, PURPLE, SKY, BLACK)
+REGION_MARKERS = "o^sDvP*X<>"
 LIGHT = ListedColormap(colormaps["viridis"](np.linspace(0.3, 1, 256)))
 
 
@@ -32,7 +49,7 @@ def decision_boundary(
     *,
     features: Sequence[str] = ("x₁", "x₂"),
     target: str = "y",
-    classes: tuple[str, str] | None = ("0", "1"),
+    classes: tuple[str, ...] | None = ("0", "1"),
     x_mean: Sequence[float] | None = None,
     x_std: Sequence[float] | None = None,
     y_mean: float = 0.0,
@@ -41,18 +58,18 @@ def decision_boundary(
 ) -> Figure:
     r"""Output O = f(wₒ f(wᵢ x + bᵢ) + bₒ) over the plane of the two inputs, the line O = ½, and the samples.
 
-    Classes differ in colour and marker; markers are filled for training samples and open for validation samples. In a
-    regression the colour of a sample is its target, on the colour scale of O, and there is no line. At most 1,000
-    samples of each split are drawn.
+    With more than two classes, the regions in which each class has the largest output. Classes differ in colour and
+    marker; markers are filled for training samples and open for validation samples. In a regression the colour of a
+    sample is its target, on the colour scale of O, and there is no line. At most 1,000 samples of each split are drawn.
 
     Args:
-        layers: w and b of each layer; two inputs, one output.
+        layers: w and b of each layer; two inputs, one output or one for each class.
         activations: f of each layer.
-        train: x (2, n) and y (1, n), standardised as in training.
+        train: x (2, n) and y (1, n) or (K, n), standardised as in training.
         val: the validation samples, in the same form.
         features: the names of the two inputs.
         target: the name of y, for a regression.
-        classes: the meanings of y = 0 and y = 1; None for a regression.
+        classes: the names of the classes; None for a regression.
         x_mean: means of the inputs before standardisation; with x_mean and x_std, the axes are in the data's units.
         x_std: standard deviations of the inputs; ``DataModule.state_dict()`` contains all four.
         y_mean: mean of a regression's target.
@@ -60,14 +77,16 @@ def decision_boundary(
         epoch: for the title.
 
     Raises:
-        ValueError: the network does not have two inputs and one output.
+        ValueError: the network does not have two inputs, and one output or one for each class.
 
     Source: article, "Can a neural network solve any problem?" and Fig. 6 (N1).
     """
     layers = style.layers_to_cpu(layers)
     inputs, outputs = layers[0].weight.shape[-1], layers[-1].weight.shape[-2]
-    if (inputs, outputs) != (2, 1):
-        raise ValueError(f"layers must have two inputs and one output, got {inputs} and {outputs}")
+    k = len(classes or ())
+    if inputs != 2 or outputs not in ((1, k) if k > 2 else (1,)):
+        expected = "two inputs and one output" + (f", or one for each of {k} classes" if k > 2 else "")
+        raise ValueError(f"layers must have {expected}, got {inputs} and {outputs}")
     title = style.at_epoch("output over the plane" if classes is None else "decision boundary", epoch)
     if not style.all_finite(layers):
         return style.message_figure(title, NOT_FINITE)
@@ -79,7 +98,8 @@ def decision_boundary(
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
     sides = np.linspace(low - margin, high + margin, GRID, axis=1)  # (2, 60)
     plane = torch.as_tensor(np.stack(np.meshgrid(*sides)).reshape(2, -1))  # (2, 3600)
-    output = forward(plane.to(layers[0].weight), layers, activations)[-1].reshape(GRID, GRID) * y_std + y_mean
+    output = class_or_value(forward(plane.to(layers[0].weight), layers, activations)[-1]).reshape(GRID, GRID)
+    output = output * y_std + y_mean
     u, v = sides * std + mean
     samples = [(x * std + mean, y * y_std + y_mean) for x, y in samples]
 
@@ -91,6 +111,11 @@ def decision_boundary(
     xlabel, ylabel = (style.truncate(name, n) + unit for name, n in zip(features, max_characters, strict=True))
     axes.set_ylabel(ylabel, labelpad=1)
     axes.set(xlabel=xlabel, xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
+    if outputs > 1 and classes:
+        handles = draw_regions(axes, (u, v, output), samples, classes)
+        style.format_ticks(axes, 6)
+        figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=SMALL)
+        return figure
     if classes is None:
         scale, handles = draw_regression(axes, (u, v, output), samples, target)
     else:
@@ -104,7 +129,7 @@ def decision_boundary(
 
 
 def draw_classes(
-    axes: Axes, surface: Surface, samples: Sequence[tuple[Array, Array]], classes: tuple[str, str]
+    axes: Axes, surface: Surface, samples: Sequence[tuple[Array, Array]], classes: tuple[str, ...]
 ) -> tuple[ContourSet, list[Line2D]]:
     r"""Draws O in two pale colours, the line O = ½ between them, and the samples in the full colours."""
     *_, output = surface
@@ -121,6 +146,25 @@ def draw_classes(
     if len(samples) > 1:
         handles.append(Line2D([], [], label="open: validation", **marker_style(BLACK, "o", False)))
     return scale, handles
+
+
+def draw_regions(
+    axes: Axes, surface: Surface, samples: Sequence[tuple[Array, Array]], classes: tuple[str, ...]
+) -> list[Line2D]:
+    r"""Draws where each class has the largest output, and the samples; the legend has six classes at most."""
+    *_, output = surface
+    colours = [REGION_COLOURS[k % len(REGION_COLOURS)] for k in range(len(classes))]
+    axes.contourf(*surface, np.arange(len(classes) + 1) - 0.5, colors=[to_rgba(colour, 0.3) for colour in colours])
+    if len(output.unique()) > 1:
+        axes.contour(*surface, np.arange(1, len(classes)) - 0.5, colors=BLACK, linewidths=1)
+    handles = []
+    for k, (name, colour) in enumerate(zip(classes, colours, strict=True)):
+        look = colour, REGION_MARKERS[k % len(REGION_MARKERS)]
+        for (x, y), filled in zip(samples, (True, False), strict=False):
+            axes.plot(*x[:, y == k], **marker_style(*look, filled))
+        if k < MAX_NAMES:
+            handles.append(Line2D([], [], label=style.truncate(name, 12), **marker_style(*look)))
+    return handles
 
 
 def draw_regression(
@@ -151,4 +195,9 @@ def subsample(samples: Samples) -> tuple[Array, Array]:
     r"""The samples as arrays (in, n) and (n,), at most 1,000 of them, evenly spaced."""
     x, y = (style.to_cpu(part).double().numpy() for part in samples)
     indices = np.linspace(0, x.shape[1] - 1, min(x.shape[1], MAX_SAMPLES)).round().astype(int)
-    return x[:, indices], y[0, indices]
+    return x[:, indices], class_or_value(torch.from_numpy(y[:, indices])).numpy()
+
+
+def class_or_value(output: Tensor) -> Tensor:
+    r"""The only output (n,), or the index of the largest of several."""
+    return output[0] if len(output) == 1 else output.argmax(0).double()

@@ -1,5 +1,6 @@
 r"""Command lines: options with help on one screen, and errors in one line."""
 
+import difflib
 import io
 import re
 import signal
@@ -9,13 +10,14 @@ from argparse import Action
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader
 
 from nnmath.runtime.distributed import by_torchrun, is_rank_zero
 from nnmath.runtime.errors import RunError, UsageError
+from nnmath.runtime.words import normalise_words
 
 MAX_OPTIONS_BYTES = 1 << 16
 MAX_YAML_DEPTH = 10
@@ -97,7 +99,7 @@ class BriefHelp(DefaultHelpFormatter):
         if action.dest == "print_config":
             return "print the options as YAML and exit"
         brief = action.help or ""
-        return brief if action.default in (None, "==SUPPRESS==") else f"{brief} (default: %(default)s)"
+        return brief if action.default in (None, "", "==SUPPRESS==") else f"{brief} (default: %(default)s)"
 
     def _format_action_invocation(self, action: Action) -> str:
         if action.option_strings and action.nargs != 0 and not action.choices:
@@ -117,11 +119,16 @@ class Parser(ArgumentParser):
             formatter_class=BriefHelp,
             allow_abbrev=False,
         )
+        self.hints: dict[str, Any] = {}
+
+    def add_options(self, options: type[Any], skip: Iterable[str] = ()) -> None:
+        r"""Add an option for each field of a dataclass."""
+        self.add_class_arguments(options, nested_key=None, as_group=False, skip=set(skip))
+        self.hints |= get_type_hints(options)
 
     def parse_args(self, args: Any = None, *others: Any, **more: Any) -> Any:
-        r"""Parse the command line; dashes and underscores in option names are equivalent."""
-        words = sys.argv[1:] if args is None else args
-        words = [re.sub(r"^--[\w-]+", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in words]
+        r"""Parse the command line, see :mod:`nnmath.runtime.words`."""
+        words = normalise_words(sys.argv[1:] if args is None else args, self.hints)
         with usage_errors(OSError, ValueError, yaml.YAMLError):
             return super().parse_args(words, *others, **more)
 
@@ -146,14 +153,35 @@ class Parser(ArgumentParser):
             return self.parse_object(values)  # jsonargparse asserts that a list is a list
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        r"""Raise the message as a UsageError. Of a union's errors, only that of the type that was meant is kept."""
+        r"""Raise the message as a UsageError, in plain words, with the option or the value that may be meant."""
         union = re.fullmatch(
             r"(.*?)Does not validate.*?Errors:(.*)Given value type:.*Given value: (.*)", message, re.DOTALL
         )
-        if union:
+        if union:  # of its errors, only that of the type that was meant is kept
             option, errors, value = union.groups()
             reasons = [reason for reason in re.findall(r"^\s*- (.*)", errors, re.MULTILINE) if "NoneType" not in reason]
             message = f"{option}{reasons[-1 if value.startswith('[') else 0]}, got {value}"
         message = one_line(message.replace("Parser key ", "option "))
+        message = re.sub(
+            r"Not of type Positive(Int|Float): (invalid literal|could not convert).*?: ", plain_type, message
+        )
+        if choice := re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", message):
+            names = re.findall(r"'(.*?)'", choice[1])
+            listed = f"must be one of {', '.join(names)}, got {choice[2]}{did_you_mean(choice[2], names)}"
+            message = message[: choice.start()] + listed
+        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            message += did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
+        if unknown := re.search(r"unrecognized arguments: --([\w-]+)", message):
+            message += did_you_mean(unknown[1], [str(name) for name in self.get_defaults().as_dict()], "--")
         shortened = f"{message[:MAX_MESSAGE_CHARACTERS]} ..."
         raise UsageError(message if len(message) <= MAX_MESSAGE_CHARACTERS else shortened)
+
+
+def plain_type(match: re.Match[str]) -> str:
+    return "must be a whole number: " if match[1] == "Int" else "must be a number: "
+
+
+def did_you_mean(word: str, names: Iterable[str], prefix: str = "") -> str:
+    r"""The nearest of the names, as the end of a message; empty if none is near."""
+    near = difflib.get_close_matches(word.lower(), list(names), n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""

@@ -5,6 +5,8 @@ r"""Training one network on a data set, with its run in a folder: :mod:`nnmath.t
 - :mod:`~nnmath.training.module`: the LightningModule: loss, optimizer, schedule, metrics;
 - :mod:`~nnmath.training.checkpoint`: checkpoints are written atomically, and validated before a run is resumed;
 - :mod:`~nnmath.training.callbacks`: when a checkpoint is written, how a run is stopped, the progress bar;
+- :mod:`~nnmath.training.metrics`: R², accuracy, AUROC, F1;
+- :mod:`~nnmath.training.predictor`: the trained network, from raw features to predictions, and as a program;
 - :mod:`~nnmath.training.tensorboard`: what TensorBoard shows of a run.
 
 A run that was stopped or killed at any moment is resumed in its own folder, which may have been moved. It ends with the
@@ -15,3 +17,15 @@ float64 the weights equal those of one process to 1e-15. On several machines, th
 started on each of them, with MASTER_ADDR, MASTER_PORT and NODE_RANK in the environment (see Lightning's documentation)
 and the same folders. With ``--accelerator gpu`` the rows lie on the GPU as well.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnmath.training.predictor import Predictor
+
+
+def load(run: Any) -> "Predictor":
+    r"""Load the trained network of a run, to predict; see :func:`nnmath.training.predictor.load`."""
+    from nnmath.training.predictor import load  # torch is not imported before
+
+    return load(run)

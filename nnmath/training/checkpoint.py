@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
@@ -60,6 +59,29 @@ def resume_errors(path: Path, applies: Callable[[], bool] = lambda: True) -> Ite
         raise UsageError(f"cannot resume from {path}: {reason}; start a new run") from error
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    r"""The content of a file, which torch loads without executing code."""
+    ensure(path.is_file() or not path.exists(), "it is not a regular file")
+    size = path.stat().st_size
+    ensure(size <= MAX_BYTES, f"it has {size >> 20} MiB, more than {MAX_BYTES >> 20}")
+    with warnings.catch_warnings(action="ignore"):
+        # stated explicitly: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD would override a default
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return checkpoint
+
+
+@contextmanager
+def load_untrusted(path: Path) -> Iterator[dict[str, Any]]:
+    r"""The content of a checkpoint; whatever fails while it is used becomes a UsageError about the file."""
+    try:
+        yield read_checkpoint(path)
+    except Exception as error:  # an invalid checkpoint can fail anywhere in torch
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_MESSAGE_CHARACTERS]
+        missing = isinstance(error, FileNotFoundError)
+        message = f"{path} does not exist: has the run been trained?" if missing else f"cannot load {path}: {reason}"
+        raise UsageError(message) from error
+
+
 def load_matching(path: Path, module: TrainingModule, data: DataModule, epochs: int) -> dict[str, Any]:
     r"""Load a checkpoint, which has to be of this module, data and number of epochs; its weights go into the module.
 
@@ -67,21 +89,14 @@ def load_matching(path: Path, module: TrainingModule, data: DataModule, epochs: 
         UsageError: the file cannot be read, or is not a checkpoint of this run.
     """
     with resume_errors(path):
-        ensure(path.is_file() or not path.exists(), "it is not a regular file")
-        size = path.stat().st_size
-        ensure(size <= MAX_BYTES, f"it has {size >> 20} MiB, more than {MAX_BYTES >> 20}")
-        with warnings.catch_warnings(action="ignore"):
-            # stated explicitly: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD would override a default
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = read_checkpoint(path)
         for name, value in module.hparams.items():
             saved = checkpoint["hyper_parameters"][name]
             same = math.isclose(saved, value, rel_tol=1e-9) if name == "y_std" else saved == value
             ensure(same, f"its {name} is {saved!r:.60}, the run's is {value!r}")
         check_optimizer(checkpoint, module, epochs)
         same = checkpoint["global_step"] == (checkpoint["epoch"] + 1) * len(data.batches())
-        for name, value in data.state_dict().items():  # the scale of the data, up to the rounding of sums
-            saved = checkpoint["DataModule"][name]
-            same = same and np.shape(saved) == np.shape(value) and np.allclose(saved, value, rtol=1e-9, atol=1e-300)
+        same = same and data.preprocessing.matches(checkpoint["DataModule"])
         ensure(same, "it is of other data, or the data file has changed")
         module.load_state_dict(checkpoint["state_dict"], strict=True)
         dtype = data.train.tensors[0].dtype

@@ -10,24 +10,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
-from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, BinaryF1Score
+from torchmetrics import MeanSquaredError
 
 from nnmath.data.batches import Batch
 from nnmath.equations import ActivationName, validate
 from nnmath.network import BackwardMode, HalfMSELoss, Network
+from nnmath.training.metrics import Scores
 from nnmath.training.tensorboard.base import log_scalars
-
-
-def build_metrics(task: str) -> MetricCollection:
-    r"""Metrics of validation and test rows. Every process evaluates all of these, so that nothing is synchronised."""
-    if task == "regression":
-        regression = {"r2": R2Score, "mean_absolute_error": MeanAbsoluteError}
-        return MetricCollection({name: cls(sync_on_compute=False) for name, cls in regression.items()})
-    if task != "binary":
-        raise ValueError(f"task must be 'binary' or 'regression', got {task!r}")
-    classes = {"accuracy": BinaryAccuracy, "auroc": BinaryAUROC, "f1": BinaryF1Score}  # an output above 1/2 is class 1
-    return MetricCollection({name: cls(validate_args=False, sync_on_compute=False) for name, cls in classes.items()})
 
 
 class TrainingModule(L.LightningModule):
@@ -42,8 +31,13 @@ class TrainingModule(L.LightningModule):
         sizes, hidden, output, backward: the arguments of :class:`nnmath.network.Network`.
         learning_rate: η > 0 at the start.
         momentum, eta_min: m in [0, 1); η_min in [0, η], the final learning rate of the cosine.
-        task: "binary" for a target of 0 and 1, otherwise "regression"; it determines the metrics.
+        task: "binary" for a target of 0 and 1, "multiclass" for one-hot targets, otherwise "regression"; it determines
+            the metrics, see :class:`~nnmath.training.metrics.Scores`.
         y_std: the standard deviation of the target; the mean absolute error is given in its units.
+
+    A checkpoint of a run is loaded by ``TrainingModule.load_from_checkpoint(path)``. Its inputs are standardised: the
+    means and deviations are in the checkpoint, ``torch.load(path)["DataModule"]``, and :func:`nnmath.training.load`
+    applies them.
 
     Raises:
         ValueError: an argument is out of range or unknown.
@@ -60,7 +54,7 @@ class TrainingModule(L.LightningModule):
         learning_rate: float = 0.3,
         momentum: float = 0.9,
         eta_min: float = 0.0,
-        task: Literal["binary", "regression"] = "binary",
+        task: Literal["binary", "multiclass", "regression"] = "binary",
         y_std: float = 1.0,
     ) -> None:
         super().__init__()
@@ -72,7 +66,7 @@ class TrainingModule(L.LightningModule):
         self.network = Network(sizes, hidden, output, backward)
         self.loss, self.summed_loss = HalfMSELoss("mean", backward), HalfMSELoss("sum", backward)
         self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError(sync_on_compute=False)
-        self.eval_metrics = build_metrics(task)
+        self.eval_metrics = Scores(task, y_std, sync_on_compute=False)
         self.curves: dict[str, float | Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,14 +88,14 @@ class TrainingModule(L.LightningModule):
         x, y = batch
         output = self.network(x)
         self.eval_mse.update(output, y)
-        if self.hparams["task"] == "regression":
-            self.eval_metrics.update(output * self.hparams["y_std"], y * self.hparams["y_std"])
-        elif self.hparams["output"] == "sigmoid":
-            self.eval_metrics.update(output, y.int())
-        else:  # torchmetrics expects probabilities; this map keeps the order, and the threshold at 1/2
-            self.eval_metrics.update(torch.sigmoid(output - 0.5), y.int())
+        self.eval_metrics.update(output, y)
 
     test_step = validation_step
+
+    def predict_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> Tensor:
+        r"""The outputs for a batch of x, or of (x, y)."""
+        output: Tensor = self.network(batch if isinstance(batch, Tensor) else batch[0])
+        return output
 
     def pop_results(self, loss: str, metrics: str) -> dict[str, Tensor]:
         r"""The loss and the metrics of the rows since the last call, named ``loss`` and ``metrics``/name."""

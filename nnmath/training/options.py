@@ -25,21 +25,22 @@ class TrainOptions(NetworkOptions, DataOptions):
     r"""All options of a run.
 
     Args:
-        backward: what computes the gradients: manual (the equations) or autograd
+        backward: what computes the gradients: manual or autograd
         epochs: length of the run and of the cosine
         learning_rate: η at the start
         momentum: m, from 0 to below 1
         eta_min: η that the cosine ends at
         seed: of the weights, the split, the batches and the noise
         discrepancy_every: epochs from one comparison of the two backwards to the next
-        checkpoint_every: epochs from one checkpoint to the next; the best is the best of these
+        checkpoint_every: epochs between checkpoints; the best is the best of these
         accelerator: what to train on: cpu, gpu, cuda, mps or auto
         devices: how many of them; they share each batch
-        num_nodes: how many machines with so many devices; start this command on each
+        num_nodes: how many such machines; start this command on each
         strategy: how to share the work: auto or ddp
         precision: of the arithmetic: 32-true, 64-true or bf16-mixed
         pictures: how often in a run pictures are drawn at most, histograms four times as often; 0 for never
         log_dir: folder for the runs
+        start_from: a run to start from its weights and scaling, or last
         compare: the backwards to train by, one after the other
 
     Raises:
@@ -61,6 +62,7 @@ class TrainOptions(NetworkOptions, DataOptions):
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     pictures: NonNegativeInt = 8
     log_dir: str = "lightning_logs"
+    start_from: str = ""
     compare: Sequence[Literal["manual", "autograd"]] = ()
 
     def __post_init__(self) -> None:
@@ -81,7 +83,7 @@ class TrainOptions(NetworkOptions, DataOptions):
         return Path(self.dataset).stem
 
     def as_dict(self) -> dict[str, Any]:  # as in config.yaml
-        return {name: value for name, value in asdict(self).items() if name != "compare" or value}
+        return {name: value for name, value in asdict(self).items() if name not in ("compare", "start_from") or value}
 
     def check_environment(self) -> None:
         r"""Raise a ValueError unless machines can find each other and torchrun starts the right number of processes."""

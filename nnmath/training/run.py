@@ -27,6 +27,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
+from nnmath.network import Network
 from nnmath.runtime.cli import echo, one_line, usage_errors
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import log_errors, run_folder, write_atomic
@@ -34,6 +35,7 @@ from nnmath.training.callbacks import Checkpoint, EpochProgress, GracefulStop
 from nnmath.training.checkpoint import MAX_BYTES, AtomicCheckpointIO, load_matching, resume_errors
 from nnmath.training.module import TrainingModule
 from nnmath.training.options import TrainOptions
+from nnmath.training.predictor import Predictor, load
 from nnmath.training.tensorboard.curves import GradientDiscrepancy, GradientNorm, Trajectory
 from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
 from nnmath.training.tensorboard.images import Images
@@ -42,7 +44,17 @@ from nnmath.training.tensorboard.overview import Overview
 MAX_LAYERS = 1000
 
 
-def compare(options: TrainOptions, data: DataModule, folder: Path | None = None) -> None:
+def starting_point(options: TrainOptions, folder: Path | None = None) -> Predictor | None:
+    r"""The network that ``options.start_from`` names, with its preprocessing; of a resumed run, its checkpoint's."""
+    if not options.start_from:
+        return None
+    checkpoints = sorted(folder.glob("**/last.ckpt")) if folder else []
+    return load(checkpoints[0] if checkpoints else options.start_from)
+
+
+def compare(
+    options: TrainOptions, data: DataModule, folder: Path | None = None, start: Predictor | None = None
+) -> None:
     r"""Train by each backward of ``options.compare``; the second run logs how far its parameters are from the first's.
 
     The arguments and exceptions are those of :func:`train`.
@@ -50,17 +62,22 @@ def compare(options: TrainOptions, data: DataModule, folder: Path | None = None)
     folder, trajectory = folder or new_folder(options), None
     for backward in options.compare:
         single = replace(options, backward=backward, compare=())
-        trajectory, interrupted = train(single, data, folder / backward, trajectory)
+        trajectory, interrupted = train(single, data, folder / backward, trajectory, start)
         if interrupted and backward != options.compare[-1]:
             raise RunError(f"interrupted; resume with --resume {shlex.quote(str(folder))}")
 
 
 def train(
-    options: TrainOptions, data: DataModule, folder: Path | None = None, reference: Trajectory | None = None
+    options: TrainOptions,
+    data: DataModule,
+    folder: Path | None = None,
+    reference: Trajectory | None = None,
+    start: Predictor | None = None,
 ) -> tuple[Trajectory, bool]:
     r"""Train and test a network, or resume its run if ``folder`` has a checkpoint; None creates a folder.
 
-    ``reference`` is the trajectory of the run to compare with. Returns the trajectory of the parameters, and whether a
+    ``reference`` is the trajectory of the run to compare with, ``start`` the network whose weights a new run begins
+    with. Returns the trajectory of the parameters, and whether a
     stop was requested during the test.
 
     Raises:
@@ -69,6 +86,8 @@ def train(
     """
     L.seed_everything(options.seed, workers=True, verbose=False)
     module = build_module(options, data)
+    if start:
+        start_from(module.network, start.network)
     trajectory, signals = Trajectory(math.ceil(options.epochs / 200), reference), GracefulStop()
     best = Checkpoint("best", options.checkpoint_every, monitor="loss/val")
     last = Checkpoint("last", options.checkpoint_every)
@@ -110,7 +129,7 @@ def train(
         results = test(trainer, module, data, best)
         if trainer.is_global_zero:
             write_yaml(run / "results.yaml", results)
-            values = {name: f"{value:.4f}" for name, value in results.items()}
+            values = {name: significant(value) for name, value in results.items()}
             values |= {"training/difference": f"{trajectory.difference:.1e}"} if reference else {}
             echo(*(f"{name:<24} {value}" for name, value in values.items()))
             echo(f"run: {run}", f"view with: tensorboard --logdir {shlex.quote(options.log_dir)}")
@@ -152,15 +171,25 @@ def build_module(options: TrainOptions, data: DataModule) -> TrainingModule:
     r"""The network, in the precision of the data; a UsageError if it or its checkpoint would be too large."""
     too_large = f"neurons={options.neurons} make a network that does not fit into the memory"
     with usage_errors(RuntimeError, MemoryError, TypeError, message=too_large), usage_errors():
-        sizes, dtype = [len(data.features), *options.hidden_sizes, 1], data.train.tensors[0].dtype
+        sizes = [len(data.features), *options.hidden_sizes, data.preprocessing.outputs]
+        dtype = data.train.tensors[0].dtype
         size = 2 * number_of_parameters(sizes) * dtype.itemsize
         if len(sizes) > MAX_LAYERS or size > 0.9 * MAX_BYTES:
             limit = f"{MAX_LAYERS} layers, and {MAX_BYTES >> 20} MiB of parameters and momenta"
             raise ValueError(f"neurons must make at most {limit}, got {len(sizes)} layers, {size >> 20} MiB")
-        names = "hidden", "output", "backward", "learning_rate", "momentum", "eta_min"
-        values = {name: getattr(options, name) for name in names}
-        task: Any = "regression" if data.classes is None else "binary"
-        return TrainingModule(sizes, **values, task=task, y_std=data.y_std).to(dtype)
+        names = "hidden", "backward", "learning_rate", "momentum", "eta_min"
+        values: dict[str, Any] = {name: getattr(options, name) for name in names}
+        values |= {"task": data.preprocessing.task, "y_std": data.preprocessing.y_std}
+        return TrainingModule(sizes, output=options.output_for(data), **values).to(dtype)
+
+
+def start_from(network: Network, other: Network) -> None:
+    r"""Copy the weights of another network; a UsageError if it is not of the same layers."""
+    layers = [("-".join(map(str, n.sizes)), *(type(module).__name__ for module in n)) for n in (other, network)]
+    if layers[0] != layers[1]:
+        shown = [f"{sizes} with {', '.join(dict.fromkeys(modules[1::2]))}" for sizes, *modules in layers]
+        raise UsageError(f"start_from: its network is {shown[0]}, this one is {shown[1]}: they have to be the same")
+    network.load_state_dict(other.state_dict())
 
 
 def build_trainer(
@@ -198,8 +227,22 @@ def write_yaml(path: Path, values: dict[str, Any]) -> None:
 def print_summary(module: TrainingModule, data: DataModule, options: TrainOptions) -> None:
     sizes, parameters = "-".join(map(str, module.network.sizes)), module.network.number_of_parameters
     rows = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
-    positive = f", 1 is {one_line(data.classes[1])}" if data.classes else ""
-    echo(f"{sizes}: {parameters} parameters, {options.backward} backward", f"{options.name}: {rows}{positive}")
+    lines = [f"{sizes}: {parameters} parameters, {options.backward} backward", f"{options.name}: {rows}"]
+    if data.classes:
+        counts = [f"{name} {count}" for name, count in zip(data.classes, data.class_counts, strict=True)]
+        lines.append(f"classes of {data.target}: {', '.join(counts)}")
+    if data.note:
+        lines.append(data.note)
+    echo(*map(one_line, lines))
+
+
+def significant(value: float) -> str:
+    r"""Four decimals, or four significant digits of a number that has fewer or many more.
+
+    >>> significant(0.95614), significant(0.0000012345), significant(123456.7)
+    ('0.9561', '1.234e-06', '1.235e+05')
+    """
+    return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"
 
 
 @contextmanager

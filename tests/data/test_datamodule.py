@@ -6,7 +6,7 @@ import torch
 
 from nnmath.data.datamodule import Batches, DataModule
 from nnmath.data.dataset import Dataset
-from nnmath.data.datasets import breast_cancer, xor
+from nnmath.data.datasets import load, xor
 
 
 def regression(x, y):
@@ -62,7 +62,7 @@ OUTLIER[28] = 1e300  # a test row with seed 0
 
 class TestDataModule:
     def test_features_are_standardised_by_the_training_rows_only(self):
-        data = DataModule(breast_cancer())
+        data = DataModule(load("breast_cancer"))
         x, _ = data.train.tensors
         torch.testing.assert_close(x.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
         torch.testing.assert_close(x.std(0, correction=0), torch.ones(2))
@@ -73,16 +73,20 @@ class TestDataModule:
         _, y = data.train.tensors
         assert y.mean().item() == pytest.approx(0, abs=1e-6)
         assert y.std(correction=0).item() == pytest.approx(1)
-        assert y.std().item() * data.y_std == pytest.approx(data.x_std[0] * 7, rel=0.05)
+        assert y.std().item() * data.preprocessing.y_std == pytest.approx(
+            np.array(data.preprocessing.x_std)[0] * 7, rel=0.05
+        )
 
     def test_split_is_stratified_disjoint_and_complete(self):
-        dataset = breast_cancer()
+        dataset = load("breast_cancer")
         data = DataModule(dataset, dtype=torch.float64)
         parts = [data.train, data.val, data.test]
         assert [len(part) for part in parts] == [341, 114, 114]
         for part in parts:
             assert part.tensors[1].mean().item() == pytest.approx(357 / 569, abs=0.01)
-        x = torch.cat([part.tensors[0] for part in parts]).numpy() * data.x_std + data.x_mean
+        x = torch.cat([part.tensors[0] for part in parts]).numpy() * np.array(data.preprocessing.x_std) + np.array(
+            data.preprocessing.x_mean
+        )
         np.testing.assert_allclose(np.sort(x, axis=0), np.sort(dataset.x, axis=0))
 
     def test_proportions_of_any_sum(self):
@@ -107,6 +111,14 @@ class TestDataModule:
     def test_dtype(self):
         assert DataModule(xor(), dtype=torch.float64).train.tensors[0].dtype == torch.float64
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_each_part_has_each_class(self, seed):
+        data = DataModule(RARE_CLASS, split=(90, 5, 5), seed=seed)
+        parts = [data.train, data.val, data.test]
+        assert [len(part) for part in parts] == [180, 10, 10]
+        assert all(0 < part.tensors[1].sum() < len(part) for part in parts)
+        assert sum(int(part.tensors[1].sum()) for part in parts) == 4
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
@@ -114,8 +126,8 @@ class TestDataModule:
             ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive proportions, got \(1, 1\)"),
             ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive proportions"),
             ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive proportions"),
-            ({"dataset": xor(samples=4)}, "4 rows cannot be split into"),
-            ({"dataset": RARE_CLASS, "split": (90, 5, 5)}, "leaves a single class among the 10 validation rows"),
+            ({"dataset": xor(samples=6), "split": (4, 1, 1)}, "6 rows cannot be split into"),
+            ({"dataset": xor(samples=4)}, "class '0' has 2 rows: training, validation and test rows need one each"),
             ({"dataset": regression(OUTLIER[:12], range(12)), "split": (10, 1, 1)}, "1 validation row; a regression"),
             ({"dataset": regression([[0.1]] * 50, range(50))}, "column 'a' is constant over the training rows"),
             ({"dataset": regression(np.arange(50)[:, None] * 1e-320, range(50))}, "values too large or too small"),

@@ -37,9 +37,9 @@ def parser():
     ("arguments", "message"),
     [
         (["--count", "0"], 'option "count": Not of type PositiveInt: 0 does not conform to restriction v>0'),
-        (["--count", "x"], "option \"count\": Not of type PositiveInt: invalid literal for int() with base 10: 'x'"),
+        (["--count", "x"], "option \"count\": must be a whole number: 'x'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
-        (["--coun", "4"], "unrecognized arguments: --coun 4"),
+        (["--coun", "4"], "unrecognized arguments: --coun 4; did you mean --count?"),
     ],
 )
 def test_bad_option_is_a_usage_error_in_one_line(parser, arguments, message):

@@ -38,7 +38,8 @@ class TestWithoutArguments:
         assert process.stderr == ""
         assert process.stdout.startswith(
             "2-4-1: 17 parameters, manual backward\n"
-            "breast_cancer: 341 training, 114 validation, 114 test rows, 1 is benign\n"
+            "breast_cancer: 341 training, 114 validation, 114 test rows\n"
+            "classes of diagnosis: malignant 212, benign 357\n"
         )
         run, command = re.search(r"run: (.*)\nview with: (.*)\n$", process.stdout).groups()
         assert command == "tensorboard --logdir lightning_logs"
@@ -185,9 +186,9 @@ def test_a_csv_file(tmp_path):
     assert float(re.search(r"test/r2 +(.*)", process.stdout).group(1)) > 0.9
     assert "mean_absolute_error" in process.stdout
     assert (tmp_path / "lightning_logs" / "my data" / "version_0").is_dir()
-    process = train_here(tmp_path, *options)
+    process = train_here(tmp_path, *options, "--output", "sigmoid")
     assert process.returncode == 2
-    message = "target 'price' is a number, not one of two classes: add --output identity"
+    message = "target 'price' is a number, which sigmoid cannot give: use --output identity, or --task classes"
     assert process.stderr == f"train.py: error: {message}\n"
 
 
@@ -195,7 +196,7 @@ def test_a_class_name_of_several_lines_is_printed_in_one(tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n" + '1,no\n2,"yes\n of course"\n' * 20)
     process = train_here(tmp_path, "--dataset", "table.csv", "--features", "[a]", "--target", "b", "--epochs", 1)
     assert process.returncode == 0, process.stderr
-    assert "rows, 1 is yes of course\n" in process.stdout
+    assert "classes of b: no 20, yes of course 20\n" in process.stdout
 
 
 class TestHelp:
@@ -216,7 +217,7 @@ class TestHelp:
         from nnmath.network import ActivationName, BackwardMode
 
         hints = get_type_hints(TrainOptions)
-        assert get_args(hints["hidden"]) == get_args(hints["output"]) == get_args(ActivationName)
+        assert get_args(hints["hidden"]) == get_args(get_args(hints["output"])[0]) == get_args(ActivationName)
         assert get_args(hints["backward"]) == get_args(BackwardMode)
 
 
@@ -224,14 +225,17 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ("--epoch 3", "unrecognized arguments: --epoch 3"),
+            ("--epoch 3", "unrecognized arguments: --epoch 3; did you mean --epochs?"),
             ("--num-nodes 0", 'option "num_nodes": .*0 does not conform'),
             ("--epochs 0", 'option "epochs": .*0 does not conform'),
             ("--learning_rate nan", 'option "learning_rate": .*nan does not conform'),
             ("--learning_rate -1", 'option "learning_rate": .*-1'),
             ("--momentum 1", 'option "momentum": .*does not conform to restriction v>=0 and v<1'),
             ("--eta_min 0.5", "eta_min must not exceed the learning rate, got eta_min=0.5, learning_rate=0.3"),
-            ("--hidden swish", 'option "hidden": .*swish'),
+            ("--hidden swish", 'option "hidden": must be one of sigmoid, tanh, relu, identity, got swish'),
+            ("--hidden tahn", "; did you mean tanh?"),
+            ("--epochs ten", 'option "epochs": must be a whole number'),
+            ("--dataset iriss", "; did you mean iris?"),
             ("--backward torch", 'option "backward": .*torch'),
             ("--split [1,2]", 'option "split": '),
             ("--neurons 0", 'option "neurons": '),
@@ -239,7 +243,7 @@ class TestRefuses:
             ("--config missing.yaml", "missing.yaml"),
             ("--dataset mnist", "dataset must be one of breast_cancer, .* got 'mnist'"),
             ("--dataset missing.csv --features [a] --target b", "missing.csv cannot be read: No such file"),
-            ("--dataset missing.csv", "a CSV file needs features and target"),
+            ("--dataset missing.csv", "a CSV file needs a target"),
             ("--dataset /dev/zero --features [a] --target b", "/dev/zero is a device or a pipe: copy its content"),
             ("--features [size]", "features of breast_cancer must be among"),
             ("--samples 3 --dataset xor", "samples must be at least 10"),
@@ -252,7 +256,7 @@ class TestRefuses:
             (f"--resume {'a' * 300}", "File name too long"),
             ("--samples 100000000000000000000", "samples must be at most 1000000000, got 1"),
             ("--learning_rate 1e31", "learning_rate must be at most 1e\\+30, got 1e\\+31"),
-            ("--features a", "option \"features\": Expected <class 'list'>, got a"),
+            ("--features a", "features of breast_cancer must be among"),
             ("--batch_size -3", '"batch_size": Not of type PositiveInt: does not conform to restriction v>0, got -3'),
             ("--config /proc/self/mem", "Input/output error"),
             ("--resume", "argument --resume: expected one argument"),
@@ -316,7 +320,7 @@ class TestRefuses:
     def test_a_loss_that_diverges(self, tmp_path):
         rows = "".join(f"{i},{i % 7}\n" for i in range(100))
         (tmp_path / "table.csv").write_text("a,y\n" + rows)
-        options = ["--dataset", "table.csv", "--features", "[a]", "--target", "y", "--output", "identity"]
+        options = ["--dataset", "table.csv", "--features", "[a]", "--target", "y", "--task", "regression"]
         process = train_here(tmp_path, *options, "--hidden", "identity", "--learning_rate", 1e9, "--epochs", 50)
         assert process.returncode == 1
         message = r"after epoch \d+ the loss is nan \(η = 9.99e\+08\): try a smaller learning_rate.*"

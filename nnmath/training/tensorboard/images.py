@@ -7,7 +7,9 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from nnmath.ensemble.loss_surface import LossSurface
+from nnmath.equations import forward
 from nnmath.figures import article
+from nnmath.figures.confusion_matrix import confusion_matrix
 from nnmath.figures.decision_boundary import decision_boundary
 from nnmath.figures.loss_surface import descent
 from nnmath.figures.network_diagram import network_diagram
@@ -22,9 +24,10 @@ from nnmath.verification.catalogue import CATALOGUE
 class Images(TensorBoardCallback):
     r"""The figures of the network as it learns.
 
-    Every k epochs: ``network/decision_boundary`` (two inputs, one output), ``network/weights`` and
-    ``network/saturation``. Before training: ``network/parameters``. Before the test: ``network/descent``, the
-    ``trajectory``. What does not depend on the run is written once, as a run of its own in the folder ``article``.
+    Every k epochs: ``network/decision_boundary`` (two inputs), ``network/confusion_matrix`` (more than two classes),
+    ``network/weights`` and ``network/saturation``. Before training: ``network/parameters``. Before the test:
+    ``network/descent``, the ``trajectory``. What does not depend on the run is written once, as a run of its own in the
+    folder ``article``.
     """
 
     def __init__(self, every_n_epochs: int, trajectory: Trajectory | None = None, article: Path | None = None) -> None:
@@ -40,10 +43,16 @@ class Images(TensorBoardCallback):
                 if self.article:
                     write_article(self.article)
                 writer.add_figure("network/parameters", article.parameters(sizes))
-            if sizes[0] == 2 and sizes[-1] == 1:
-                units = {**data.state_dict(), "features": data.features, "target": data.target, "classes": data.classes}
-                figure = decision_boundary(layers, activations, train, val, **units, epoch=epoch)
+            if sizes[0] == 2:
+                p = data.preprocessing
+                units = {"x_mean": p.x_mean, "x_std": p.x_std, "y_mean": p.y_mean, "y_std": p.y_std}
+                names = {"features": data.features, "target": data.target, "classes": data.classes}
+                figure = decision_boundary(layers, activations, train, val, **units, **names, epoch=epoch)
                 writer.add_figure("network/decision_boundary", figure, epoch)
+            if sizes[-1] > 1:
+                predicted = forward(val[0].to(layers[0].weight), layers, activations)[-1].argmax(0)
+                figure = confusion_matrix(predicted, val[1].argmax(0), data.classes, epoch=epoch)
+                writer.add_figure("network/confusion_matrix", figure, epoch)
             figure = network_diagram(layers, features=data.features, target=data.target, epoch=epoch)
             writer.add_figure("network/weights", figure, epoch)
             if len(layers) > 1:

@@ -14,6 +14,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from nnmath.gradcheck import check_gradients
 from nnmath.network import HalfMSELoss, Network, gradients
+from nnmath.training.metrics import NAMES
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.graph import computational_graph, layer_symbols
 
@@ -22,11 +23,6 @@ CHARTS = {  # Custom Scalars tab: title and curves of each chart
     "metrics of the validation rows": ["metrics/.*"],
     "norm of the gradient, each layer": ["training/gradient_norm/.*"],
 }
-HPARAMS = (  # the options in the HParams tab
-    *("backward", "batch_size", "dataset", "epochs", "eta_min", "hidden"),
-    *("learning_rate", "momentum", "neurons", "output", "precision", "seed"),
-)
-METRICS = {"binary": ("accuracy", "auroc"), "regression": ("r2", "mean_absolute_error")}  # in the HParams tab
 MAX_CHECKED_PARAMETERS = 10_000  # larger networks get neither a gradient table nor a picture of the descent
 
 
@@ -41,8 +37,8 @@ class Overview(TensorBoardCallback):
         network, activations = module.network, (module.hparams["hidden"], module.hparams["output"])
         for writer in self.writers(trainer):
             if epoch == 0:
-                for summary in self.hparams(module)[:2]:
-                    writer.file_writer.add_summary(summary)
+                # without the experiment's summary, TensorBoard unites the columns of all runs
+                writer.file_writer.add_summary(self.hparams(module)[1])
                 writer.add_custom_scalars({"training": {name: ["Multiline", tags] for name, tags in CHARTS.items()}})
                 graph = computational_graph(network.sizes, *activations)
                 writer.file_writer.add_event(Event(graph_def=graph.SerializeToString()))
@@ -58,10 +54,22 @@ class Overview(TensorBoardCallback):
 
     def hparams(self, module: Any) -> tuple[Any, Any, Any]:
         r"""The HParams plugin's summaries: the experiment, the start of a run, its end."""
-        metrics = ["loss/val", *(f"metrics/{name}" for name in METRICS[module.hparams["task"]])]
-        values = {name: value for name in HPARAMS if (value := self.options.get(name)) is not None}
-        values |= {name: str(value) for name, value in values.items() if not isinstance(value, (int, float, str))}
+        metrics = ["loss/val", *(f"metrics/{name}" for name in NAMES[module.hparams["task"]][:2])]
+        values = {name: hparam(value) for name, value in self.options.items() if value not in (None, "", [])}
+        neurons = self.options.get("neurons")
+        values["neurons"] = hparam(neurons if isinstance(neurons, (list, tuple)) else [neurons])  # a text in all runs
         return hparams(values, dict.fromkeys(metrics, 0.0))  # declares the metrics; their values are not written
+
+
+def hparam(value: Any) -> float | str:
+    r"""An option as HParams shows it, of one type in all runs: a number, or a text such as "8, 8" for a list.
+
+    >>> hparam(3), hparam([8, 8]), hparam("tanh")
+    (3.0, '8, 8', 'tanh')
+    """
+    if isinstance(value, (int, float)):
+        return float(value)
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

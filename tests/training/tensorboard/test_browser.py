@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -25,6 +26,13 @@ def address(tmp_path_factory):
     options = ["--compare", "manual", "autograd", "--dataset", "moons", "--epochs", "30", "--pictures", "2"]
     process = run_here(SCRIPT, folder, *options)
     assert process.returncode == 0, process.stderr
+    with serve(folder) as server:
+        yield server
+
+
+@contextmanager
+def serve(folder):
+    """The address of a TensorBoard server."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", "lightning_logs", "--host", "127.0.0.1"]
     server = subprocess.Popen([*command, "--port", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
     try:
@@ -62,10 +70,36 @@ def test_hparams_are_the_options_and_last_metrics_of_each_run(address):
         (session,) = group["sessions"]
         assert session["status"] == "STATUS_SUCCESS"
         values = {value["name"]["tag"]: value for value in session["metricValues"]}
-        assert set(values) == tags
+        assert set(values) >= tags
         curve = get(address, f"plugin/scalars/scalars?tag=loss/val&run={session['name']}")
         assert values["loss/val"]["trainingStep"] == 30
         assert values["loss/val"]["value"] == pytest.approx(curve[-1][2])
+
+
+def test_every_option_of_every_run_has_its_column(tmp_path):
+    """Whatever else lies in the folder: other options, a regression, more than two classes, a sweep."""
+    rows = "".join(f"{i},{i * i / 7}\n" for i in range(30))
+    (tmp_path / "squares.csv").write_text("x,y\n" + rows)
+    fixed = ["--epochs", "2", "--pictures", "0"]
+    runs = [
+        ["--dataset", "moons", "--neurons", "[]", *fixed],
+        ["--dataset", "squares.csv", "--target", "y", "--neurons", "3", "4", "--batch_size", "5", *fixed],
+        ["--dataset", "iris", "--features", "petal length (cm), petal width (cm)", "--hidden", "tanh", *fixed],
+    ]
+    for options in runs:
+        process = run_here(SCRIPT, tmp_path, *options)
+        assert process.returncode == 0, process.stderr
+    sweep = ["--learning_rate", "0.1", "--momentum", "0", "--seeds", "2", "--epochs", "2"]
+    process = run_here(SCRIPT.with_name("sweep.py"), tmp_path, *sweep)
+    assert process.returncode == 0, process.stderr
+    with serve(tmp_path) as server:
+        infos = get(server, "plugin/hparams/experiment", experimentName="")["hparamInfos"]
+    types = {info["name"]: info["type"] for info in infos}
+    numbers = {name for name, kind in types.items() if kind == "DATA_TYPE_FLOAT64"}
+    assert numbers >= {"epochs", "learning_rate", "momentum", "batch_size", "seed", "noise"}
+    texts = {name for name, kind in types.items() if kind == "DATA_TYPE_STRING"}
+    assert texts >= {"dataset", "neurons", "features", "target", "hidden", "backward", "schedule"}
+    assert numbers | texts == set(types)
 
 
 TABS = {  # an element of each tab, and the minimal number of these elements
