@@ -98,8 +98,7 @@ def decision_boundary(
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
     sides = np.linspace(low - margin, high + margin, GRID, axis=1)  # (2, 60)
     plane = torch.as_tensor(np.stack(np.meshgrid(*sides)).reshape(2, -1))  # (2, 3600)
-    output = class_or_value(forward(plane.to(layers[0].weight), layers, activations)[-1]).reshape(GRID, GRID)
-    output = output * y_std + y_mean
+    output = forward(plane.to(layers[0].weight), layers, activations)[-1].reshape(-1, GRID, GRID) * y_std + y_mean
     u, v = sides * std + mean
     samples = [(x * std + mean, y * y_std + y_mean) for x, y in samples]
 
@@ -112,14 +111,14 @@ def decision_boundary(
     axes.set_ylabel(ylabel, labelpad=1)
     axes.set(xlabel=xlabel, xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
     if outputs > 1 and classes:
-        handles = draw_regions(axes, (u, v, output), samples, classes)
+        handles = draw_regions(axes, u, v, output, samples, classes)
         style.format_ticks(axes, 6)
         figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=SMALL)
         return figure
     if classes is None:
-        scale, handles = draw_regression(axes, (u, v, output), samples, target)
+        scale, handles = draw_regression(axes, (u, v, output[0]), samples, target)
     else:
-        scale, handles = draw_classes(axes, (u, v, output), samples, classes)
+        scale, handles = draw_classes(axes, (u, v, output[0]), samples, classes)
     bar = figure.colorbar(scale, cax=figure.add_axes((right + 0.02, 0.275, 0.025, 0.635)), extendfrac=0)
     bar.ax.set_xlabel("O")
     style.format_ticks(axes, 6)
@@ -149,14 +148,16 @@ def draw_classes(
 
 
 def draw_regions(
-    axes: Axes, surface: Surface, samples: Sequence[tuple[Array, Array]], classes: tuple[str, ...]
+    axes: Axes, u: Array, v: Array, output: Tensor, samples: Sequence[tuple[Array, Array]], classes: tuple[str, ...]
 ) -> list[Line2D]:
     r"""Draws where each class has the largest output, and the samples; the legend has six classes at most."""
-    *_, output = surface
     colours = [REGION_COLOURS[k % len(REGION_COLOURS)] for k in range(len(classes))]
-    axes.contourf(*surface, np.arange(len(classes) + 1) - 0.5, colors=[to_rgba(colour, 0.3) for colour in colours])
-    if len(output.unique()) > 1:
-        axes.contour(*surface, np.arange(1, len(classes)) - 0.5, colors=BLACK, linewidths=1)
+    for k, colour in enumerate(colours):
+        others = torch.cat([output[:k], output[k + 1 :]])
+        lead = output[k] - others.amax(0)
+        if bool((lead > 0).any()):
+            axes.contourf(u, v, lead, (0, torch.inf), colors=[to_rgba(colour, 0.3)])
+            axes.contour(u, v, lead, (0,), colors=BLACK, linewidths=1)
     handles = []
     for k, (name, colour) in enumerate(zip(classes, colours, strict=True)):
         look = colour, REGION_MARKERS[k % len(REGION_MARKERS)]

@@ -2,10 +2,20 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from helpers.figures import TRAIN, VAL, parts, random_layers, trained_network, two_classes, words
+from helpers.figures import (
+    TRAIN,
+    VAL,
+    assert_drawn_in_colours,
+    assert_readable,
+    parts,
+    random_layers,
+    trained_network,
+    two_classes,
+    words,
+)
 from matplotlib.colors import to_hex
 
-from nnmath.equations import IDENTITY, SIGMOID, TANH, forward
+from nnmath.equations import IDENTITY, SIGMOID, TANH, Layer, forward
 from nnmath.figures.decision_boundary import decision_boundary
 from nnmath.figures.style import BLACK, BLUE, VERMILION
 
@@ -107,3 +117,25 @@ def test_refuses_other_than_two_inputs_and_one_output(sizes):
     message = f"layers must have two inputs and one output, got {sizes[0]} and {sizes[-1]}"
     with pytest.raises(ValueError, match=message):
         decision_boundary(random_layers(*sizes), (TANH, SIGMOID), TRAIN)
+
+
+def three_classes():
+    """A network that assigns a point to the largest of x₁, x₂ and −x₁ − x₂, and points of each class."""
+    layer = Layer(torch.tensor([[1.0, 0], [0, 1], [-1, -1]]), torch.zeros(3))
+    x = torch.tensor([[2.0, 0.5, -2, 1], [0.5, 2, -2, 0]])
+    return [layer], (x, torch.eye(3)[:, [0, 1, 2, 0]])
+
+
+def test_regions_of_three_classes():
+    layers, samples = three_classes()
+    figure = decision_boundary(layers, (IDENTITY,), samples, classes=("left", "up", "down"))
+    axes = figure.axes[0]
+    assert {"left", "up", "down"} <= words(figure)
+    filled = [part for part in contours(figure) if part.filled]
+    assert [len(part.get_paths()) for part in filled] == [1, 1, 1]
+    for part, inside in zip(filled, ((1.5, 0), (0, 1.5), (-1, -1)), strict=True):
+        assert part.get_paths()[0].contains_point(inside)
+    markers = [line for line in axes.lines if len(line.get_xdata())]
+    assert sorted(len(line.get_xdata()) for line in markers) == [1, 1, 2]
+    assert_drawn_in_colours(figure)
+    assert_readable(figure)
