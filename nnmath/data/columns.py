@@ -166,7 +166,7 @@ def find_decimal_commas(file: CsvFile, names: Sequence[str]) -> bool:
                     f"column {shorten(name)} holds {shorten(table[name].iloc[row].strip())}, but elsewhere the file has"
                 )
                 advice = "write all decimals with a point, and no thousands separators"
-                raise file.error(int(lines[row]), f"{text} decimal commas ({comma}): {advice}")
+                raise file.error(int(lines[row]), f"{text} decimal commas ({shorten(comma)}): {advice}")
     return True
 
 
@@ -250,8 +250,9 @@ def as_target(column: Column, task: str | None) -> tuple[NDArray[np.float64], tu
         names = [f"{value:.15g}" for value in values[: MAX_CLASSES + 1]]
         is_whole = len(values) <= MAX_WHOLE and bool((values == np.round(values)).all())
         if len(values) > 2 and is_whole and task is None:
+            shown = ", ".join(names) if len(", ".join(names)) < 150 else f"from {names[0]} to {names[-1]}"
             raise ValueError(
-                f"{path}: target {name} has the {len(values)} whole numbers {', '.join(names)}: "
+                f"{path}: target {name} has the {len(values)} whole numbers {shown}: "
                 "--task classes if they name classes, --task regression if they are a quantity"
             )
         check_labels(column, names[:1] if len(values) == 1 else names if task == "classes" else ["", ""])

@@ -123,7 +123,7 @@ class TestCsv:
             ),
             ("a;b;y\n3,612;2;0\n", "leave thousands separators out: write 3612, or with a decimal point, 3.612"),
             ("a;b;y\n1.299,99;2;0\n12,5;2;1\n", "leave thousands separators out: write 1299.99"),
-            ("a;b;y\n1.234;2;0\n2;3,5;1\n", r"'1.234', but elsewhere the file has decimal commas \(3,5\): write all"),
+            ("a;b;y\n1.234;2;0\n2;3,5;1\n", r"'1.234', but elsewhere the file has decimal commas \('3,5'\): write all"),
             ('a,b,y\n"1,5",2,0\n2,3,1\n', "holds '1,5', expected .*; write decimals with a point: 1.5"),
             ("a,b,y\n1,5%,0\n2,3%,1\n", "holds '5%', expected .*; write the number without its unit: 5"),
             ("a,b,y\n1,5 €,0\n2,3 €,1\n", "write the number without its unit: 5"),
