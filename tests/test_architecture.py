@@ -13,6 +13,7 @@ ALLOWED = {  # what the modules of each wing may import from other wings
     "nnmath.equations": set(),
     "nnmath.gradcheck": set(),
     "nnmath.runtime": set(),
+    "nnmath.__main__": {"nnmath.runtime"},
     "nnmath.network": {"nnmath.equations"},
     "nnmath.data": {"nnmath.equations.validate"},
     "nnmath.verification": {"nnmath.gradcheck", "nnmath.equations"},
