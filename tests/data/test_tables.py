@@ -201,6 +201,11 @@ class TestCsv:
         assert (mixed.classes, mixed.y.tolist()) == (("1", "x"), [1, 0])
         assert animals.x[:, 0].tolist() == read_csv(path, ["price"], "a", "regression").y.tolist() == list(range(20))
 
+    def test_names_and_labels_are_compared_in_one_normal_form(self, tmp_path):
+        composed, decomposed = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
+        data = read(tmp_path, f"{decomposed},b,y\n1,2,{composed}\n3,4,{decomposed}\n5,6,x\n", [composed, "b"])
+        assert (data.features, data.classes) == ((composed, "b"), (composed, "x"))
+
     def test_a_typographers_minus(self, tmp_path):
         assert read(tmp_path, "a,b,y\n−1,−2.5,0\n3,4,1\n").x.tolist() == [[-1, -2.5], [3, 4]]
 
@@ -214,6 +219,8 @@ class TestCsv:
         data = read_csv(write(tmp_path, ",colour,ok,day,constant,id,y\n" + rows), None, "y")
         assert (data.features, data.levels) == (("colour", "ok"), (("blue", "red"), None))
         assert data.x[:3].tolist() == [[0, 0], [1, 1], [0, 0]]
+        assert data.by_default
+        assert not read_csv(tmp_path / "table.csv", ["colour"], "y").by_default
         assert data.note == "not used: 'day' (dates), 'constant' (constant), 'id' (many different texts)"
 
     @pytest.mark.parametrize(

@@ -119,9 +119,10 @@ def test_arrays_tensors_and_lists(folder):
 def test_lightning_predicts_loaders_of_x_and_of_x_and_y(folder):
     module = TrainingModule.load_from_checkpoint(folder / IRIS / "checkpoints" / "best.ckpt")
     x = torch.randn(5, 4)
+    batches = [torch.utils.data.TensorDataset(x), torch.utils.data.TensorDataset(x, torch.zeros(5, 3)), x]
     trainer = L.Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
-    for rows in ([x], [x, torch.zeros(5, 3)]):
-        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*rows), batch_size=5)
+    for rows in batches:
+        loader = torch.utils.data.DataLoader(rows, batch_size=5)
         (output,) = trainer.predict(module, loader)
         assert torch.equal(output, module(x))
 
@@ -173,6 +174,19 @@ def test_what_cannot_be_predicted_is_one_line(folder, options, content, message)
 def test_bad_rows(folder, rows, message):
     with pytest.raises(ValueError, match=message):
         load(folder / "lightning_logs/houses/version_0").predict(rows)
+
+
+def test_two_classes(folder):
+    process = train_here(
+        folder, "--dataset", "xor", "--noise", 0.05, "--epochs", 500, "--learning_rate", 1, "--pictures", 0
+    )
+    assert process.returncode == 0, process.stderr
+    model = load(folder / "lightning_logs/xor/version_0")
+    corners = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert model.predict(corners).tolist() == ["0", "1", "1", "0"]
+    probabilities = model.predict_proba(corners)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert (probabilities.argmax(1) == [0, 1, 1, 0]).all()
 
 
 def test_a_run_that_starts_from_another(folder):
