@@ -218,6 +218,18 @@ class TestConversion:
         wrong = check_gradients(forward, INPUTS, {**gradients, "w": -gradients["w"]})
         assert [(finding.fault, finding.names) for finding in wrong.findings] == [(Fault.SIGN, ["w"])]
 
+    def test_functions_of_scipy(self):
+        def forward(x, w, v):
+            return np.sum(special.expit(np.dot(x, w)) * v)
+
+        def backward(x, w, v):
+            h = special.expit(x @ w)
+            return {"v": h.sum(0), "w": x.T @ (v * h)}
+
+        report = check_backward(forward, backward, INPUTS)
+        assert not report.note
+        assert report.findings[0].repair == "v * h * (1 - h)"
+
     def test_a_numpy_forward_whose_arrays_are_not_those_of_torch(self):
         """torch._numpy would give another loss: autograd's gradient of it is not the reference."""
 

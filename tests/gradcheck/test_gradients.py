@@ -83,6 +83,14 @@ class TestEntries:
         assert entry.ratio == pytest.approx(-2)
         assert entry.cosine == pytest.approx(-1)
 
+    @pytest.mark.parametrize("scale", [1e-200, 1e200])
+    def test_figures_of_numbers_whose_squares_underflow_or_overflow(self, scale):
+        x, w = draw(4, 3), draw(3)
+        right = scale * x.sum(0)
+        entry = check_gradients(lambda w: (x @ w).sum() * scale, {"w": w}, {"w": -3 * right}).entries["w"]
+        assert entry.ratio == pytest.approx(-3)
+        assert entry.cosine == pytest.approx(-1)
+
     def test_wrong_shape_has_no_figures(self):
         entry = check({"b": RIGHT["b"][None]}).entries["b"]
         assert not entry.passed

@@ -229,6 +229,7 @@ def whole_edits(step: Step, forward: Variables) -> Iterator[tuple[str, float, Fa
                 yield f"{{e}} - {text}", cost, Fault.MISSING_PATH
             if numeric and np.shape(other) == shape and shape:
                 yield f"{{e}} * ({text} > 0)", FACTOR, Fault.ACTIVATION_DERIVATIVE_MISSING
+                yield f"{{e}} * (1 - {text})", FACTOR, Fault.ACTIVATION_DERIVATIVE_WRONG
         if numeric and shape and len(shape) <= 2 and 1 <= np.ndim(other) <= 2:
             for a, b in itertools.product(turned("{e}", shape), turned(text, np.shape(other))):
                 if a[1][-1] == b[1][0]:
