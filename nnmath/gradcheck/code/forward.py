@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from nnmath.gradcheck.code.decompositions import DECOMPOSITIONS
 from nnmath.gradcheck.graph.graph import Promotion, map_tensors, to_float64
@@ -66,15 +65,14 @@ class Operation:
         return gradient
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(Promotion):
     r"""Lists the operations whose result depends on a leaf, and where the user's code called them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operations: list[tuple[Operation, Tensor, int]] = []
 
-    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         decomposition = DECOMPOSITIONS.get(function)
         if decomposition is not None:
             return self.decompose(function, decomposition, args, kwargs)
@@ -108,7 +106,7 @@ class RecordedForward:
         for leaf in self.leaves.values():
             leaf.requires_grad_()
         recorder = Recorder()
-        with torch.enable_grad(), Promotion(), recorder:
+        with torch.enable_grad(), recorder:
             loss = forward(**copies)
         results = [result for _, result, _ in recorder.operations]
         gradients = torch.autograd.grad(loss, [*self.leaves.values(), *results], allow_unused=True)

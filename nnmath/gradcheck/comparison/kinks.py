@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from nnmath.gradcheck.graph.graph import Arguments, factory_to_float64, in_place, promote_to_float64
+from nnmath.gradcheck.graph.graph import Arguments, Promotion, in_place
 
 TINY = 1e-200  # the smallest distance by which an input is moved off a kink
 Threshold = float | Tensor
@@ -54,7 +53,7 @@ ORDERED = "sort argsort topk kthvalue median nanmedian unique searchsorted bucke
 SELECTING = frozenset(f"{LARGEST} adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d {ORDERED}".split())
 
 
-class Kinks(TorchFunctionMode):
+class Kinks(Promotion):
     r"""Passes the input of every function with a kink to :meth:`at`, numbered in the order of the calls."""
 
     def __init__(self) -> None:
@@ -62,18 +61,16 @@ class Kinks(TorchFunctionMode):
         self.calls = self.selections = 0
         self.deciding = False  # whether the running function compares numbers; its backward compares them again
 
-    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if in_place(function, kwargs):
             return function(*args, **kwargs)
         name = getattr(function, "__name__", "").removeprefix("__").removesuffix("__")
-        args, kwargs = self.arguments(name, *promote_to_float64(function, args, kwargs))
+        args, kwargs = self.arguments(name, args, kwargs)
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
-        thresholds = THRESHOLDS.get(name)
         if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
-            return factory_to_float64(function, kwargs, function(*args, **kwargs))
-        tensor, at_kink = args[0], thresholds(args, kwargs) if thresholds else []
+            return function(*args, **kwargs)
+        tensor, at_kink = args[0], THRESHOLDS[name](args, kwargs) if name in THRESHOLDS else []
         for threshold in at_kink:
             if not isinstance(threshold, Tensor) or threshold.is_floating_point():
                 tensor = self.at(self.calls, tensor, threshold)

@@ -55,16 +55,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return value
 
 
-def promote_to_float64(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    r"""The arguments, all in float64 if one is: a float32 tensor of a closure may meet the inputs, now in float64."""
-    dtypes = {tensor.dtype for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()}
-    if len(dtypes) < 2 or torch.float64 not in dtypes or in_place(function, kwargs):
-        return args, kwargs
-
-    def double(tensor: Tensor) -> Tensor:
-        return tensor.double() if tensor.is_floating_point() else tensor
-
-    return map_tensors(double, args), map_tensors(double, kwargs)
+def as_double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def in_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
@@ -74,18 +66,22 @@ def in_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
     return underscore or name == "__setitem__" or bool(kwargs.get("inplace")) or kwargs.get("out") is not None
 
 
-def factory_to_float64(function: Callable[..., Any], kwargs: Mapping[str, Any], result: Any) -> Any:
-    r"""The result, in float64 if it is a new tensor of the default dtype: float64 values will be written to it."""
-    is_new = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
-    return result.double() if is_new and isinstance(result, Tensor) and result.is_floating_point() else result
-
-
 class Promotion(TorchFunctionMode):
-    r"""Evaluates a function in float64 if one of its arguments is in float64."""
+    r"""Evaluates a function in float64 if one of its arguments is: a closure's float32 tensor may meet the inputs."""
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = promote_to_float64(function, args, kwargs or {})
-        return factory_to_float64(function, kwargs, function(*args, **kwargs))
+        kwargs = kwargs or {}
+        dtypes = {tensor.dtype for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()}
+        if len(dtypes) > 1 and torch.float64 in dtypes and not in_place(function, kwargs):
+            args, kwargs = map_tensors(as_double, (args, kwargs))
+        result = self.call(function, args, kwargs)
+        # float64 values may be written to a new tensor of the default dtype
+        is_new = getattr(function, "__name__", "") in FACTORIES and kwargs.get("dtype") is None
+        return as_double(result) if is_new and isinstance(result, Tensor) else result
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        r"""The result of a function of torch; subclasses observe or replace it."""
+        return function(*args, **kwargs)
 
 
 data: Any = Tensor.data  # a descriptor, whose getter a TorchFunctionMode sees; torch annotates it as a Tensor
@@ -93,7 +89,7 @@ DETACHING = (Tensor.detach, Tensor.detach_, torch.detach, torch.detach_, data.__
 LEAVING = (*DETACHING, Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__float__)  # results have no gradient
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(Promotion):
     r"""Records the call that created each node, the node's values, and whether gradients were stopped on purpose."""
 
     def __init__(self) -> None:
@@ -103,9 +99,8 @@ class Recorder(TorchFunctionMode):
         self.has_detach = False
         self.end: Site | None = None  # the last call whose result has no gradient although its argument has one
 
-    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = promote_to_float64(function, args, kwargs or {})
-        result = factory_to_float64(function, kwargs, function(*args, **kwargs))
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = function(*args, **kwargs)
         if function in LEAVING and args[0].requires_grad:
             self.end = user_site()
         self.has_detach |= function in DETACHING or not torch.is_grad_enabled() or kwargs.get("padding_idx") is not None

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from nnmath.gradcheck.comparison.rounding import gradients_of
 from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis, fit_coefficients
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.graph import Gradients, Promotion, promote_to_float64
+from nnmath.gradcheck.graph.graph import Gradients, Promotion
 
 
 def wrong_data(context: Context) -> Iterator[Hypothesis]:
@@ -45,19 +44,15 @@ def bessel(context: Context) -> Iterator[Hypothesis]:
             yield Hypothesis(Fault.BESSEL, gradients, explanation, fix)
 
 
-class BesselCorrection(TorchFunctionMode):
+class BesselCorrection(Promotion):
     r"""Exchanges n and n − 1 in the chosen call of var, std or mean, and counts these calls."""
 
     def __init__(self, chosen: int | None = None) -> None:
         super().__init__()
         self.chosen, self.calls = chosen, 0
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        args, kwargs = promote_to_float64(function, args, kwargs or {})
-        result = function(*args, **kwargs)
-        name = function.__name__
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result, name = function(*args, **kwargs), function.__name__
         if name not in ("var", "std", "mean") or not isinstance(result, Tensor):
             return result
         n = args[0].numel() / max(result.numel(), 1)
@@ -70,7 +65,7 @@ class BesselCorrection(TorchFunctionMode):
         return result * (factor**0.5 if name == "std" else factor)
 
 
-def rerun(context: Context, changed: Mapping[str, Tensor], mode: TorchFunctionMode | None = None) -> Gradients | None:
+def rerun(context: Context, changed: Mapping[str, Tensor], mode: Promotion | None = None) -> Gradients | None:
     r"""The gradients with some inputs replaced; None if forward does not accept them."""
     inputs = {**context.graph.inputs, **changed}
     with warnings.catch_warnings():
