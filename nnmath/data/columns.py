@@ -89,8 +89,9 @@ def remedy(text: str, separator: str) -> str:
         decimal = "" if separator == "," else f", or with a decimal point, {text.replace(',', '.')}"
         return f"; leave thousands separators out: write {without}{decimal}"
     if re.fullmatch(r"[+-]?\d{1,3}([.,' ]\d{3})+([.,]\d+)?", text) and not COMMA_NUMBER.fullmatch(text):
-        whole, point, rest = re.fullmatch(r"(.*?)(?:([.,])(\d*))?", re.sub(r"[' ]", "", text)).groups()  # type: ignore[union-attr]
-        plain = re.sub(r"[.,' ]", "", whole) + (f".{rest}" if point else "")
+        whole, point, rest = re.sub(r"[' ]", "", text).rpartition(max(",.", key=text.rfind))
+        is_decimal = text.count(point) == 1 and len(re.findall(r"[.,' ]", text)) > 1
+        plain = re.sub(r"[.,]", "", whole) + ("." if is_decimal else "") + rest
         return f"; leave thousands separators out: write {plain}"
     if COMMA_NUMBER.fullmatch(text):
         return f"; write decimals with a point: {text.replace(',', '.')}"

@@ -272,10 +272,9 @@ def items(name: str, of: dict[Any, Any], counters: Variables) -> list[tuple[str,
 
 def numbers(operand: ast.expr) -> Iterator[str]:
     r"""The operand with one of its numbers changed; a number in a compound operand belongs to another expression."""
+    parts: list[ast.expr] = [operand] if isinstance(operand, (ast.Constant, ast.UnaryOp)) else []
     if isinstance(operand, (ast.Tuple, ast.Slice)):
         parts = [part for part in ast.walk(operand) if isinstance(part, ast.Constant)]
-    else:
-        parts = [operand] if isinstance(operand, (ast.Constant, ast.UnaryOp)) else []  # type: ignore[list-item]
     for part in parts:
         try:
             number = ast.literal_eval(part)

@@ -284,9 +284,11 @@ class Search:
                 return around.replace("{}", text)
 
             twice = self.gradients(point, Candidate(expression, FACTOR, Fault.FACTOR, scaled(f"({part} * 2)")))
+            if twice is None:
+                continue
             found = set()
-            for name in self.wrong if twice is not None else ():
-                a, b = gradient_array(once[name]), gradient_array(twice[name])  # type: ignore[index]
+            for name in self.wrong:
+                a, b = gradient_array(once[name]), gradient_array(twice[name])
                 difference = point.truth[name] - a if a.shape == point.truth[name].shape else None
                 c = None if difference is None or a.shape != b.shape else ratio(difference, b - a)
                 found |= {exact(1 + c)} if c is not None else set()

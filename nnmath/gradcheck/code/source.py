@@ -57,7 +57,7 @@ class Expression:
     number: int
     node: ast.expr | ast.stmt  # as the user wrote it
     function: Callable[..., Any]  # of the operands' values
-    template: str  # "{0} @ {1}"; empty if the operands cannot be told apart
+    template: str  # "{0} @ {1}"; empty if the operands cannot be distinguished
     operands: list[ast.expr]
     file: str
     target: str = ""  # the variable to which the statement assigns its value

@@ -75,10 +75,11 @@ def user_site() -> Site | None:
 def expression_position(call: InnermostCall) -> Position | None:
     code, instruction = call
     place = next(itertools.islice(code.co_positions(), instruction // 2, None), None)
-    if place is None or None in place:
+    numbers = [number for number in place or () if number is not None]
+    if len(numbers) < 4:
         return None
-    line, last_line, column, last_column = place
-    return line, column, last_line, last_column  # type: ignore[return-value]
+    line, last_line, column, last_column = numbers
+    return line, column, last_line, last_column
 
 
 @functools.cache
