@@ -1,6 +1,7 @@
 r"""Run folders, atomic writes, and errors while a log is written."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -53,6 +54,20 @@ def newest_run(log_dir: str) -> Path:
     if not runs:
         raise UsageError(f"resume: there is no run in {log_dir}")
     return max(runs)[1]
+
+
+def order_event_files(run: Path) -> None:
+    r"""Rename event files so that TensorBoard reads one that is opened now after them.
+
+    It reads the files of a folder in the order of their names, events.out.tfevents.<seconds>.<host>.... A file of the
+    same second, or of a clock that has been set back since, would come too early. In that case, the seconds of the old
+    files become 0, 1, ....
+    """
+    files = sorted(run.glob("events.out.tfevents.*"))
+    if files and int(files[-1].name.split(".")[3]) >= int(time.time()):
+        for k, path in enumerate(files):
+            *parts, _, host = path.name.split(".", 4)
+            path.rename(path.with_name(".".join([*parts, f"{k:010d}", host])))
 
 
 def write_atomic(path: Path, content: bytes) -> None:

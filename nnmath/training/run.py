@@ -30,7 +30,7 @@ from nnmath.equations import number_of_parameters
 from nnmath.network import Network
 from nnmath.runtime.cli import echo, one_line, usage_errors
 from nnmath.runtime.errors import RunError, UsageError
-from nnmath.runtime.files import log_errors, run_folder, write_atomic
+from nnmath.runtime.files import log_errors, order_event_files, run_folder, write_atomic
 from nnmath.training.callbacks import Checkpoint, EpochProgress, GracefulStop
 from nnmath.training.checkpoint import MAX_BYTES, AtomicCheckpointIO, load_matching, resume_errors
 from nnmath.training.module import TrainingModule
@@ -120,6 +120,7 @@ def train(
         if trainer.is_global_zero:
             if not (run / "config.yaml").is_file():
                 write_yaml(run / "config.yaml", options.as_dict())
+            order_event_files(run)
             print_summary(module, data, options)
             if checkpoint:
                 echo(f"resuming after epoch {done} of {options.epochs}")
@@ -162,6 +163,7 @@ def test(trainer: L.Trainer, module: TrainingModule, data: DataModule, best: Che
     # with ckpt_path, Trainer.test would reset the callbacks to the best epoch as well
     if trainer.is_global_zero:
         load_matching(Path(best.best_model_path), module, data, trainer.max_epochs or 0)
+        order_event_files(Path(str(best.dirpath)).parent)  # Lightning closes the log after training and opens another
     module.load_state_dict(trainer.strategy.broadcast(module.state_dict()))
     trainer.test(module, data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
