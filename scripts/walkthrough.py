@@ -1,0 +1,154 @@
+r"""Shows one sample's numbers in each equation of one update: python scripts/walkthrough.py --help."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from nnmath.data.options import DataOptions, NetworkOptions, Seed
+from nnmath.runtime.cli import Parser, echo, exit_on_error, load_yaml, usage_errors
+from nnmath.runtime.errors import UsageError
+from nnmath.runtime.files import newest_run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nnmath.network import Network
+
+
+def parse() -> Any:
+    parser = Parser("Shows one sample's numbers in each equation of one update, and autograd's gradients beside them.")
+    parser.add_options(DataOptions, skip={"batch_size"})
+    parser.add_options(NetworkOptions)
+    parser.add_argument("--sample", type=NonNegativeInt, default=0, help="which of the training rows, counted from 0")
+    parser.add_argument("--run", help="folder of a run whose trained network and data to take, or last for the newest")
+    parser.add_argument("--weights", help="a YAML file: layers, each with weight and bias; and the sample's x and y")
+    parser.add_argument("--learning_rate", type=PositiveFloat, default=0.5, help="η of the update")
+    parser.add_argument("--fixed_biases", action="store_true", help="update the weights alone")
+    parser.add_argument("--digits", type=PositiveInt, default=6, help="significant digits shown, at most 17")
+    parser.add_argument("--seed", type=Seed, default=0, help="seed of the weights, the samples and the split")
+    parser.add_argument("--log_dir", type=str, default="lightning_logs", help="folder of the runs, for last and --log")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--log", action="store_true", help="write it to TensorBoard's Text tab as well")
+    values = parser.parse_args()
+    if values.digits > 17:
+        raise UsageError(f"digits must be at most 17, those of float64, got {values.digits}")
+    if values.run and values.weights:
+        raise UsageError("run and weights both give the weights: use one of them")
+    return parser, values
+
+
+def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tensor | None]":
+    r"""The network of a YAML file, and the sample if the file has one."""
+    import torch
+
+    from nnmath.network import Network
+
+    with usage_errors(OSError, yaml.YAMLError):
+        content = load_yaml(Path(path).read_text(encoding="utf-8"))
+    expected = "layers: [{weight: [[0.15, 0.2]], bias: [0.35]}, ...], x: [0.05, 0.1], y: [0.01]"
+    with usage_errors(ValueError, TypeError, LookupError, RuntimeError, message=f"{path} must hold {expected}"):
+        state = {}
+        for k, layer in enumerate(content["layers"]):
+            state[f"{2 * k}.weight"] = torch.tensor(layer["weight"], dtype=torch.float64)
+            state[f"{2 * k}.bias"] = torch.tensor(layer["bias"], dtype=torch.float64)
+        weights = [tensor for name, tensor in state.items() if name.endswith("weight")]
+        sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
+        network = Network(sizes, values.hidden, values.output or "sigmoid").double()
+        network.load_state_dict(state)
+        x, y = (torch.tensor(content[key], dtype=torch.float64) if key in content else None for key in ("x", "y"))
+        numbers = [*state.values(), *(part for part in (x, y) if part is not None)]
+        if (x is None) != (y is None) or not all(part.isfinite().all() for part in numbers):
+            raise ValueError
+        if x is not None and y is not None and (x.shape, y.shape) != ((sizes[0],), (sizes[-1],)):
+            raise ValueError
+    return network, x, y
+
+
+def load(parser: Parser, values: Any) -> "tuple[Network, Tensor, Tensor]":
+    r"""The network, and the sample's x and y."""
+    import torch
+
+    from nnmath.data.datamodule import DataModule
+    from nnmath.network import Network
+
+    network = preprocessing = None
+    options: Any = values
+    seed = values.seed
+    if values.weights:
+        network, x, y = read_weights(values.weights, values)
+        if x is not None and y is not None:
+            return network, x, y
+    elif values.run:
+        from nnmath.training.options import TrainOptions, build_options
+        from nnmath.training.predictor import load as load_run
+
+        with usage_errors(OSError):
+            folder = newest_run(values.log_dir) if values.run == "last" else Path(values.run)
+        model = load_run(folder)
+        network, preprocessing = model.network.double(), model.preprocessing
+        of_run = Parser("")
+        of_run.add_options(TrainOptions, skip={"compare"})
+        options = build_options(of_run, of_run.parse_file(folder / "config.yaml"))
+        seed = options.seed
+    with usage_errors():
+        names = "dataset", "features", "target", "task", "missing", "samples", "noise", "split"
+        dataset = DataOptions(**{name: getattr(options, name) for name in names}).load(seed)
+        data = DataModule(dataset, split=options.split, seed=seed, dtype=torch.float64, preprocessing=preprocessing)
+        if network is None:
+            layers = NetworkOptions(values.neurons, values.hidden, values.output)
+            torch.manual_seed(seed)
+            sizes = [len(data.features), *layers.hidden_sizes, data.preprocessing.outputs]
+            network = Network(sizes, layers.hidden, layers.output_for(data)).double()
+        x, y = data.train.tensors
+        if values.sample >= len(x):
+            raise ValueError(f"sample must be below the {len(x)} training rows, got {values.sample}")
+        if (x.shape[1], y.shape[1]) != (network.sizes[0], network.sizes[-1]):
+            shape, features = "-".join(map(str, network.sizes)), f"{x.shape[1]} features"
+            targets = f"{y.shape[1]} target{'s' * (y.shape[1] > 1)}"
+            raise ValueError(f"{values.weights} has a network {shape}, but the data have {features} and {targets}")
+    return network, x[values.sample], y[values.sample]
+
+
+def main() -> None:
+    parser, values = parse()
+    network, x, y = load(parser, values)
+
+    from nnmath.network import as_layers
+    from nnmath.verification.walkthrough import walkthrough
+
+    layers, activations = as_layers(network)
+    parts = walkthrough(x, y, layers, activations, values.learning_rate, values.digits, not values.fixed_biases)
+    inputs = ", ".join(f"{value:.{values.digits}g}" for value in x.tolist())
+    targets = ", ".join(f"{value:.{values.digits}g}" for value in y.tolist())
+    title = (
+        f"{'-'.join(map(str, network.sizes))}, one update: x = {inputs}; y = {targets}; η = {values.learning_rate:g}"
+    )
+    markdown = "\n\n".join(
+        [
+            f"# {title}",
+            *(f"## {part}\n\n```text\n" + "\n".join(map(str, lines)) + "\n```" for part, lines in parts.items()),
+        ]
+    )
+    plain = "\n\n".join([title, *("\n".join([part, *map(str, lines)]) for part, lines in parts.items())])
+    echo(markdown if values.markdown else plain)
+    if values.log:
+        log(markdown, values.log_dir)
+
+
+def log(markdown: str, log_dir: str) -> None:
+    r"""Write the walkthrough to TensorBoard's Text tab, as a run of its own."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    from nnmath.runtime.files import log_errors, run_folder
+
+    run = run_folder(log_dir, "walkthrough")
+    with log_errors(run), SummaryWriter(str(run)) as writer:
+        writer.add_text("walkthrough", markdown)
+    echo(f"run: {run}")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

@@ -1,0 +1,117 @@
+"""Each line of the walkthrough is recomputed from the numbers that it shows, which are those of the lines above."""
+
+import math
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from nnmath.equations import RELU, SIGMOID, TANH, Layer
+from nnmath.verification.walkthrough import MAX_CHARACTERS, walkthrough
+
+FUNCTIONS = {"σ": lambda z: 1 / (1 + math.exp(-z)), "tanh": math.tanh, "ReLU": lambda z: max(z, 0.0), "id": float}
+FUNCTIONS["step"] = lambda z: float(z > 0)
+WORKED_EXAMPLE = (
+    ([0.05, 0.10], [0.01, 0.99]),
+    [([[0.15, 0.20], [0.25, 0.30]], [0.35, 0.35]), ([[0.40, 0.45], [0.50, 0.55]], [0.60, 0.60])],
+)
+NUMBER = re.compile(r"(?<![\w.\]])-?\d+\.?\d*(?:e[-+]\d+)?")
+NAME = re.compile(r"(?:∂E/∂|∂)?[a-zA-Zμ][ᵢₒ₁-₉]*(?:\d+)?(?:\[[\d,]+\])?(?:/∂μ[₁-₉](?:\[\d+\])?)?")
+
+
+def as_tensors(sample, layers):
+    x, y = (torch.tensor(part, dtype=torch.float64) for part in sample)
+    return x, y, [Layer(*(torch.tensor(part, dtype=torch.float64) for part in layer)) for layer in layers]
+
+
+def drawn(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    layers = [(rng.normal(size=(n, m)), rng.normal(size=n)) for m, n in pairwise(sizes)]
+    return as_tensors((rng.normal(size=sizes[0]), rng.normal(size=sizes[-1])), layers)
+
+
+def evaluate(numbers):
+    """The value of a line's numbers, by Python."""
+    text = numbers.replace("·", "*").replace("½", "0.5 *").replace("²", "**2")
+    return eval(text, {"__builtins__": {}}, FUNCTIONS)
+
+
+def recompute(parts, digits):
+    """Checks each line; returns the last value of each name."""
+    known, before = {}, {}
+    for title, equations in parts.items():
+        for line in equations:
+            assert evaluate(line.numbers) == pytest.approx(float(line.value), rel=20 * 10.0**-digits, abs=10.0**-digits)
+            shown = [float(number) for number in NUMBER.findall(line.numbers)]
+            for name in NAME.findall(line.formula):  # what has been computed above is used as it was shown there
+                value = known.get(name, before.get(name))
+                assert value is None or value in shown or title == "Update", (title, str(line))
+            known[line.name] = float(line.value)
+            if line.check:
+                assert f"autograd {line.value}," in line.check
+                assert float(line.check.split()[-1].rstrip(")")) < 1e-14
+        if title == "Update":
+            before = {name: value for name, value in known.items() if re.fullmatch(r"[wb].*", name)}
+            known = dict(before)
+    return known
+
+
+@pytest.fixture
+def worked_example():
+    x, y, layers = as_tensors(*WORKED_EXAMPLE)
+    return walkthrough(x, y, layers, [SIGMOID, SIGMOID], learning_rate=0.5, digits=9, update_biases=False)
+
+
+def value(parts, title, name):
+    (line,) = [line for line in parts[title] if line.name == name]
+    return float(line.value)
+
+
+def test_the_published_worked_example(worked_example):
+    parts = worked_example
+    published = {"h[1]": 0.593269992, "h[2]": 0.596884378, "O[1]": 0.75136507, "O[2]": 0.772928465, "E": 0.298371109}
+    assert {name: value(parts, "Forward", name) for name in published} == published
+    assert value(parts, "Case 1: the output layer", "∂E/∂wₒ[1,1]") == pytest.approx(0.082167041, abs=5e-10)
+    weights = [float(line.value) for line in parts["Update"]]
+    assert weights == pytest.approx(
+        [0.149780716, 0.19956143, 0.24975114, 0.29950229, 0.35891648, 0.408666186, 0.511301270, 0.561370121], abs=5e-9
+    )
+    # 0.291027924 is widely quoted, but those weights give this error
+    assert value(parts, "Forward, after the update", "E") == 0.291027774
+
+
+@pytest.mark.parametrize(
+    ("sizes", "activations"),
+    [((2, 4, 1), [SIGMOID, SIGMOID]), ((3, 2, 3, 2), [TANH, RELU, SIGMOID]), ((2, 1), [SIGMOID])],
+    ids=["2-4-1", "3-2-3-2", "2-1"],
+)
+@pytest.mark.parametrize("digits", [6, 12])
+def test_each_line_follows_from_the_lines_above(sizes, activations, digits):
+    x, y, layers = drawn(sizes)
+    parts = walkthrough(x, y, layers, activations, learning_rate=0.5, digits=digits)
+    known = recompute(parts, digits)
+    gradients = sum(bool(line.check) for lines in parts.values() for line in lines)
+    assert gradients == len(parts["Update"]) == sum(p.numel() for layer in layers for p in layer)
+    torch_network = torch.nn.Sequential()
+    for line, activation in zip(layers, activations, strict=True):
+        linear = torch.nn.Linear(*reversed(line.weight.shape), dtype=torch.float64)
+        linear.load_state_dict(line._asdict())
+        torch_network.extend([linear, activation.module()])
+    loss = 0.5 * ((torch_network(x) - y) ** 2).sum()
+    loss.backward()
+    assert value(parts, "Forward", "E") == pytest.approx(loss.item(), rel=10.0 ** (1 - digits))
+    torch.optim.SGD(torch_network.parameters(), lr=0.5).step()
+    loss = 0.5 * ((torch_network(x) - y) ** 2).sum().item()
+    assert known["E"] == pytest.approx(loss, rel=10.0 ** (1 - digits))
+
+
+def test_lines_fit_into_100_columns():
+    x, y, layers = drawn((12, 3, 2))
+    parts = walkthrough(x, y, layers, [SIGMOID, SIGMOID], learning_rate=0.5, digits=17)
+    lines = [part for equations in parts.values() for line in equations for part in str(line).splitlines()]
+    assert max(map(len, lines)) <= MAX_CHARACTERS
+    text = " ".join(str(parts["Forward"][0]).split())
+    assert text.startswith("μ₁[1] = wᵢ[1,1] x[1] + wᵢ[1,2] x[2]")
+    assert text.endswith(f" = {parts['Forward'][0].value}")
