@@ -115,3 +115,19 @@ def test_lines_fit_into_100_columns():
     text = " ".join(str(parts["Forward"][0]).split())
     assert text.startswith("μ₁[1] = wᵢ[1,1] x[1] + wᵢ[1,2] x[2]")
     assert text.endswith(f" = {parts['Forward'][0].value}")
+
+
+def test_titles_and_names_of_a_network_with_two_hidden_layers():
+    x, y, layers = drawn((2, 1, 2, 1))
+    parts = walkthrough(x, y, layers, [SIGMOID] * 3, learning_rate=0.5)
+    titles = ["Case 1: the output layer", "Case 2: hidden layer 2", "Case 2: hidden layer 1"]
+    assert list(parts) == ["Forward", *titles, "Update", "Forward, after the update"]
+    assert [line.name for line in parts[titles[1]]][:4] == ["∂E/∂h₂[1]", "∂E/∂h₂[2]", "∂h₂[1]/∂μ₂[1]", "∂E/∂μ₂[1]"]
+    assert parts[titles[2]][0].name == "∂E/∂h₁"
+    assert [line.name for line in parts["Update"]][:3] == ["wᵢ₁[1,1]", "wᵢ₁[1,2]", "bᵢ₁"]
+
+
+def test_negative_factors_are_in_parentheses():
+    x, y, layers = as_tensors(([-1.0], [0.5]), [([[-2.0]], [-3.0])])
+    parts = walkthrough(x, y, layers, [SIGMOID], learning_rate=0.5)
+    assert str(parts["Forward"][0]) == "μ₁ = wₒ[1,1] x + bₒ = (-2) · (-1) + (-3) = -1"

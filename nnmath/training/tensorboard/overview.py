@@ -18,10 +18,10 @@ from nnmath.training.metrics import NAMES
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.graph import computational_graph, layer_symbols
 
-CHARTS = {  # Custom Scalars tab: title and curves of each chart
-    "error": ["loss/train", "loss/val"],
-    "metrics of the validation rows": ["metrics/.*"],
-    "norm of the gradient, each layer": ["training/gradient_norm/.*"],
+CHARTS = {  # Custom Scalars tab: title of each chart, and regular expressions of its curves
+    "error": ["^loss/train$", "^loss/val$"],
+    "metrics of the validation rows": ["^metrics/.*$"],
+    "norm of the gradient, each layer": ["^training/gradient_norm/.*$"],
 }
 MAX_CHECKED_PARAMETERS = 10_000  # larger networks get neither a gradient table nor a picture of the descent
 
