@@ -36,7 +36,7 @@ def parse() -> Any:
         raise UsageError(f"digits must be at most 17, those of float64, got {values.digits}")
     if values.run and values.weights:
         raise UsageError("run and weights both give the weights: use one of them")
-    return parser, values
+    return values
 
 
 def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tensor | None]":
@@ -66,7 +66,7 @@ def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tenso
     return network, x, y
 
 
-def load(parser: Parser, values: Any) -> "tuple[Network, Tensor, Tensor]":
+def load(values: Any) -> "tuple[Network, Tensor, Tensor]":
     r"""The network, and the sample's x and y."""
     import torch
 
@@ -112,26 +112,20 @@ def load(parser: Parser, values: Any) -> "tuple[Network, Tensor, Tensor]":
 
 
 def main() -> None:
-    parser, values = parse()
-    network, x, y = load(parser, values)
+    values = parse()
+    network, x, y = load(values)
 
     from nnmath.network import as_layers
     from nnmath.verification.walkthrough import walkthrough
 
     layers, activations = as_layers(network)
     parts = walkthrough(x, y, layers, activations, values.learning_rate, values.digits, not values.fixed_biases)
-    inputs = ", ".join(f"{value:.{values.digits}g}" for value in x.tolist())
-    targets = ", ".join(f"{value:.{values.digits}g}" for value in y.tolist())
-    title = (
-        f"{'-'.join(map(str, network.sizes))}, one update: x = {inputs}; y = {targets}; η = {values.learning_rate:g}"
-    )
-    markdown = "\n\n".join(
-        [
-            f"# {title}",
-            *(f"## {part}\n\n```text\n" + "\n".join(map(str, lines)) + "\n```" for part, lines in parts.items()),
-        ]
-    )
-    plain = "\n\n".join([title, *("\n".join([part, *map(str, lines)]) for part, lines in parts.items())])
+    x_shown, y_shown = (", ".join(f"{v:.{values.digits}g}" for v in part.tolist()) for part in (x, y))
+    sizes = "-".join(map(str, network.sizes))
+    title = f"{sizes}, one update: x = {x_shown}; y = {y_shown}; η = {values.learning_rate:g}"
+    texts = {part: "\n".join(map(str, lines)) for part, lines in parts.items()}
+    plain = "\n\n".join([title, *(f"{part}\n{text}" for part, text in texts.items())])
+    markdown = "\n\n".join([f"# {title}", *(f"## {part}\n\n```text\n{text}\n```" for part, text in texts.items())])
     echo(markdown if values.markdown else plain)
     if values.log:
         log(markdown, values.log_dir)
