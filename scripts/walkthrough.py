@@ -1,5 +1,7 @@
 r"""Shows one sample's numbers in each equation of one update: python scripts/walkthrough.py --help."""
 
+import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,10 @@ def parse() -> Any:
         raise UsageError(f"digits must be at most 17, those of float64, got {values.digits}")
     if values.run and values.weights:
         raise UsageError("run and weights both give the weights: use one of them")
+    words = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in sys.argv[1:] if word[:2] == "--"}
+    names = {"seed", *(field.name for options in (DataOptions, NetworkOptions) for field in fields(options))}
+    if values.run and words & names:
+        raise UsageError(f"run gives the data and the network; omit --{', --'.join(sorted(words & names))}")
     return values
 
 

@@ -98,6 +98,10 @@ def test_markdown_and_log(tmp_path, weights):
         (["--sample", "240", "--dataset", "moons"], "sample must be below the 240 training rows, got 240"),
         (["--digits", "18"], "digits must be at most 17, those of float64, got 18"),
         (["--run", "last", "--weights", "w.yaml"], "run and weights both give the weights: use one of them"),
+        (
+            ["--run", "x", "--seed=1", "--dataset", "moons"],
+            "run gives the data and the network; omit --dataset, --seed",
+        ),
         (["--weights", "missing.yaml"], "[Errno 2] No such file or directory: 'missing.yaml'"),
         (["--run", "missing"], "missing/checkpoints/best.ckpt does not exist: has the run been trained?"),
     ],
