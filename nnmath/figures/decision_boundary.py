@@ -47,6 +47,52 @@ def decision_boundary(
     train: Samples,
     val: Samples | None = None,
     *,
+    epoch: int | None = None,
+    **options: Any,
+) -> Figure:
+    r"""Output O = f(wₒ f(wᵢ x + bᵢ) + bₒ) over the plane of the two inputs, the line O = ½, and the samples.
+
+    With more than two classes, the regions in which each class has the largest output.
+
+    Args:
+        layers: w and b of each layer; two inputs, one output or one for each class.
+        activations: f of each layer.
+        train: x (2, n) and y (1, n) or (K, n), standardised as in training.
+        val: the validation samples, in the same form.
+        epoch: for the title.
+        options: names and units, those of :func:`draw_output`.
+
+    Raises:
+        ValueError: the network does not have two inputs, and one output or one for each class.
+
+    Source: article, "Can a neural network solve any problem?" and Fig. 6 (N1).
+    """
+    has_classes = options.get("classes", ()) is not None
+    title = style.at_epoch("decision boundary" if has_classes else "output over the plane", epoch)
+    figure = Figure(figsize=SIZE)
+    right = 0.83 if has_classes else 0.79  # the colour scale of a regression may have longer numbers
+    axes = figure.add_axes((0.19, 0.275, right - 0.19, 0.635))
+    axes.set_title(title, y=1)
+    _, scale, handles = draw_output(axes, layers, activations, train, val, **options)
+    if not handles:
+        return style.message_figure(title, NOT_FINITE)
+    if scale:
+        bar = figure.colorbar(scale, cax=figure.add_axes((right + 0.02, 0.275, 0.025, 0.635)), extendfrac=0)
+        bar.ax.set_xlabel("O")
+        style.format_ticks(bar.ax, 6)
+    style.format_ticks(axes, 6)
+    columns = 3 if not scale else 2 if has_classes else 1
+    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=SMALL)
+    return figure
+
+
+def draw_output(
+    axes: Axes,
+    layers: Sequence[Layer],
+    activations: Sequence[Activation],
+    train: Samples,
+    val: Samples | None = None,
+    *,
     features: Sequence[str] = ("x₁", "x₂"),
     target: str = "y",
     classes: tuple[str, ...] | None = ("0", "1"),
@@ -54,15 +100,16 @@ def decision_boundary(
     x_std: Sequence[float] | None = None,
     y_mean: float = 0.0,
     y_std: float = 1.0,
-    epoch: int | None = None,
-) -> Figure:
-    r"""Output O = f(wₒ f(wᵢ x + bᵢ) + bₒ) over the plane of the two inputs, the line O = ½, and the samples.
+    max_characters: tuple[int, int] = (34, 28),
+) -> tuple[list[Tensor], ContourSet | None, list[Line2D]]:
+    r"""Draws O over the plane, and the samples; returns each layer's values there, the colour scale and the legend.
 
-    With more than two classes, the regions in which each class has the largest output. Classes differ in colour and
-    marker; markers are filled for training samples and open for validation samples. In a regression the colour of a
-    sample is its target, on the colour scale of O, and there is no line. At most 1,000 samples of each split are drawn.
+    Classes differ in colour and marker; markers are filled for training samples and open for validation samples. In a
+    regression the colour of a sample is its target, on the colour scale of O, and there is no line. At most 1,000
+    samples of each split are drawn. Nothing is drawn, and the legend is empty, if a parameter is not finite.
 
     Args:
+        axes: where to draw.
         layers: w and b of each layer; two inputs, one output or one for each class.
         activations: f of each layer.
         train: x (2, n) and y (1, n) or (K, n), standardised as in training.
@@ -74,12 +121,10 @@ def decision_boundary(
         x_std: standard deviations of the inputs; ``DataModule.state_dict()`` contains all four.
         y_mean: mean of a regression's target.
         y_std: standard deviation of a regression's target.
-        epoch: for the title.
+        max_characters: the most characters of the horizontal and of the vertical label.
 
     Raises:
         ValueError: the network does not have two inputs, and one output or one for each class.
-
-    Source: article, "Can a neural network solve any problem?" and Fig. 6 (N1).
     """
     layers = style.layers_to_cpu(layers)
     inputs, outputs = layers[0].weight.shape[-1], layers[-1].weight.shape[-2]
@@ -87,9 +132,8 @@ def decision_boundary(
     if inputs != 2 or outputs not in ((1, k) if k > 2 else (1,)):
         expected = "two inputs and one output" + (f", or one for each of {k} classes" if k > 2 else "")
         raise ValueError(f"layers must have {expected}, got {inputs} and {outputs}")
-    title = style.at_epoch("output over the plane" if classes is None else "decision boundary", epoch)
     if not style.all_finite(layers):
-        return style.message_figure(title, NOT_FINITE)
+        return [], None, []
     has_units = x_mean is not None and x_std is not None
     mean, std = np.array([x_mean, x_std] if has_units else [(0, 0), (1, 1)], dtype=float)[..., None]  # (2, 1) each
     samples = [subsample(part) for part in (train, val) if part is not None]
@@ -98,33 +142,22 @@ def decision_boundary(
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
     sides = np.linspace(low - margin, high + margin, GRID, axis=1)  # (2, 60)
     plane = torch.as_tensor(np.stack(np.meshgrid(*sides)).reshape(2, -1))  # (2, 3600)
-    output = forward(plane.to(layers[0].weight), layers, activations)[-1].reshape(-1, GRID, GRID) * y_std + y_mean
+    values = [value.reshape(-1, GRID, GRID) for value in forward(plane.to(layers[0].weight), layers, activations)]
+    output = values[-1] * y_std + y_mean
     u, v = sides * std + mean
     samples = [(x * std + mean, y * y_std + y_mean) for x, y in samples]
-
-    figure = Figure(figsize=SIZE)
-    right = 0.83 if classes else 0.79  # the colour scale of a regression may have longer numbers
-    axes = figure.add_axes((0.19, 0.275, right - 0.19, 0.635))
-    axes.set_title(title, y=1)
-    unit, max_characters = ("", (34, 28)) if has_units else (", standardised", (20, 14))
-    xlabel, ylabel = (style.truncate(name, n) + unit for name, n in zip(features, max_characters, strict=True))
+    unit, shorter = ("", 0) if has_units else (", standardised", 14)
+    xlabel, ylabel = (
+        style.truncate(name, n - shorter) + unit for name, n in zip(features, max_characters, strict=True)
+    )
     axes.set_ylabel(ylabel, labelpad=1)
     axes.set(xlabel=xlabel, xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
     if outputs > 1 and classes:
-        handles = draw_regions(axes, u, v, output, samples, classes)
-        style.format_ticks(axes, 6)
-        figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=SMALL)
-        return figure
+        return values, None, draw_regions(axes, u, v, output, samples, classes)
+    surface = u, v, output[0]
     if classes is None:
-        scale, handles = draw_regression(axes, (u, v, output[0]), samples, target)
-    else:
-        scale, handles = draw_classes(axes, (u, v, output[0]), samples, classes)
-    bar = figure.colorbar(scale, cax=figure.add_axes((right + 0.02, 0.275, 0.025, 0.635)), extendfrac=0)
-    bar.ax.set_xlabel("O")
-    style.format_ticks(axes, 6)
-    style.format_ticks(bar.ax, 6)
-    figure.legend(handles=handles, loc="lower center", ncols=2 if classes else 1, frameon=False, fontsize=SMALL)
-    return figure
+        return values, *draw_regression(axes, surface, samples, target)
+    return values, *draw_classes(axes, surface, samples, classes)
 
 
 def draw_classes(

@@ -39,6 +39,8 @@ class TrainOptions(NetworkOptions, DataOptions):
         strategy: how to share the work: auto or ddp
         precision: of the arithmetic: 32-true, 64-true or bf16-mixed
         pictures: how often in a run pictures are drawn at most, histograms four times as often; 0 for never
+        animate: a file for the pictures of the network as an animated GIF, such as out.gif
+        export_pictures: a folder for all pictures as PNG files
         log_dir: folder for the runs
         start_from: a run to start from its weights and scaling, or last
         compare: the backwards to train by, one after the other
@@ -61,6 +63,8 @@ class TrainOptions(NetworkOptions, DataOptions):
     strategy: Literal["auto", "ddp"] = "auto"
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     pictures: NonNegativeInt = 8
+    animate: str = ""
+    export_pictures: str = ""
     log_dir: str = "lightning_logs"
     start_from: str = ""
     compare: Sequence[Literal["manual", "autograd"]] = ()
@@ -70,6 +74,10 @@ class TrainOptions(NetworkOptions, DataOptions):
         if self.compare and (sorted(self.compare) != ["autograd", "manual"] or processes > 1):
             got = f"{' '.join(self.compare):.60}, devices={self.devices}, num_nodes={self.num_nodes}"
             raise ValueError(f"compare needs manual and autograd, on one device, got {got}")
+        if self.animate and not self.animate.lower().endswith(".gif"):
+            raise ValueError(f"animate must be the name of a .gif file, got {self.animate}")
+        if (self.animate or self.export_pictures) and (self.compare or not self.pictures):
+            raise ValueError("animate and export_pictures need pictures above 0, and a run without compare")
         if self.eta_min > self.learning_rate:
             got = f"eta_min={self.eta_min}, learning_rate={self.learning_rate}"
             raise ValueError(f"eta_min must not exceed the learning rate, got {got}")
@@ -83,7 +91,8 @@ class TrainOptions(NetworkOptions, DataOptions):
         return Path(self.dataset).stem
 
     def as_dict(self) -> dict[str, Any]:  # as in config.yaml
-        return {name: value for name, value in asdict(self).items() if name not in ("compare", "start_from") or value}
+        unless_empty = "compare", "start_from", "animate", "export_pictures"
+        return {name: value for name, value in asdict(self).items() if name not in unless_empty or value}
 
     def check_environment(self) -> None:
         r"""Raise a ValueError unless machines can find each other and torchrun starts the right number of processes."""

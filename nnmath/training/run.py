@@ -202,7 +202,8 @@ def build_trainer(
     callbacks += [Overview(options.as_dict(), shlex.join(["python", *sys.argv])), EpochProgress()]
     if options.pictures:
         k = math.ceil(options.epochs / options.pictures)
-        callbacks += [Images(k, trajectory, Path(options.log_dir, "article")), PrecisionRecall(k)]
+        files = (Path(name) if name else None for name in (options.animate, options.export_pictures))
+        callbacks += [Images(k, trajectory, Path(options.log_dir, "article"), *files), PrecisionRecall(k)]
         callbacks.append(Histograms(math.ceil(options.epochs / (4 * options.pictures))))
     names = "accelerator", "devices", "num_nodes", "strategy", "precision"
     values: dict[str, Any] = {name: getattr(options, name) for name in names}

@@ -11,6 +11,7 @@ from nnmath.figures import article
 from nnmath.figures.decision_boundary import decision_boundary
 from nnmath.figures.loss_surface import descent
 from nnmath.figures.network_diagram import network_diagram
+from nnmath.figures.overview import overview
 from nnmath.figures.saturation import saturation
 from nnmath.figures.style import NOT_FINITE
 from nnmath.figures.sweep import curve_over_rates, heat_map
@@ -31,6 +32,22 @@ def regression(**options):
     return boundary(random_layers(2, 3, 1), (TANH, IDENTITY), train, val, **REGRESSION, **options)
 
 
+def whole_network(*sizes, activations=(TANH, SIGMOID), train=TRAIN, val=VAL, **options):
+    costs = torch.tensor([0.3, 0.2, 0.1])
+    return overview(random_layers(*sizes), activations, train, val, ([0, 50_000, 123_456], costs, costs), **options)
+
+
+def regression_overview():
+    train, val = ((x, x[:1]) for x, _ in (TRAIN, VAL))
+    options = REGRESSION | {"features": LONG, "x_mean": [20150.0, -1e-5], "x_std": [3.0, 1.234e-7], "epoch": 123456}
+    return whole_network(2, 8, 8, 8, 8, 1, activations=(*[RELU] * 4, IDENTITY), train=train, val=val, **options)
+
+
+def eight_classes():
+    train, val = ((x, torch.eye(8)[:, torch.arange(x.shape[1]) % 8]) for x, _ in (TRAIN, VAL))
+    return whole_network(2, 8, 8, train=train, val=val, classes=("W" * 40,) * 8, features=LONG, epoch=123456)
+
+
 def network(*sizes, **options):
     return network_diagram(random_layers(*sizes), **options)
 
@@ -43,6 +60,10 @@ FIGURES = {
     "boundary, untrained": lambda: boundary(random_layers(2, 4, 1), epoch=0),
     "boundary, large numbers": lambda: boundary(run().layers, features=LONG, **LARGE_UNITS, epoch=123456),
     "regression, large numbers": lambda: regression(features=LONG, epoch=123456),
+    "overview": lambda: whole_network(2, 4, 1, epoch=300),
+    "overview, large numbers": lambda: whole_network(2, 8, 8, 1, activations=(TANH, TANH, SIGMOID), **LARGE_UNITS),
+    "overview, regression": regression_overview,
+    "overview, eight classes": eight_classes,
     "network": lambda: network_diagram(run().layers, epoch=300),
     "network, long names": lambda: network(2, 64, 64, 1, features=LONG, target=LONG[0], epoch=123456),
     "network, large": lambda: network(*[8] * 8),
@@ -71,6 +92,7 @@ def test_drawn_in_colours_and_readable(name):
 def of_layers(layers, **options):
     """A figure of each kind that draws a network."""
     yield boundary(layers, **options)
+    yield overview(layers, (TANH, SIGMOID), TRAIN, VAL, **options)
     yield network_diagram(layers, **options)
     yield saturation(layers, (TANH, SIGMOID), TRAIN[0], **options)
 

@@ -1,5 +1,6 @@
 """scripts/train.py from the outside: its output, its files and its error messages."""
 
+import io
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import torch
 import yaml
 from helpers.runs import SCRIPT, checkpoint, epochs_done, scalars, train, train_here
 from helpers.scripts import run_here
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.data.datamodule import DataModule
@@ -135,6 +137,7 @@ def test_every_option_has_its_effect(tmp_path):
     options = "--dataset circles --samples 100 --noise 0.2 --split [5,3,2] --batch_size 16 --neurons [3] --hidden relu"
     options += " --output tanh --backward autograd --epochs 25 --learning_rate 0.05 --momentum 0.5 --eta_min 0.01"
     options += " --seed 7 --discrepancy_every 4 --checkpoint_every 10 --pictures 2 --precision 64-true --log_dir logs"
+    options += " --animate slides/out.gif --export_pictures slides"
     process = train_here(tmp_path, *options.split())
     assert process.returncode == 0, process.stderr
     run = tmp_path / "logs" / "circles" / "version_0"
@@ -145,8 +148,16 @@ def test_every_option_has_its_effect(tmp_path):
     assert last["optimizer_states"][0]["param_groups"][0]["momentum"] == 0.5
     assert last["global_step"] == 25 * 4  # 50 rows by 16
     assert last["state_dict"]["network.0.weight"].dtype == torch.float64
-    images = EventAccumulator(str(run), size_guidance={"images": 0}).Reload().Images("network/decision_boundary")
+    images = EventAccumulator(str(run), size_guidance={"images": 0}).Reload().Images("network/overview")
     assert [event.step for event in images] == [0, 13, 25]
+    slides = sorted(path.name for path in (tmp_path / "slides").iterdir())
+    changing = [f"{name}_{epoch:06}.png" for name in ("overview", "saturation") for epoch in (0, 13, 25)]
+    assert slides == sorted(["out.gif", "parameters_000000.png", "descent_000025.png", *changing])
+    exported = Image.open(tmp_path / "slides" / "overview_000013.png").convert("RGB")
+    assert exported.tobytes() == Image.open(io.BytesIO(images[1].encoded_image_string)).convert("RGB").tobytes()
+    with Image.open(tmp_path / "slides" / "out.gif") as animation:
+        assert animation.n_frames == 26  # one for each epoch
+        assert len({animation.seek(k) or animation.convert("RGB").tobytes() for k in range(26)}) == 26
     curves = scalars(run)
     rates = [value for _, value in curves["training/learning_rate"]]
     assert rates == pytest.approx([cosine_annealing(t, 25, 0.05, 0.01) for t in range(25)], rel=1e-6)
@@ -250,6 +261,9 @@ class TestRefuses:
             ("--resume nowhere", "resume: nowhere is not the folder of a run: it has no config.yaml"),
             ("--resume last", "resume: there is no run in lightning_logs"),
             ("--resume nowhere --epochs 1000", "a run is resumed with its own options; omit --epochs"),
+            ("--animate out.mp4", "animate must be the name of a .gif file, got out.mp4"),
+            ("--animate a.gif --pictures 0", "animate and export_pictures need pictures above 0"),
+            ("--export_pictures a --compare manual autograd", "animate and export_pictures need .* without compare"),
             ("--compare manual manual", "compare needs manual and autograd, on one device, got manual manual"),
             ("--compare manual autograd --devices 2", "compare needs manual and autograd, on one device, .*devices=2"),
             ("--num_nodes 2", "2 machines cannot find each other: set MASTER_ADDR, MASTER_PORT and"),

@@ -1,73 +1,134 @@
 r"""Figures in TensorBoard's Images tab."""
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
-from nnmath.ensemble.loss_surface import LossSurface
-from nnmath.equations import forward
+from nnmath.ensemble.loss_surface import LossSurface, unflatten
+from nnmath.equations import Layer, forward
 from nnmath.figures import article
+from nnmath.figures.animation import save_animation
 from nnmath.figures.confusion_matrix import confusion_matrix
 from nnmath.figures.decision_boundary import decision_boundary
 from nnmath.figures.loss_surface import descent
 from nnmath.figures.network_diagram import network_diagram
+from nnmath.figures.overview import has_overview, overview
 from nnmath.figures.saturation import saturation
-from nnmath.network import as_layers
+from nnmath.figures.style import Samples
+from nnmath.network import Network, as_layers
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.curves import Trajectory
 from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, markdown_table
 from nnmath.verification.catalogue import CATALOGUE
 
+MAX_FRAMES = 60  # of an animation
+
 
 class Images(TensorBoardCallback):
     r"""The figures of the network as it learns.
 
-    Every k epochs: ``network/decision_boundary`` (two inputs), ``network/confusion_matrix`` (more than two classes),
-    ``network/weights`` and ``network/saturation``. Before training: ``network/parameters``. Before the test:
-    ``network/descent``, the ``trajectory``. What does not depend on the run is written once, as a run of its own in the
-    folder ``article``.
+    Every k epochs: ``network/overview``, or, if the network is too large for it, ``network/weights`` and
+    ``network/decision_boundary`` (two inputs); ``network/confusion_matrix`` (more than two classes) and
+    ``network/saturation``. Before training: ``network/parameters``. Before the test: ``network/descent``, the
+    ``trajectory``. What does not depend on the run is written once, as a run of its own in the folder ``article``.
+
+    ``animation`` is the file for an animated GIF of the first of these figures, written before the test;
+    ``export`` is a folder for all figures as PNG files.
     """
 
-    def __init__(self, every_n_epochs: int, trajectory: Trajectory | None = None, article: Path | None = None) -> None:
+    def __init__(
+        self,
+        every_n_epochs: int,
+        trajectory: Trajectory,
+        article: Path | None = None,
+        animation: Path | None = None,
+        export: Path | None = None,
+    ) -> None:
         super().__init__(every_n_epochs)
         self.trajectory, self.article = trajectory, article
+        self.animation, self.export = animation, export
+
+    def add(self, writer: Any, name: str, figure: Figure, epoch: int) -> None:
+        writer.add_figure(f"network/{name}", figure, epoch)
+        if self.export:
+            self.export.mkdir(parents=True, exist_ok=True)
+            figure.savefig(self.export / f"{name}_{epoch:06}.png")
 
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
-        sizes, (layers, activations) = module.network.sizes, as_layers(module.network)
-        data = trainer.datamodule
-        train, val = (tuple(t.mT for t in part.tensors) for part in (data.train, data.val))
+        network, data = module.network, trainer.datamodule
+        layers, activations = as_layers(network)
         for writer in self.writers(trainer):
             if epoch == 0:
                 if self.article:
                     write_article(self.article)
-                writer.add_figure("network/parameters", article.parameters(sizes))
-            if sizes[0] == 2:
-                p = data.preprocessing
-                units = {"x_mean": p.x_mean, "x_std": p.x_std, "y_mean": p.y_mean, "y_std": p.y_std}
-                names = {"features": data.features, "target": data.target, "classes": data.classes}
-                figure = decision_boundary(layers, activations, train, val, **units, **names, epoch=epoch)
-                writer.add_figure("network/decision_boundary", figure, epoch)
-            if sizes[-1] > 1:
-                predicted = forward(val[0].to(layers[0].weight), layers, activations)[-1].argmax(0)
-                figure = confusion_matrix(predicted, val[1].argmax(0), data.classes, epoch=epoch)
-                writer.add_figure("network/confusion_matrix", figure, epoch)
-            figure = network_diagram(layers, features=data.features, target=data.target, epoch=epoch)
-            writer.add_figure("network/weights", figure, epoch)
+                self.add(writer, "parameters", article.parameters(network.sizes), epoch)
+            name, draw = network_figure(network, data, self.trajectory)
+            self.add(writer, name, draw(layers, epoch), epoch)
+            if network.sizes[0] == 2 and name != "overview":
+                figure = decision_boundary(layers, activations, *samples(data), **names_and_units(data), epoch=epoch)
+                self.add(writer, "decision_boundary", figure, epoch)
+            if network.sizes[-1] > 1:
+                x, y = (rows.mT for rows in data.val.tensors)
+                predicted = forward(x.to(layers[0].weight), layers, activations)[-1].argmax(0)
+                figure = confusion_matrix(predicted, y.argmax(0), data.classes, epoch=epoch)
+                self.add(writer, "confusion_matrix", figure, epoch)
             if len(layers) > 1:
-                figure = saturation(layers, activations, train[0], epoch=epoch)
-                writer.add_figure("network/saturation", figure, epoch)
+                x = data.train.tensors[0].mT
+                self.add(writer, "saturation", saturation(layers, activations, x, epoch=epoch), epoch)
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
         network, path = pl_module.network, self.trajectory
-        if path is None or len(path.points) < 2 or network.number_of_parameters > MAX_CHECKED_PARAMETERS:
+        if len(path.points) < 2:
             return
         for writer in self.writers(trainer):
-            x, y = (rows.mT for rows in trainer.datamodule.train.tensors)
-            surface = LossSurface(network.sizes, as_layers(network)[1], x, y)
-            epoch = path.epochs[-1]
-            writer.add_figure("network/descent", descent(torch.stack(path.points), surface, epoch=epoch), epoch)
+            if self.animation:
+                _, draw = network_figure(network, trainer.datamodule, path)
+                steps = np.unique(np.linspace(0, len(path.epochs) - 1, MAX_FRAMES).round().astype(int))
+                frames = [draw(unflatten(path.points[k], network.sizes), path.epochs[k]) for k in steps]
+                save_animation(frames, self.animation)
+            if network.number_of_parameters <= MAX_CHECKED_PARAMETERS:
+                x, y = (rows.mT for rows in trainer.datamodule.train.tensors)
+                surface = LossSurface(network.sizes, as_layers(network)[1], x, y)
+                epoch = path.epochs[-1]
+                self.add(writer, "descent", descent(torch.stack(path.points), surface, epoch=epoch), epoch)
+
+
+def network_figure(
+    network: Network, data: Any, path: Trajectory
+) -> tuple[str, Callable[[Sequence[Layer], int], Figure]]:
+    r"""The name of the figure that shows a network best, and a function that draws it from layers and an epoch."""
+    if not has_overview(network.sizes):
+        return "weights", lambda layers, epoch: network_diagram(
+            layers, features=data.features, target=data.target, epoch=epoch
+        )
+    activations, (train, val), options = as_layers(network)[1], samples(data), names_and_units(data)
+    surfaces = [LossSurface(network.sizes, activations, *part) for part in (train, val)]
+    costs = [surface.cost(torch.stack(path.points)) for surface in surfaces]
+
+    def draw(layers: Sequence[Layer], epoch: int) -> Figure:
+        n = bisect_right(path.epochs, epoch)
+        losses = path.epochs[:n], costs[0][:n], costs[1][:n]
+        return overview(layers, activations, train, val, losses, **options, epoch=epoch)
+
+    return "overview", draw
+
+
+def samples(data: Any) -> list[Samples]:
+    r"""The training and the validation samples, in columns."""
+    return [(part.tensors[0].mT, part.tensors[1].mT) for part in (data.train, data.val)]
+
+
+def names_and_units(data: Any) -> dict[str, Any]:
+    r"""The options of the figures in the plane of two features."""
+    p = data.preprocessing
+    units = {"x_mean": p.x_mean, "x_std": p.x_std, "y_mean": p.y_mean, "y_std": p.y_std}
+    return units | {"features": data.features, "target": data.target, "classes": data.classes}
 
 
 def write_article(folder: Path) -> None:
