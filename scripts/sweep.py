@@ -109,7 +109,7 @@ def run(options: SweepOptions) -> None:
     print_table(best)
     with log_errors(folder):
         write_results(folder, asdict(options), rows)
-        log_sweep(folder, best, options.schedule, figures(best))
+        log_sweep(folder, best, asdict(options), figures(best))
     if best.val_loss.isna().all():
         echo("every configuration diverged: try smaller learning rates")
     elif not interrupted:

@@ -10,7 +10,8 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
+
+from nnmath.runtime.hparams import hparams_summaries
 
 
 def write_results(folder: Path, options: Mapping[str, Any], rows: pd.DataFrame) -> None:
@@ -24,33 +25,33 @@ def write_results(folder: Path, options: Mapping[str, Any], rows: pd.DataFrame) 
     (folder / "results.json").write_text(json.dumps(records, indent=1) + "\n")
 
 
-def log_sweep(folder: Path, best: pd.DataFrame, schedule: str, figures: Mapping[str, Figure]) -> None:
+def log_sweep(folder: Path, best: pd.DataFrame, options: Mapping[str, Any], figures: Mapping[str, Figure]) -> None:
     r"""Write a sweep to TensorBoard.
 
+    The two best learning rates with their momenta are runs of their own, with curves over the epochs and a row in the
+    HParams tab. The others are in the figures: TensorBoard selects 40 runs at most.
+
     Args:
-        folder: of the sweep. Each learning rate and momentum gets its own run in it, with curves over the epochs and an
-            entry in the HParams tab. TensorBoard selects 40 runs at most, so numbers of epochs share one.
+        folder: of the sweep.
         best: the configurations, from :func:`~nnmath.ensemble.sweep.summary`.
-        schedule: "constant" or "cosine".
+        options: those of the sweep.
         figures: tag ↦ figure, logged beside the curves over the learning rate.
     """
     with SummaryWriter(str(folder)) as writer:
         for tag, figure in figures.items():
             writer.add_figure(tag, figure)
         for (momentum, epochs), part in best.groupby(["momentum", "epochs"]):
-            tag = f"validation_loss_over_learning_rate/momentum_{momentum:g}_epochs_{epochs}"
-            for k, value in enumerate(part.sort_values("learning_rate").val_loss):  # the step is the rate's index
+            tag = f"validation_loss_at_kth_learning_rate/momentum_{momentum:g}_epochs_{epochs}"
+            for k, value in enumerate(part.sort_values("learning_rate").val_loss):
                 writer.add_scalar(tag, value, global_step=k)
-    for (eta, momentum), part in best.groupby(["learning_rate", "momentum"]):
+    for eta, momentum in best[["learning_rate", "momentum"]].drop_duplicates().head(2).itertuples(index=False):
+        part = best[(best.learning_rate == eta) & (best.momentum == momentum)]
         curves = part.sort_values("epochs").set_index("epochs")[["val_loss", "spread", "train_loss", "diverged"]]
         curves.columns = ["loss/val", "loss/val_spread", "loss/train", "diverged"]
-        metrics = {"best/loss": float(part.val_loss.iloc[0]), "best/epochs": float(part.epochs.iloc[0])}
-        options = {"learning_rate": float(eta), "momentum": float(momentum), "schedule": schedule}
+        values = {"learning_rate": eta, "momentum": momentum, "epochs": curves.index[-1]}
         with SummaryWriter(str(folder / f"learning_rate_{eta:g}_momentum_{momentum:g}")) as writer:
-            for summary in hparams(options, dict.fromkeys([*curves, *metrics], 0.0))[1:]:
-                writer.file_writer.add_summary(summary)  # without that of the experiment, the columns are united
+            for summary in hparams_summaries({**options, **values}):
+                writer.file_writer.add_summary(summary)
             for tag, curve in curves.items():
                 for epochs, value in curve.items():
                     writer.add_scalar(str(tag), value, global_step=epochs)
-            for tag, value in metrics.items():
-                writer.add_scalar(tag, value)

@@ -102,4 +102,5 @@ def report() -> Report:
         "approximation/error": draw_errors(WIDTHS, errors),
         "approximation/fits": draw_fits(WIDTHS, errors, outputs),
     }
-    return Report([title, table(headings, rows)], figures, curves("approximation/error", names, errors.mT, WIDTHS))
+    scalars = curves("approximation/error_over_neurons", names, errors.mT, WIDTHS)
+    return Report([title, table(headings, rows)], figures, scalars)

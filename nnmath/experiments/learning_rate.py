@@ -127,5 +127,5 @@ def report() -> Report:
     first = f"{critical}; C − C_min is {result.excess[0, 0]:.2g} at the start"
     last = f"the minimum is at θ = {MINIMUM:g}; {'; '.join(sides)}"
     figures = {"learning_rate/cost": draw_costs(result), "learning_rate/two_sides": draw_both_sides(path)}
-    scalars = curves("learning_rate/cost_above_least", (row[0] for row in rows), result.excess)
+    scalars = curves("learning_rate/cost_above_least_over_steps", (row[0] for row in rows), result.excess)
     return Report([first, table(headings, rows), last], figures, scalars)

@@ -77,4 +77,4 @@ def report() -> Report:
     ]
     wells = f"shallow well at θ = {SHALLOW:.3f}, barrier at {BARRIER:.3f}, deep well at {DEEP:.3f}"
     ends = table(("m", f"θ after {len(path) - 1} steps", "ends in"), rows)
-    return Report([wells, ends], {"momentum/path": draw(path)}, curves("momentum/theta", names, path))
+    return Report([wells, ends], {"momentum/path": draw(path)}, curves("momentum/theta_over_steps", names, path))

@@ -16,9 +16,12 @@ IMAGES = {
     *("approximation/error", "approximation/fits", "saturation/slopes", "errata/beyond_the_data", "errata/xor_costs"),
 }
 SCALARS = {
-    *(f"learning_rate/cost_above_least/{multiple}" for multiple in ("0.002", "0.02", "0.5", "0.99", "1", "1.01")),
-    *(f"momentum/theta/{m}" for m in ("0", "0.5", "0.8", "0.85", "0.9", "0.95")),
-    *(f"approximation/error/{name}" for name in FITS),
+    *(
+        f"learning_rate/cost_above_least_over_steps/{multiple}"
+        for multiple in ("0.002", "0.02", "0.5", "0.99", "1", "1.01")
+    ),
+    *(f"momentum/theta_over_steps/{m}" for m in ("0", "0.5", "0.8", "0.85", "0.9", "0.95")),
+    *(f"approximation/error_over_neurons/{name}" for name in FITS),
     *("perceptron/how_many_compute_it", "errata/xor_cost", "errata/holds"),
 }
 NOTEBOOK_SCALARS = {
@@ -73,15 +76,15 @@ def test_logs_figures_and_curves(results):
     for tag in events.Tags()["images"]:
         (image,) = events.Images(tag)
         assert (image.width, image.height) == (500, 400)
-    assert len(events.Scalars("learning_rate/cost_above_least/1.01")) == 101
-    assert len(events.Scalars("momentum/theta/0.9")) == 301
-    assert [event.step for event in events.Scalars("approximation/error/best")] == [1, 2, 4, 8, 16, 32, 64]
+    assert len(events.Scalars("learning_rate/cost_above_least_over_steps/1.01")) == 101
+    assert len(events.Scalars("momentum/theta_over_steps/0.9")) == 301
+    assert [event.step for event in events.Scalars("approximation/error_over_neurons/best")] == [1, 2, 4, 8, 16, 32, 64]
     assert [event.value for event in events.Scalars("errata/holds")] == [1.0] * (8 if CSV else 6)
 
 
 def test_logged_values_show_the_claims(results):
     _, events, _ = results
-    curves = [[event.value for event in events.Scalars(f"approximation/error/{name}")] for name in FITS]
+    curves = [[event.value for event in events.Scalars(f"approximation/error_over_neurons/{name}")] for name in FITS]
     for best, median, worst, _ in zip(*curves):
         assert best <= median <= worst
     (*_, best), median, _, (*_, staircase) = curves

@@ -14,13 +14,13 @@ import pytest
 import yaml
 from helpers.scripts import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "sweep.py"
 QUICK = ["--dataset", "moons", "--samples", "60", "--seeds", "2"]
 QUICK += ["--learning_rate", "[0.1,1]", "--momentum", "[0,0.9]", "--epochs", "[3,10]"]
 ENDLESS = [*QUICK[:-1], "[20,100000000]"]
 RUN = Path("lightning_logs", "sweep_moons", "version_0")
-CURVE = "validation_loss_over_learning_rate"
 
 PYTHON = [sys.executable, SCRIPT]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", SCRIPT]
@@ -122,29 +122,33 @@ def test_two_processes_give_the_results_of_one(quick, tmp_path):
     assert events(tmp_path / RUN).keys() == events(run).keys()
 
 
-def test_tensorboard_has_figures_curves_and_a_run_for_each_configuration(quick):
+def test_tensorboard_has_figures_curves_and_runs_of_the_two_best_rates_and_momenta(quick):
     run, _ = quick
     logged = events(run)
     scalars, images = logged[Path()]
-    assert images.keys() == {f"{group}/momentum_{m}" for m in ("0", "0.9") for group in ("validation_loss", CURVE)}
+    groups = ("validation_loss", "validation_loss_over_learning_rate")
+    assert images.keys() == {f"{group}/momentum_{m}" for m in ("0", "0.9") for group in groups}
     for (image,) in images.values():
         assert int.from_bytes(image[16:20]) == 500  # width in the PNG header
-    rows = pd.read_csv(run / "results.csv")
-    rows = rows[(rows.momentum == 0.9) & (rows.epochs == 10)]
-    curve = scalars[f"{CURVE}/momentum_0.9_epochs_10"]
+    means = pd.read_csv(run / "results.csv").groupby(["momentum", "epochs", "learning_rate"]).val_loss.mean()
+    curve = scalars["validation_loss_at_kth_learning_rate/momentum_0.9_epochs_10"]
     assert [step for step, _ in curve] == [0, 1]
-    assert [value for _, value in curve] == pytest.approx(rows.groupby("learning_rate").val_loss.mean().tolist())
-    configurations = {Path(f"learning_rate_{eta}_momentum_{m}") for eta in ("0.1", "1") for m in ("0", "0.9")}
-    assert logged.keys() == {Path(), *configurations}
-    losses = logged[Path("learning_rate_1_momentum_0.9")][0]["loss/val"]
+    assert [value for _, value in curve] == pytest.approx(means[0.9, 10].tolist())
+    ranked = means.groupby(["learning_rate", "momentum"]).min().sort_values().index[:2]
+    assert logged.keys() == {Path(), *(Path(f"learning_rate_{eta:g}_momentum_{m:g}") for eta, m in ranked)}
+    eta, momentum = ranked[0]
+    folder = f"learning_rate_{eta:g}_momentum_{momentum:g}"
+    losses = logged[Path(folder)][0]["loss/val"]
     assert [step for step, _ in losses] == [3, 10]
-    assert losses[-1][1] == pytest.approx(curve[1][1])
-    accumulator = EventAccumulator(str(run / "learning_rate_1_momentum_0.9"))
+    assert [value for _, value in losses] == pytest.approx([means[momentum, t, eta] for t in (3, 10)])
+    accumulator = EventAccumulator(str(run / folder))
     accumulator.Reload()
-    assert set(accumulator.PluginTagToContent("hparams")) == {
-        "_hparams_/session_start_info",
-        "_hparams_/session_end_info",
-    }
+    content = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    values = HParamsPluginData.FromString(content).session_start_info.hparams
+    shown = [values[name].number_value for name in ("learning_rate", "momentum", "epochs")]
+    assert shown == [eta, momentum, 10]
+    assert values["neurons"].string_value == "4"
+    assert "_hparams_/session_end_info" in accumulator.PluginTagToContent("hparams")
 
 
 def test_ctrl_c_reports_the_epochs_done(tmp_path):

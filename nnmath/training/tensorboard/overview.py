@@ -10,11 +10,10 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event
 from torch import Tensor
 from torch.func import functional_call
-from torch.utils.tensorboard.summary import hparams
 
 from nnmath.gradcheck import check_gradients
 from nnmath.network import HalfMSELoss, Network, gradients
-from nnmath.training.metrics import NAMES
+from nnmath.runtime.hparams import hparams_summaries
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.graph import computational_graph, layer_symbols
 
@@ -37,8 +36,8 @@ class Overview(TensorBoardCallback):
         network, activations = module.network, (module.hparams["hidden"], module.hparams["output"])
         for writer in self.writers(trainer):
             if epoch == 0:
-                # without the experiment's summary, TensorBoard unites the columns of all runs
-                writer.file_writer.add_summary(self.hparams(module)[1])
+                for summary in hparams_summaries(self.options)[:2]:
+                    writer.file_writer.add_summary(summary)
                 writer.add_custom_scalars({"training": {name: ["Multiline", tags] for name, tags in CHARTS.items()}})
                 graph = computational_graph(network.sizes, *activations)
                 writer.file_writer.add_event(Event(graph_def=graph.SerializeToString()))
@@ -50,26 +49,7 @@ class Overview(TensorBoardCallback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for writer in self.writers(trainer):
-            writer.file_writer.add_summary(self.hparams(pl_module)[2])
-
-    def hparams(self, module: Any) -> tuple[Any, Any, Any]:
-        r"""The HParams plugin's summaries: the experiment, the start of a run, its end."""
-        metrics = ["loss/val", *(f"metrics/{name}" for name in NAMES[module.hparams["task"]][:2])]
-        values = {name: hparam(value) for name, value in self.options.items() if value not in (None, "", [])}
-        neurons = self.options.get("neurons")
-        values["neurons"] = hparam(neurons if isinstance(neurons, (list, tuple)) else [neurons])  # a text in all runs
-        return hparams(values, dict.fromkeys(metrics, 0.0))  # declares the metrics; their values are not written
-
-
-def hparam(value: Any) -> float | str:
-    r"""An option as HParams shows it, of one type in all runs: a number, or a text such as "8, 8" for a list.
-
-    >>> hparam(3), hparam([8, 8]), hparam("tanh")
-    (3.0, '8, 8', 'tanh')
-    """
-    if isinstance(value, (int, float)):
-        return float(value)
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            writer.file_writer.add_summary(hparams_summaries(self.options)[2])
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
