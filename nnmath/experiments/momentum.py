@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nnmath.equations import gradient_step, momentum_update
 from nnmath.experiments.report import Report, curves, table
-from nnmath.figures.style import BLACK, LINE_STYLES, SIZE
+from nnmath.figures.style import BLACK, LINE_STYLES, new_figure
 
 MOMENTA = (0.0, 0.5, 0.8, 0.85, 0.9, 0.95)
 DEEP, BARRIER, SHALLOW = sorted(np.roots([1, 0, -1, 0.1]).real.tolist())  # where the slope of the double well is 0
@@ -50,7 +50,7 @@ def run(momenta: Sequence[float] = MOMENTA, start: float = 2.0, steps: int = 300
 
 def draw(path: Tensor) -> Figure:
     r"""θ against steps for each of ``MOMENTA``, and beside it the double well, turned by 90°."""
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = new_figure(layout="constrained")
     paths, well = figure.subplots(1, 2, sharey=True, width_ratios=(5, 2))
     paths.set_prop_cycle(LINE_STYLES)
     paths.plot(path, label=[f"m = {momentum:g}" for momentum in MOMENTA])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nnmath.equations import Layer, perceptron, weighted_sum
 from nnmath.experiments.report import Report
-from nnmath.figures.style import BLACK, BLUE, SIZE, VERMILION
+from nnmath.figures.style import BLACK, BLUE, VERMILION, new_figure
 
 CORNERS = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])  # x₁ and x₂ of 00, 01, 10 and 11, shape (2, 4)
 OUTPUTS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)  # y, shape (16, 4): row k is k in binary
@@ -73,7 +73,7 @@ def draw(lines: Tensor) -> Figure:
 
     XOR has the two lines of the hidden layer of ``XOR_LAYERS``, dashed.
     """
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = new_figure(layout="constrained")
     grid = figure.subplots(4, 4, sharex=True, sharey=True)
     for name, outputs, line, axes in zip(NAMES, OUTPUTS, lines, grid.flat, strict=True):
         reachable = not line.isnan().any()

@@ -14,7 +14,7 @@ from nnmath.equations import backward, error, forward, sigmoid, sigmoid_derivati
 from nnmath.experiments.haberman import Data
 from nnmath.experiments.notebook import ACTIVATIONS, FINAL_EPOCHS, FINAL_RATE, initial_layers
 from nnmath.experiments.report import Report, curves, table
-from nnmath.figures.style import BLUE, LINE_STYLES, ORANGE, SIZE, new_axes
+from nnmath.figures.style import BLUE, LINE_STYLES, ORANGE, new_axes, new_figure
 from nnmath.verification.exact_arithmetic import DIGITS, to_mpmath
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -94,7 +94,7 @@ def draw_slopes(z: Tensor, errors: dict[str, Tensor]) -> Figure:
 
 def draw_network(epochs: list[int], columns: dict[str, Tensor]) -> Figure:
     r"""Norm of the gradient and share of saturated outputs over the epochs, at each learning rate."""
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = new_figure(layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     for axes in (upper, lower):
         axes.set_prop_cycle(LINE_STYLES)

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+DPI = 140  # dots per inch
 MILLISECONDS, LAST = 150, 2000  # that a frame is shown, and the last one before the animation starts again
 
 
@@ -19,6 +20,7 @@ def save_animation(figures: Iterable[Figure], path: Path) -> None:
     """
     frames = []
     for figure in figures:
+        figure.set_dpi(DPI)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(128))

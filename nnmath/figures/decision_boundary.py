@@ -24,7 +24,6 @@ from nnmath.figures.style import (
     ORANGE,
     PALE,
     PURPLE,
-    SIZE,
     SKY,
     SMALL,
     VERMILION,
@@ -69,9 +68,9 @@ def decision_boundary(
     """
     has_classes = options.get("classes", ()) is not None
     title = style.at_epoch("decision boundary" if has_classes else "output over the plane", epoch)
-    figure = Figure(figsize=SIZE)
+    figure = style.new_figure()
     right = 0.83 if has_classes else 0.79  # the colour scale of a regression may have longer numbers
-    axes = figure.add_axes((0.19, 0.275, right - 0.19, 0.635))
+    axes = figure.add_axes((0.2, 0.275, right - 0.2, 0.635))
     axes.set_title(title, y=1)
     _, scale, handles = draw_output(axes, layers, activations, train, val, **options)
     if not handles:

@@ -84,9 +84,7 @@ def overview(
     axes.yaxis.set_label_coords(4.8, 2.46, canvas.transData)
     style.format_ticks(axes, 4)
     if scale:
-        bar = figure.colorbar(
-            scale, cax=figure.add_axes(in_inches(MAP[0], 3.42, MAP[2], 0.06)), orientation="horizontal"
-        )
+        bar = figure.colorbar(scale, cax=figure.add_axes(in_inches(MAP[0], 3.4, MAP[2], 0.1)), orientation="horizontal")
         bar.ax.xaxis.tick_top()
         style.format_ticks(bar.ax, 2)
     draw_network(canvas, axes, layers, activations, values)

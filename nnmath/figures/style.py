@@ -1,6 +1,6 @@
 r"""Colours, sizes, axes and text formatting of the figures.
 
-The figures are created without pyplot, which would keep them in memory, and are readable at a width of 400 pixels. The
+The figures are created without pyplot, which would keep them in memory, in the size of the images in TensorBoard. The
 colours are those of M. Okabe and K. Ito, which colour-blind readers can distinguish; line styles and markers repeat the
 distinction.
 """
@@ -28,14 +28,20 @@ LINE_STYLES = cycler(  # for axes.set_prop_cycle: a colour and a line style per 
     color=[BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK], linestyle=["-", "--", "-.", ":", "-", "--", "-."]
 )
 PALE = LinearSegmentedColormap.from_list("pale", ["#F0A878", "#FFFFFF", "#7DB8E0"])  # light vermilion to light blue
-SMALL = 9  # font size in points; the smallest that is readable when the figure is 400 pixels wide
-SIZE = 5.0, 4.0  # inches, at 100 dots per inch
+SMALL = 9  # font size in points; the smallest that is readable
+SIZE = 5.0, 4.0  # inches
+DPI = 70  # dots per inch
 NOT_FINITE = "a parameter is not finite"
+
+
+def new_figure(**options: Any) -> Figure:
+    r"""An empty figure of the size at which TensorBoard shows images: 350 × 280 pixels."""
+    return Figure(figsize=SIZE, dpi=DPI, **options)
 
 
 def new_axes(xlabel: str, ylabel: str, title: str = "") -> tuple[Figure, Axes]:
     r"""A figure with one pair of axes."""
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = new_figure(layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.grid(alpha=0.3)
     return figure, axes
@@ -48,7 +54,7 @@ def fixed_margin_figure(
 
     Give its titles a fixed height too: ``set_title(..., y=1)``. Otherwise matplotlib lays out all labels once more.
     """
-    figure = Figure(figsize=SIZE)
+    figure = new_figure()
     figure.subplots_adjust(left, bottom, right, top, **options)
     return figure
 
@@ -73,7 +79,7 @@ def format_number(number: float) -> str:
 
 def blank_canvas(title: str) -> tuple[Figure, Axes]:
     r"""A figure with invisible axes in inches, (0, 0) at the lower left."""
-    figure = Figure(figsize=SIZE)
+    figure = new_figure()
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
     axes.set_axis_off()
     axes.text(SIZE[0] / 2, SIZE[1] - 0.2, title, size=12, ha="center", va="center")

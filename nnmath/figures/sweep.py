@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnmath.figures.style import LINE_STYLES, SIZE, VERMILION, new_axes
+from nnmath.figures.style import LINE_STYLES, VERMILION, new_axes, new_figure
 
 
 def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], label: str) -> Figure:
@@ -19,7 +19,7 @@ def heat_map(rates: NDArray[Any], epochs: NDArray[Any], costs: NDArray[Any], lab
         costs: shape (K, R); non-finite ones stay white.
         label: label of the colour bar.
     """
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = new_figure(layout="constrained")
     axes = figure.add_subplot(xlabel="learning rate η", ylabel="epochs")
     finite = np.where(np.isfinite(costs), costs, np.nan)
     image = axes.pcolormesh(np.arange(len(rates) + 1) - 0.5, np.arange(len(epochs) + 1) - 0.5, finite, cmap="viridis_r")

@@ -129,7 +129,7 @@ def test_tensorboard_has_figures_curves_and_runs_of_the_two_best_rates_and_momen
     groups = ("validation_loss", "validation_loss_over_learning_rate")
     assert images.keys() == {f"{group}/momentum_{m}" for m in ("0", "0.9") for group in groups}
     for (image,) in images.values():
-        assert int.from_bytes(image[16:20]) == 500  # width in the PNG header
+        assert int.from_bytes(image[16:20]) == 350  # width in the PNG header
     means = pd.read_csv(run / "results.csv").groupby(["momentum", "epochs", "learning_rate"]).val_loss.mean()
     curve = scalars["validation_loss_at_kth_learning_rate/momentum_0.9_epochs_10"]
     assert [step for step, _ in curve] == [0, 1]

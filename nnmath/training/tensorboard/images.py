@@ -27,7 +27,7 @@ from nnmath.training.tensorboard.curves import Trajectory
 from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, markdown_table
 from nnmath.verification.catalogue import CATALOGUE
 
-MAX_FRAMES = 60  # of an animation
+MAX_FRAMES, EXPORT_DPI = 60, 200  # frames of an animation; dots per inch of an exported figure
 
 
 class Images(TensorBoardCallback):
@@ -58,7 +58,7 @@ class Images(TensorBoardCallback):
         writer.add_figure(f"network/{name}", figure, epoch)
         if self.export:
             self.export.mkdir(parents=True, exist_ok=True)
-            figure.savefig(self.export / f"{name}_{epoch:06}.png")
+            figure.savefig(self.export / f"{name}_{epoch:06}.png", dpi=EXPORT_DPI)
 
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
         network, data = module.network, trainer.datamodule

@@ -89,7 +89,7 @@ class TestRun:
         for tag in run[1].Tags()["images"]:
             for event in run[1].Images(tag):
                 pixels = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
-                assert pixels.shape == (400, 500, 3)
+                assert pixels.shape == (280, 350, 3)
                 assert len(np.unique(pixels[::3, ::3].reshape(-1, 3) @ [1, 256, 65536])) > 20
         assert len({event.encoded_image_string for event in run[1].Images("network/overview")}) == 4  # it changes
 
