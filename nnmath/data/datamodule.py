@@ -2,7 +2,7 @@ r"""The LightningDataModule: split the rows, standardise them by the training ro
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -26,14 +26,15 @@ class DataModule(L.LightningDataModule):
     Args:
         dataset: the samples.
         batch_size: rows per training batch; None takes all rows, as in the article. Validation and test always do.
-        split: proportions of training, validation and test rows, of any sum. Classes are stratified.
+        split: proportions of training, validation and test rows, of any sum. Classes are stratified. "all" uses all
+            rows for each of the three, as for the truth table of XOR.
         seed: of the split and of the order of mini-batches.
         dtype: of the batches.
         preprocessing: that of an earlier run, instead of one that is fitted to the training rows.
 
     Raises:
-        ValueError: the batch size is below 1; the proportions are not three positive numbers; a part of the split has
-            too few rows or lacks a class; a feature, or the target of a regression, cannot be standardised.
+        ValueError: the batch size is below 1; split is not "all" or three positive numbers; a part of the split has too
+            few rows or lacks a class; a feature, or the target of a regression, cannot be standardised.
 
     >>> from nnmath.data.datasets import xor
     >>> data = DataModule(xor(samples=100), batch_size=32)
@@ -45,7 +46,7 @@ class DataModule(L.LightningDataModule):
         self,
         dataset: Dataset,
         batch_size: int | None = None,
-        split: Sequence[float] = (0.6, 0.2, 0.2),
+        split: Sequence[float] | Literal["all"] = (0.6, 0.2, 0.2),
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         preprocessing: Preprocessing | None = None,
@@ -53,7 +54,7 @@ class DataModule(L.LightningDataModule):
         super().__init__()
         if batch_size is not None:
             validate.in_interval(1, inf, batch_size=batch_size)
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.split, self.seed = batch_size, split, seed
         parts = split_rows(dataset, split, seed)
         self.preprocessing = preprocessing or Preprocessing.fit(dataset, parts[0])
         self.features, self.target, self.classes = self.preprocessing.inputs, dataset.target, dataset.classes
@@ -112,10 +113,12 @@ class DataModule(L.LightningDataModule):
         return DataLoader(TensorDataset(*tensors), sampler=batches, batch_size=None)
 
 
-def split_rows(dataset: Dataset, split: Sequence[float], seed: int) -> list[NDArray[np.int64]]:
+def split_rows(dataset: Dataset, split: Sequence[float] | Literal["all"], seed: int) -> list[NDArray[np.int64]]:
     r"""Indices of the training, validation and test rows; raise ValueError if a part is too small."""
+    if split == "all":
+        return [np.arange(len(dataset.y))] * 3
     if len(split) != 3 or not (all(share > 0 for share in split) and sum(split) < inf):
-        raise ValueError(f"split must be three positive proportions, got {tuple(split)}")
+        raise ValueError(f"split must be three positive proportions or all, got {split}")
     n, y = len(dataset.y), None if dataset.classes is None else dataset.y
     for k, name in enumerate(dataset.classes or ()):
         if (count := int((dataset.y == k).sum())) < 3:

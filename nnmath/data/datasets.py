@@ -135,7 +135,7 @@ def load(
         name: one of ``NAMES`` or the path of a CSV file.
         features: feature columns of a data set in scikit-learn or of a CSV file; by default all that can be used.
         target: target column of a CSV file.
-        samples: number of samples of a synthetic data set, at least 10.
+        samples: number of samples of a synthetic data set, at least 4.
         noise: of a synthetic data set.
         seed: of a synthetic data set.
         task: of a CSV file, see :func:`~nnmath.data.tables.read_csv`.
@@ -151,8 +151,8 @@ def load(
     if name in SYNTHETIC:
         if features:
             raise ValueError(f"features are for CSV files and {', '.join(TARGETS)}, not for {name}")
-        if samples < 10 or not 0 <= noise < np.inf:
-            raise ValueError(f"samples must be at least 10 and noise finite and not negative, got {samples=}, {noise=}")
+        if samples < 4 or not 0 <= noise < np.inf:
+            raise ValueError(f"samples must be at least 4 and noise finite and not negative, got {samples=}, {noise=}")
         return SYNTHETIC[name](samples, noise, seed)
     if name in TARGETS:
         return bundled(name, features)

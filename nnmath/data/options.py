@@ -40,7 +40,7 @@ class DataOptions:
         missing: missing values: refuse, drop their rows or mean
         samples: how many samples to draw; for xor to gaussians
         noise: how much noise to add to them
-        split: shares of training, validation and test rows
+        split: shares of training, validation and test rows; all to use all rows for each of them
         batch_size: rows of a batch, over all devices; all rows by default
     """
 
@@ -51,7 +51,7 @@ class DataOptions:
     missing: Literal["refuse", "drop", "mean"] = "refuse"
     samples: PositiveInt = 400
     noise: NonNegativeFloat = 0.1
-    split: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.6, 0.2, 0.2)
+    split: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | Literal["all"] = (0.6, 0.2, 0.2)
     batch_size: PositiveInt | None = None
 
     def load(self, seed: int) -> Dataset:

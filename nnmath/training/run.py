@@ -27,7 +27,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
-from nnmath.network import Network
+from nnmath.network import HalfMSELoss, Network
 from nnmath.runtime.cli import echo, one_line, usage_errors
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import log_errors, order_event_files, run_folder, write_atomic
@@ -133,6 +133,8 @@ def train(
             values = {name: significant(value) for name, value in results.items()}
             values |= {"training/difference": f"{trajectory.difference:.1e}"} if reference else {}
             echo(*(f"{name:<24} {value}" for name, value in values.items()))
+            if not has_learned(module.network, data) and options.hidden == "sigmoid" and len(options.hidden_sizes) > 1:
+                echo("it has not learned: sigmoids in several layers pass on little of the gradient; try --hidden tanh")
             echo(f"run: {run}", f"view with: tensorboard --logdir {shlex.quote(options.log_dir)}")
     return trajectory, signals.requested
 
@@ -230,6 +232,7 @@ def write_yaml(path: Path, values: dict[str, Any]) -> None:
 def print_summary(module: TrainingModule, data: DataModule, options: TrainOptions) -> None:
     sizes, parameters = "-".join(map(str, module.network.sizes)), module.network.number_of_parameters
     rows = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
+    rows += " (the same)" * (data.split == "all")
     lines = [f"{sizes}: {parameters} parameters, {options.backward} backward", f"{options.name}: {rows}"]
     if data.classes:
         counts = [f"{name} {count}" for name, count in zip(data.classes, data.class_counts, strict=True)]
@@ -237,6 +240,14 @@ def print_summary(module: TrainingModule, data: DataModule, options: TrainOption
     if data.note:
         lines.append(data.note)
     echo(*map(one_line, lines))
+
+
+def has_learned(network: Network, data: DataModule) -> bool:
+    r"""Whether the network's loss on the training rows is clearly below that of a constant, the mean of the target."""
+    x, y = data.train.tensors
+    with torch.no_grad():
+        output = network(x.to(network.linears[0].weight)).to(y)
+        return bool(HalfMSELoss()(output, y) < 0.9 * HalfMSELoss()(y.mean(0).expand_as(y), y))
 
 
 def significant(value: float) -> str:

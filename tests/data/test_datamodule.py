@@ -123,7 +123,7 @@ class TestDataModule:
         ("arguments", "message"),
         [
             ({"dataset": xor(), "batch_size": 0}, "batch_size must lie in .* got batch_size=0"),
-            ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive proportions, got \(1, 1\)"),
+            ({"dataset": xor(), "split": (1, 1)}, r"split must be three positive proportions or all, got \(1, 1\)"),
             ({"dataset": xor(), "split": (1, 0, 1)}, "split must be three positive proportions"),
             ({"dataset": xor(), "split": (1, float("nan"), 1)}, "split must be three positive proportions"),
             ({"dataset": xor(samples=6), "split": (4, 1, 1)}, "6 rows cannot be split into"),
@@ -150,3 +150,11 @@ def test_rows_are_on_the_device_of_the_trainer():
         assert {tensor.device.type for tensor in loader.dataset.tensors} == {"meta"}
         assert (loader.sampler.rank, loader.sampler.num_replicas) == (processes - 1, processes)
     assert {tensor.device.type for tensor in data.train.tensors} == {"cpu"}
+
+
+def test_split_all_uses_all_rows_three_times():
+    data = DataModule(xor(4, noise=0), split="all")
+    for part in (data.train, data.val, data.test):
+        x, y = part.tensors
+        assert x.tolist() == [[-1, -1], [-1, 1], [1, -1], [1, 1]]  # standardised
+        assert y.flatten().tolist() == [0, 1, 1, 0]

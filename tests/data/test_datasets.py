@@ -92,7 +92,7 @@ class TestLoad:
             ({"name": "xor", "features": ["a"]}, "features are for CSV files and breast_cancer, .*, not for xor"),
             ({"name": "xor", "target": "a"}, "target is for CSV files, not for xor"),
             ({"name": "iris", "missing": "drop"}, "missing is for CSV files, not for iris"),
-            ({"name": "xor", "samples": 3}, "samples must be at least 10 .*, got samples=3"),
+            ({"name": "xor", "samples": 3}, "samples must be at least 4 .*, got samples=3"),
             ({"name": "xor", "noise": -1}, "noise finite and not negative, got .*noise=-1"),
             ({"name": "xor", "noise": float("nan")}, "noise=nan"),
             ({"name": "xor", "noise": float("inf")}, "noise=inf"),

@@ -79,10 +79,10 @@ class TestWithoutArguments:
         logs = folder / "lightning_logs"
         tags = EventAccumulator(str(logs / "breast_cancer" / "version_0")).Reload().Tags()
         assert tags["graph"]
-        assert len(tags["images"]) == 5
+        assert len(tags["images"]) == 4
         assert len(tags["histograms"]) == 5
         assert len([tag for tag in tags["tensors"] if tag.endswith("text_summary")]) == 3
-        assert {"precision_recall/val", "custom_scalars__config__"} < set(tags["tensors"])
+        assert {"precision_recall/benign", "custom_scalars__config__"} < set(tags["tensors"])
         assert {path.name for path in logs.iterdir()} == {"article", "breast_cancer"}
 
 
@@ -260,7 +260,7 @@ class TestRefuses:
             ("--dataset missing.csv", "a CSV file needs a target"),
             ("--dataset /dev/zero --features [a] --target b", "/dev/zero is a device or a pipe: copy its content"),
             ("--features [size]", "features of breast_cancer must be among"),
-            ("--samples 3 --dataset xor", "samples must be at least 10"),
+            ("--samples 3 --dataset xor", "samples must be at least 4"),
             ("--resume nowhere", "resume: nowhere is not the folder of a run: it has no config.yaml"),
             ("--resume last", "resume: there is no run in lightning_logs"),
             ("--resume nowhere --epochs 1000", "a run is resumed with its own options; omit --epochs"),
@@ -361,3 +361,23 @@ def test_checkpoints_are_always_loaded_with_weights_only(default, tmp_path):
     assert process.returncode == 0, process.stderr
     loads = [line for line in process.stdout.splitlines() if line.startswith("weights_only:")]
     assert loads == ["weights_only: True"] * 4  # both files are checked, one is resumed, one is tested
+
+
+def test_learns_the_truth_table_of_xor(tmp_path):
+    options = "--dataset xor --samples 4 --noise 0 --split all --pictures 1"
+    process = train_here(tmp_path, *options.split())
+    assert process.returncode == 0, process.stderr
+    assert "xor: 4 training, 4 validation, 4 test rows (the same)" in process.stdout
+    assert re.search(r"test/accuracy +1\.0000", process.stdout)
+    assert "it has not learned" not in process.stdout
+
+
+def test_deep_sigmoids_that_do_not_learn_are_reported_with_what_to_try(tmp_path):
+    options = "--dataset moons --neurons 8,8,8,8,8 --epochs 300 --pictures 0"
+    process = train_here(tmp_path, *options.split())
+    assert process.returncode == 0, process.stderr
+    line = "it has not learned: sigmoids in several layers pass on little of the gradient; try --hidden tanh"
+    assert line in process.stdout.splitlines()
+    process = train_here(tmp_path, *options.split(), "--hidden", "tanh")
+    assert "it has not learned" not in process.stdout
+    assert float(re.search(r"test/accuracy +(.*)", process.stdout)[1]) > 0.9

@@ -1,5 +1,6 @@
 r"""The article's Fig. 9 for TensorBoard's Graphs tab: a node per symbol. A tracer would show torch's operations."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,13 +10,29 @@ from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 
 from nnmath.equations import ACTIVATIONS, number_of_parameters
+from nnmath.figures.saturation import DERIVATIVES
 from nnmath.figures.style import subscript
+
+ASCII = {
+    "∂": "d",
+    "μ": "mu",
+    "σ": "sigmoid",
+    "Σ": "sum",
+    "ᵀ": "^T",
+    "′": "'",
+    "·": "*",
+    "−": "-",
+    "½": "1/2",
+    "²": "^2",
+}
+SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ᵢₒ", "0123456789io")
 
 
 def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: str = "sigmoid") -> GraphDef:
     r"""X → μ₁ = wᵢ x + bᵢ → h = σ(μ₁) → μ₂ = wₒ h + bₒ → O = σ(μ₂) → E = ½ (y − O)², with more layers if it is deeper.
 
-    Clicking a node shows its formula and its gradient. An edge is labelled with the shape of the tensor.
+    A node is named by its formula, without spaces, because TensorBoard cuts off long names. Clicking it shows its
+    gradient in ASCII, because TensorBoard escapes the rest. An edge is labelled with the shape of the tensor.
 
     The arguments are those of :class:`nnmath.network.Network`.
 
@@ -24,22 +41,24 @@ def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: s
 
     Source: article, Fig. 9 (B0), Figs. 10 and 11 (B1, B4).
 
-    >>> [node.name for node in computational_graph((2, 4, 1)).node]
-    ['x', 'wᵢ', 'bᵢ', 'μ₁', 'h', 'wₒ', 'bₒ', 'μ₂', 'O', 'y', 'E']
+    >>> [node.name for node in computational_graph((2, 4, 1)).node][:5]
+    ['x', 'wᵢ', 'bᵢ', 'μ₁=wᵢx+bᵢ', 'h=σ(μ₁)']
     """
     number_of_parameters(sizes)  # validates sizes
-    nodes = [make_node("x", "input", [], [sizes[0], -1], formula="the samples, in columns")]
+    nodes, below = [make_node("x", "input", [], [sizes[0], -1], meaning="the samples, in columns")], "x"
     for (n_in, n_out), (w, b, mu, x, h, dh) in zip(pairwise(sizes), layer_symbols(len(sizes) - 1), strict=True):
-        f = ACTIVATIONS[output if h == "O" else hidden].symbol
-        dmu = f"∂E/∂{mu} = ∂E/∂{h} · {f}′({mu})"
+        f = ACTIVATIONS[output if h == "O" else hidden]
+        total, value = f"{mu}={w}{x}+{b}", f"{h}={f.symbol}({mu})"
+        derivative = f"∂{h}/∂{mu} = " + re.sub(r"\bh\b", h, DERIVATIVES[f])
         nodes += [
-            make_node(w, "parameter", [], [n_out, n_in], gradient=f"∂E/∂{w} = ∂E/∂{mu} {x}ᵀ"),
+            make_node(w, "parameter", [], [n_out, n_in], gradient=f"∂E/∂{w} = ∂E/∂{mu} · {x}ᵀ"),
             make_node(b, "parameter", [], [n_out], gradient=f"∂E/∂{b} = Σ ∂E/∂{mu}"),
-            make_node(mu, "weighted sum", [w, x, b], [n_out, -1], formula=f"{mu} = {w} {x} + {b}", gradient=dmu),
-            make_node(h, f, [mu], [n_out, -1], formula=f"{h} = {f}({mu})", gradient=f"∂E/∂{h} = {dh}"),
+            make_node(total, "weighted sum", [w, below, b], [n_out, -1], gradient=f"∂E/∂{mu} = ∂E/∂{h} · ∂{h}/∂{mu}"),
+            make_node(value, f.symbol, [total], [n_out, -1], gradient=f"∂E/∂{h} = {dh}", derivative=derivative),
         ]
-    nodes.append(make_node("y", "target", [], [sizes[-1], -1], formula="the actual value"))
-    nodes.append(make_node("E", "error", ["O", "y"], [], formula="E = ½ (y − O)², averaged over the samples"))
+        below = value
+    nodes.append(make_node("y", "target", [], [sizes[-1], -1], meaning="the actual value"))
+    nodes.append(make_node("E=½(y−O)²", "error", [below, "y"], [], meaning="averaged over the samples"))
     return GraphDef(node=nodes)
 
 
@@ -61,6 +80,18 @@ def layer_symbols(count: int) -> list[tuple[str, str, str, str, str, str]]:
 def make_node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int], **attributes: str) -> NodeDef:
     r"""A node with its inputs, the shape of its output (−1 for the samples), and the attributes to show."""
     output = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
-    attr = {key: AttrValue(s=text.encode()) for key, text in attributes.items()}
+    attr = {key: AttrValue(s=to_ascii(text).encode()) for key, text in attributes.items()}
     attr["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[output]))
     return NodeDef(name=name, op=op, input=inputs, attr=attr)
+
+
+def to_ascii(formula: str) -> str:
+    r"""A formula in ASCII.
+
+    >>> to_ascii("∂E/∂h = wₒᵀ ∂E/∂μ₂"), to_ascii("∂E/∂wᵢ₁ = O − y")
+    ('dE/dh = w_o^T dE/dmu_2', 'dE/dw_i1 = O - y')
+    """
+    for symbol, text in ASCII.items():
+        formula = formula.replace(symbol, text)
+    plain = re.sub(r"[₀-₉ᵢₒ]+", lambda match: "_" + match[0].translate(SUBSCRIPTS), formula)
+    return plain.encode("ascii", "replace").decode()

@@ -42,14 +42,19 @@ def add_histogram(writer: SummaryWriter, tag: str, values: Tensor, epoch: int) -
 
 
 class PrecisionRecall(TensorBoardCallback):
-    r"""Precision-recall curve of the validation rows, ``precision_recall/val``, every k epochs; classification only."""
+    r"""Precision-recall curve of the validation rows for each class, every k epochs: ``precision_recall/benign``.
+
+    Of two classes, the second one has a curve. Its scores are the outputs, limited to [0, 1].
+    """
 
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
-        if epoch == 0 or module.hparams["task"] != "binary":
+        if epoch == 0 or module.hparams["task"] == "regression":
             return
         layers, activations = as_layers(module.network)
+        data = trainer.datamodule
         for writer in self.writers(trainer):
-            x, y = trainer.datamodule.val.tensors
-            output = forward(x.mT.to(layers[0].weight), layers, activations)[-1].flatten()
+            x, y = data.val.tensors
+            output = forward(x.mT.to(layers[0].weight), layers, activations)[-1]
             if output.isfinite().all():
-                writer.add_pr_curve("precision_recall/val", y.flatten(), output.clamp(0, 1), epoch)
+                for name, is_class, score in zip(data.classes[-len(output) :], y.mT, output.clamp(0, 1), strict=True):
+                    writer.add_pr_curve(f"precision_recall/{name}", is_class, score, epoch)

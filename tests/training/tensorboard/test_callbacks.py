@@ -12,10 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util.tensor_util import make_ndarray
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.dataset import Dataset
-from nnmath.data.datasets import moons
+from nnmath.data.datasets import load, moons
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import Network
 from nnmath.training.module import TrainingModule
@@ -77,7 +78,7 @@ class TestRun:
             **{f"parameters/value/layer{i}": [0, 2, 4, 5] for i in (1, 2)},
             **{f"parameters/gradient/layer{i}": [2, 4, 5] for i in (1, 2)},
             "neurons/activation/layer1": [0, 2, 4, 5],
-            "precision_recall/val": [2, 4, 5],
+            "precision_recall/1": [2, 4, 5],
             "run/text_summary": [0],
             "parameters/text_summary": [0],
             "gradients/text_summary": [1, 5],
@@ -210,8 +211,18 @@ def test_regression_without_hidden_layers(tmp_path):
     events = read(tmp_path)
     tags = {*steps(events)}
     assert {"network/weights", "network/descent", "parameters/value/layer1"} < tags
-    assert not {"precision_recall/val", "network/overview", "network/decision_boundary", "network/saturation"} & tags
+    assert not {"precision_recall/1", "network/overview", "network/decision_boundary", "network/saturation"} & tags
     assert {"loss/val", "metrics/r2", "metrics/mean_absolute_error"} < set(events.Tags()["scalars"])
+
+
+def test_each_of_three_classes_has_a_precision_recall_curve(tmp_path):
+    data, module = DataModule(load("iris")), TrainingModule((4, 4, 3), task="multiclass")
+    fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(2))
+    events = read(tmp_path)
+    assert {f"precision_recall/{name}" for name in ("setosa", "versicolor", "virginica")} <= set(steps(events))
+    tensor = events.Tensors("precision_recall/setosa")[0].tensor_proto
+    true_positives = make_ndarray(tensor)[0]
+    assert true_positives[0] == int(data.val.tensors[1][:, 0].sum()) == 10
 
 
 def test_diverged_network(tmp_path):
