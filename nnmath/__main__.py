@@ -7,6 +7,7 @@ The mathematics of a neural network, coded by hand and checked against autograd.
 
 In a clone of the repository; each has --help:
   python scripts/walkthrough.py            The numbers of one sample in each equation
+  python scripts/lesson.py                 The article in ten cells, and four exercises
   python scripts/check_gradients.py        Is the mathematics right? Is my gradient right? (--file)
   python scripts/train.py                  Train a network, on your data too, and log it to TensorBoard
   python scripts/predict.py                Use a trained network on a CSV file, or export it
