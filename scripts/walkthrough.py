@@ -27,6 +27,7 @@ def parse() -> Any:
     parser.add_argument("--run", help="folder of a run whose trained network and data to take, or last for the newest")
     parser.add_argument("--weights", help="a YAML file: layers, each with weight and bias; and the sample's x and y")
     parser.add_argument("--learning_rate", type=PositiveFloat, default=0.5, help="η of the update")
+    parser.add_argument("--after", type=NonNegativeInt, default=0, help="how many updates to make before the one shown")
     parser.add_argument("--fixed_biases", action="store_true", help="update the weights alone")
     parser.add_argument("--digits", type=PositiveInt, default=6, help="significant digits shown, at most 17")
     parser.add_argument("--seed", type=Seed, default=0, help="seed of the weights, the samples and the split")
@@ -122,13 +123,15 @@ def main() -> None:
     network, x, y = load(values)
 
     from nnmath.network import as_layers
-    from nnmath.verification.walkthrough import walkthrough
+    from nnmath.verification.walkthrough import train_on_sample, walkthrough
 
-    layers, activations = as_layers(network)
-    parts = walkthrough(x, y, layers, activations, values.learning_rate, values.digits, not values.fixed_biases)
+    (layers, activations), biases, rate = as_layers(network), not values.fixed_biases, values.learning_rate
+    layers = train_on_sample(x, y, layers, activations, rate, values.after, biases)
+    parts = walkthrough(x, y, layers, activations, rate, values.digits, biases)
     x_shown, y_shown = (", ".join(f"{v:.{values.digits}g}" for v in part.tolist()) for part in (x, y))
     sizes = "-".join(map(str, network.sizes))
-    title = f"{sizes}, one update: x = {x_shown}; y = {y_shown}; η = {values.learning_rate:g}"
+    which = f"one update after {values.after:,}" if values.after else "one update"
+    title = f"{sizes}, {which}: x = {x_shown}; y = {y_shown}; η = {rate:g}"
     texts = {part: "\n".join(map(str, lines)) for part, lines in parts.items()}
     plain = "\n\n".join([title, *(f"{part}\n{text}" for part, text in texts.items())])
     markdown = "\n\n".join([f"# {title}", *(f"## {part}\n\n```text\n{text}\n```" for part, text in texts.items())])

@@ -82,6 +82,29 @@ def walkthrough(
     return Walk(x[:, None], target[:, None], layers, activations, learning_rate, digits, update_biases).parts()
 
 
+def update(layers: Sequence[Layer], gradients: Sequence[Layer], learning_rate: float, biases: bool) -> list[Layer]:
+    r"""B3 and B6: θ ← θ − η ∂E/∂θ of all weights, and of the biases if they are not fixed."""
+    new, _ = sgd_step(layers, zero_velocities(layers), gradients, learning_rate)
+    return new if biases else [Layer(after.weight, before.bias) for after, before in zip(new, layers, strict=True)]
+
+
+def train_on_sample(
+    x: Tensor,
+    target: Tensor,
+    layers: Sequence[Layer],
+    activations: Sequence[Activation],
+    learning_rate: float,
+    updates: int,
+    update_biases: bool = True,
+) -> list[Layer]:
+    r"""The layers after a number of updates on one sample; the other arguments are those of :func:`walkthrough`."""
+    result = list(layers)
+    for _ in range(updates):
+        gradients = backward(forward(x[:, None], result, activations), result, activations, target[:, None])
+        result = update(result, gradients, learning_rate, update_biases)
+    return result
+
+
 @dataclass(frozen=True)
 class Walk:
     r"""The arguments of :func:`walkthrough`; samples are columns."""
@@ -107,9 +130,7 @@ class Walk:
             title = f"Case 2: {'the hidden layer' if last == 2 else f'hidden layer {k - 1}'}"
             gradient = input_gradient(deltas, self.layers[k - 1].weight)
             first = [*self.hidden_gradient(k, deltas, gradient)]
-        new, _ = sgd_step(self.layers, zero_velocities(self.layers), manual, self.learning_rate)
-        if not self.update_biases:
-            new = [Layer(after.weight, before.bias) for after, before in zip(new, self.layers, strict=True)]
+        new = update(self.layers, manual, self.learning_rate, self.update_biases)
         parts["Update"] = [*self.update(manual, new)]
         parts["Forward, after the update"] = [*self.forward(new, forward(self.x, new, self.activations))]
         return parts

@@ -60,6 +60,9 @@ def test_weights_and_sample_of_a_file(tmp_path, weights):
     assert text.startswith("2-2-2, one update: x = 0.05, 0.1; y = 0.01, 0.99; η = 0.5\n")
     assert errors(text) == [0.298371109, 0.291027774]
     assert text.count(" ← ") == 8
+    text = walk(tmp_path, *weights, "--fixed_biases", "--after", 9999)
+    assert text.startswith("2-2-2, one update after 9,999: x = 0.05, 0.1;")
+    assert errors(text)[1] == 3.51019e-05
 
 
 def test_weights_of_a_file_with_a_row_of_the_data(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nnmath.equations import RELU, SIGMOID, TANH, Layer
-from nnmath.verification.walkthrough import MAX_CHARACTERS, walkthrough
+from nnmath.verification.walkthrough import MAX_CHARACTERS, train_on_sample, walkthrough
 
 FUNCTIONS = {"σ": lambda z: 1 / (1 + math.exp(-z)), "tanh": math.tanh, "ReLU": lambda z: max(z, 0.0), "id": float}
 FUNCTIONS["step"] = lambda z: float(z > 0)
@@ -80,6 +80,24 @@ def test_the_published_worked_example(worked_example):
     )
     # 0.291027924 is widely quoted, but those weights give this error
     assert value(parts, "Forward, after the update", "E") == 0.291027774
+
+
+def test_the_error_of_the_worked_example_after_ten_thousand_updates():
+    x, y, layers = as_tensors(*WORKED_EXAMPLE)
+    options = {"learning_rate": 0.5, "update_biases": False}
+    layers = train_on_sample(x, y, layers, [SIGMOID, SIGMOID], updates=9999, **options)
+    parts = walkthrough(x, y, layers, [SIGMOID, SIGMOID], digits=9, **options)
+    # 0.0000351085 is widely quoted; plain NumPy gives this one too
+    x, target = map(np.array, WORKED_EXAMPLE[0])
+    w1, b1, w2, b2 = (np.array(part) for layer in WORKED_EXAMPLE[1] for part in layer)
+    for _ in range(10_001):
+        h = 1 / (1 + np.exp(-(w1 @ x + b1)))
+        o = 1 / (1 + np.exp(-(w2 @ h + b2)))  # in the end, after 10,000 updates
+        delta = (o - target) * o * (1 - o)
+        gradients = np.outer((w2.T @ delta) * h * (1 - h), x), np.outer(delta, h)
+        w1, w2 = w1 - 0.5 * gradients[0], w2 - 0.5 * gradients[1]
+    assert value(parts, "Forward, after the update", "E") == pytest.approx(0.5 * ((o - target) ** 2).sum(), rel=1e-8)
+    assert f"{value(parts, 'Forward, after the update', 'E'):.10f}" == "0.0000351019"
 
 
 @pytest.mark.parametrize(
