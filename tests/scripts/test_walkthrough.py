@@ -52,7 +52,8 @@ def test_by_default_a_row_of_the_default_data(tmp_path):
     assert max(map(len, process.stdout.splitlines())) <= 100
     assert not any(tmp_path.iterdir())
     (shown,) = re.findall("```text\n(∂E/∂O.*?\n)```", README.read_text(), re.DOTALL)
-    assert {*shown.splitlines()} < {*process.stdout.splitlines()}
+    lines, expected = ({*re.sub(r"difference \S+\)", "", text).splitlines()} for text in (process.stdout, shown))
+    assert expected < lines  # but for rounding, which depends on the processor
 
 
 def test_weights_and_sample_of_a_file(tmp_path, weights):
