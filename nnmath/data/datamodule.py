@@ -1,5 +1,6 @@
 r"""The LightningDataModule: split the rows, standardise them by the training rows, yield batches."""
 
+import hashlib
 from collections.abc import Sequence
 from math import inf
 from typing import Any, Literal
@@ -64,16 +65,19 @@ class DataModule(L.LightningDataModule):
         self.note = dataset.note
         self.class_counts = [int((dataset.y == k).sum()) for k in range(len(self.classes or ()))]
         encoded = self.preprocessing.encode(self.preprocessing.recode(dataset))
+        encoded_y = self.preprocessing.encode_target(dataset.y)
         x = torch.tensor(encoded, dtype=dtype)  # (n, in)
-        y = torch.tensor(self.preprocessing.encode_target(dataset.y), dtype=dtype)  # (n, out)
+        y = torch.tensor(encoded_y, dtype=dtype)  # (n, out)
         for name, column in zip((*self.features, dataset.target), (*x.T, *y.T), strict=False):
             if not column.isfinite().all():
                 raise ValueError(f"column {name!r} has a value too far from the training rows to be standardised")
+        prints = (fingerprint(encoded[rows], encoded_y[rows]) for rows in parts)
+        self.fingerprints = dict(zip(("training", "validation", "test"), prints, strict=True))
         self.train, self.val, self.test = (TensorDataset(x[rows], y[rows]) for rows in parts)
 
     def state_dict(self) -> dict[str, Any]:
-        r"""What to apply to other rows before a trained network, and to its outputs: the preprocessing's fields."""
-        return self.preprocessing.state_dict()
+        r"""The preprocessing's fields, to apply to other rows, and the fingerprints of the rows."""
+        return self.preprocessing.state_dict() | {"fingerprints": self.fingerprints}
 
     def validate_world_size(self, world_size: int) -> None:
         r"""Raise ValueError if there are more processes than rows in a batch."""
@@ -111,6 +115,12 @@ class DataModule(L.LightningDataModule):
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         tensors = [tensor.to(device) for tensor in rows.tensors]
         return DataLoader(TensorDataset(*tensors), sampler=batches, batch_size=None)
+
+
+def fingerprint(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+    r"""A hash of standardised rows and targets in their order, rounded so that other processors compute the same."""
+    rows = np.concatenate([x, y], axis=1).round(6) + 0.0  # −0 becomes 0
+    return hashlib.sha256(rows.tobytes()).hexdigest()
 
 
 def split_rows(dataset: Dataset, split: Sequence[float] | Literal["all"], seed: int) -> list[NDArray[np.int64]]:

@@ -1,7 +1,7 @@
 r"""Checkpoints of a run, last.ckpt and best.ckpt, and whether the run can be resumed from them.
 
 A checkpoint is untrusted input: torch loads it without executing code, and it has to be of the same network, length,
-schedule and training rows as the run. Any failure to resume is reported in one line.
+schedule and rows as the run. Any failure to resume is reported in one line.
 """
 
 import io
@@ -95,9 +95,13 @@ def load_matching(path: Path, module: TrainingModule, data: DataModule, epochs: 
             same = math.isclose(saved, value, rel_tol=1e-9) if name == "y_std" else saved == value
             ensure(same, f"its {name} is {saved!r:.60}, the run's is {value!r}")
         check_optimizer(checkpoint, module, epochs)
+        state = dict(checkpoint["DataModule"])
+        fingerprints = state.pop("fingerprints")
+        for part, value in data.fingerprints.items():
+            ensure(fingerprints[part] == value, f"its {part} rows are not the run's, or the data file has changed")
+        ensure(data.preprocessing.matches(state), "it is of other data, or the data file has changed")
         same = checkpoint["global_step"] == (checkpoint["epoch"] + 1) * len(data.batches())
-        same = same and data.preprocessing.matches(checkpoint["DataModule"])
-        ensure(same, "it is of other data, or the data file has changed")
+        ensure(same, "its number of batches is not the run's")
         module.load_state_dict(checkpoint["state_dict"], strict=True)
         dtype = data.train.tensors[0].dtype
         for name, weight in checkpoint["state_dict"].items():

@@ -32,7 +32,8 @@ def load(run: str | Path) -> "Predictor":
         network = Network(parameters["sizes"], parameters["hidden"], parameters["output"], backward="autograd")
         weights = {name.removeprefix("network."): tensor for name, tensor in checkpoint["state_dict"].items()}
         network.to(next(iter(weights.values())).dtype).load_state_dict(weights)
-        return Predictor(network, Preprocessing.from_state_dict(checkpoint["DataModule"]))
+        state = {name: value for name, value in checkpoint["DataModule"].items() if name != "fingerprints"}
+        return Predictor(network, Preprocessing.from_state_dict(state))
 
 
 class Predictor(nn.Module):

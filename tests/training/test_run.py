@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -20,8 +22,9 @@ from filelock import FileLock
 from helpers.runs import checkpoint, epochs_done, scalars, start, train, train_here, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nnmath.data.datamodule import DataModule
+from nnmath.data.datamodule import DataModule, split_rows
 from nnmath.data.datasets import moons
+from nnmath.data.tables import read_csv
 from nnmath.network import HalfMSELoss, Network
 from nnmath.training.module import TrainingModule
 from nnmath.training.tensorboard.curves import GradientNorm
@@ -205,10 +208,25 @@ class TestRefusesToResume:
     def test_a_finished_run_or_other_data(self, run, tmp_path):
         config = run / "config.yaml"
         config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"noise": 0.2}))
-        reason = "it is of other data, or the data file has changed"
+        reason = "its training rows are not the run's, or the data file has changed"
         assert refused(tmp_path, RUN) == CANNOT_RESUME.format(reason)
         (run / "results.yaml").write_text("")
         assert refused(tmp_path, RUN) == f"{RUN} is finished: all of its 40 epochs are done"
+
+    @pytest.mark.parametrize("part", ["training", "validation", "test"])
+    def test_rows_that_have_changed(self, tmp_path, part):
+        """Exchanging two values of a column in one part changes no mean and no deviation."""
+        rng = np.random.default_rng(0)
+        table = pd.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60), "y": rng.integers(0, 2, 60)})
+        table.to_csv(tmp_path / "rows.csv", index=False)
+        options = ["--dataset", "rows.csv", "--target", "y", "--epochs", "20", "--pictures", "0"]
+        assert train_here(tmp_path, *options).returncode == 0
+        (tmp_path / "lightning_logs" / "rows" / "version_0" / "results.yaml").unlink()
+        parts = split_rows(read_csv(str(tmp_path / "rows.csv"), None, "y"), (0.6, 0.2, 0.2), 0)
+        one, two = parts[("training", "validation", "test").index(part)][:2]
+        table.loc[[one, two], "a"] = table.loc[[two, one], "a"].to_numpy()
+        table.to_csv(tmp_path / "rows.csv", index=False)
+        assert f"its {part} rows are not the run's, or the data file has changed" in refused(tmp_path, "last")
 
     def test_a_damaged_checkpoint(self, run, tmp_path):
         path = run / "checkpoints" / "last.ckpt"
