@@ -75,7 +75,7 @@ def test_logs_figures_and_curves(results):
     assert set(events.Tags()["scalars"]) == SCALARS | (NOTEBOOK_SCALARS if CSV else set())
     for tag in events.Tags()["images"]:
         (image,) = events.Images(tag)
-        assert (image.width, image.height) == (500, 400)
+        assert (image.width, image.height) == (350, 280)
     assert len(events.Scalars("learning_rate/cost_above_least_over_steps/1.01")) == 101
     assert len(events.Scalars("momentum/theta_over_steps/0.9")) == 301
     assert [event.step for event in events.Scalars("approximation/error_over_neurons/best")] == [1, 2, 4, 8, 16, 32, 64]
