@@ -81,12 +81,15 @@ def overview(
         return style.message_figure(title, NOT_FINITE)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
-    axes.yaxis.set_label_coords(4.8, 2.46, canvas.transData)
+    axes.yaxis.set_label_coords(4.86, 2.46, canvas.transData)
     style.format_ticks(axes, 4)
     if scale:
-        bar = figure.colorbar(scale, cax=figure.add_axes(in_inches(MAP[0], 3.4, MAP[2], 0.1)), orientation="horizontal")
+        bar = figure.colorbar(
+            scale, cax=figure.add_axes(in_inches(MAP[0], 3.37, MAP[2], 0.1)), orientation="horizontal"
+        )
         bar.ax.xaxis.tick_top()
         style.format_ticks(bar.ax, 2)
+        bar.ax.tick_params(length=2, pad=1)
     draw_network(canvas, axes, layers, activations, values)
     weights = [Line2D([], [], label=name, **line_style(w)) for name, w in (("w = 5", 5), ("−5", -5), ("0.5", 0.5))]
     frame: dict[str, Any] = {"marker": "s", "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.5}
@@ -94,9 +97,9 @@ def overview(
     small: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "columnspacing": 1, "handletextpad": 0.4}
     columns = 1 if options.get("classes", ()) is None else 2
     figure.legend(handles=handles, loc="lower right", ncols=columns, **small)
-    figure.legend(handles=weights, loc="lower right", bbox_to_anchor=(1, 0.18), ncols=4, handlelength=1.6, **small)
+    figure.legend(handles=weights, loc="lower right", bbox_to_anchor=(1, 0.18), ncols=4, handlelength=1.3, **small)
     if losses:
-        draw_losses(figure.add_axes(in_inches(0.62, 0.42, 1.55, 0.72)), *losses)
+        draw_losses(figure.add_axes(in_inches(0.62, 0.42, 1.5, 0.72)), *losses)
     return figure
 
 
