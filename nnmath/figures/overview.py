@@ -81,7 +81,7 @@ def overview(
         return style.message_figure(title, NOT_FINITE)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
-    axes.yaxis.set_label_coords(4.86, 2.46, canvas.transData)
+    axes.yaxis.set_label_coords(4.8, 2.46, canvas.transData)
     style.format_ticks(axes, 4)
     if scale:
         bar = figure.colorbar(

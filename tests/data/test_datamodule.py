@@ -1,10 +1,11 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from nnmath.data.datamodule import Batches, DataModule
+from nnmath.data.datamodule import Batches, DataModule, split_rows
 from nnmath.data.dataset import Dataset
 from nnmath.data.datasets import load, xor
 
@@ -158,3 +159,24 @@ def test_split_all_uses_all_rows_three_times():
         x, y = part.tensors
         assert x.tolist() == [[-1, -1], [-1, 1], [1, -1], [1, 1]]  # standardised
         assert y.flatten().tolist() == [0, 1, 1, 0]
+
+
+def test_fingerprints_are_of_the_rows_of_each_part_in_their_order():
+    dataset = xor(40, noise=0.1)
+
+    def fingerprints(dataset, **options):
+        return list(DataModule(dataset, **options).fingerprints.values())
+
+    same = fingerprints(dataset)
+    assert len({*same}) == 3
+    assert fingerprints(xor(40, noise=0.1), dtype=torch.float64) == same
+    assert fingerprints(replace(dataset, x=dataset.x * (1 + 1e-15))) == same
+    test_rows = split_rows(dataset, (0.6, 0.2, 0.2), 0)[2]
+    for change in ("order", "target"):
+        x, y = dataset.x.copy(), dataset.y.copy()
+        if change == "order":
+            x[test_rows[:2]] = x[test_rows[1::-1]]
+        else:
+            y = 1 - y
+        changed = fingerprints(replace(dataset, x=x, y=y))
+        assert [a == b for a, b in zip(changed, same, strict=True)] == [change == "order"] * 2 + [False]

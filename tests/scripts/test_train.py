@@ -381,3 +381,5 @@ def test_deep_sigmoids_that_do_not_learn_are_reported_with_what_to_try(tmp_path)
     process = train_here(tmp_path, *options.split(), "--hidden", "tanh")
     assert "it has not learned" not in process.stdout
     assert float(re.search(r"test/accuracy +(.*)", process.stdout)[1]) > 0.9
+    process = train_here(tmp_path, *options.split(), *["--hidden", "tanh", "--learning_rate", "1e-9", "--epochs", "5"])
+    assert "it has not learned" not in process.stdout  # sigmoids are not the reason

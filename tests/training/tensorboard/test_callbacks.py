@@ -13,12 +13,13 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
+from torch.nn.utils import parameters_to_vector
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.dataset import Dataset
 from nnmath.data.datasets import load, moons
 from nnmath.equations import ACTIVATIONS
-from nnmath.network import Network
+from nnmath.network import HalfMSELoss, Network, as_layers
 from nnmath.training.module import TrainingModule
 from nnmath.training.tensorboard import images, overview
 from nnmath.training.tensorboard.curves import GradientNorm, Trajectory
@@ -223,6 +224,21 @@ def test_each_of_three_classes_has_a_precision_recall_curve(tmp_path):
     tensor = events.Tensors("precision_recall/setosa")[0].tensor_proto
     true_positives = make_ndarray(tensor)[0]
     assert true_positives[0] == int(data.val.tensors[1][:, 0].sum()) == 10
+
+
+def test_overview_shows_the_losses_up_to_its_epoch():
+    data, path = DataModule(moons(60), dtype=torch.float64), Trajectory()
+    networks = [Network().double() for _ in range(3)]
+    path.epochs, path.points = [0, 4, 8], [parameters_to_vector(network.parameters()).detach() for network in networks]
+    name, draw = images.network_figure(networks[0], data, path)
+    figure = draw(as_layers(networks[1])[0], 4)
+    (axes,) = [axes for axes in figure.axes if axes.get_ylabel() == "E"]
+    assert name == "overview"
+    for line, (x, y) in zip(axes.lines, (data.train.tensors, data.val.tensors), strict=True):
+        assert list(line.get_xdata()) == [0, 4]
+        assert line.get_ydata() == pytest.approx([HalfMSELoss()(network(x), y).item() for network in networks[:2]])
+    drawn = sum(len(line.get_xdata()) for line in figure.axes[1].lines)
+    assert drawn == len(data.train) + len(data.val)
 
 
 def test_diverged_network(tmp_path):
