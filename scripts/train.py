@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnmath.data.dataset import Dataset
-from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.cli import Parser, exit_at_once, exit_on_error, usage_errors
 from nnmath.runtime.files import newest_run
 from nnmath.training.options import TrainOptions, build_options, resume_options
 
@@ -45,7 +45,8 @@ def load(options: TrainOptions) -> Dataset:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run handles it
+    for number in (signal.SIGINT, signal.SIGTERM):  # until the run handles them, and after it
+        signal.signal(number, lambda *_: exit_at_once("interrupted"))
     options, folder = parse()
     dataset = load(options)
 

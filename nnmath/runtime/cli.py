@@ -2,6 +2,7 @@ r"""Command lines: options with help on one screen, and errors in one line."""
 
 import difflib
 import io
+import os
 import re
 import signal
 import sys
@@ -45,6 +46,16 @@ def exit_on_error() -> Iterator[None]:
             if not is_rank_zero():
                 time.sleep(EXIT_DELAY_SECONDS)  # torchrun ends all ranks as soon as one exits: rank 0 prints first
         sys.exit(code)
+
+
+def exit_at_once(message: str) -> NoReturn:
+    r"""Print one line on stderr and end the process with 1; for a signal handler, which may interrupt any code."""
+    if is_rank_zero():
+        below_the_bar = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # the progress bar hides the cursor
+        os.write(2, f"{below_the_bar}{Path(sys.argv[0]).name}: error: {one_line(message)}\n".encode())
+    elif by_torchrun():
+        time.sleep(EXIT_DELAY_SECONDS)
+    os._exit(1)
 
 
 @contextmanager

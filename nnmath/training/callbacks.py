@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from nnmath.runtime.cli import exit_at_once
 from nnmath.runtime.progress import epochs_bar
 
 
@@ -58,8 +59,8 @@ class Checkpoint(ModelCheckpoint):
 class GracefulStop(Callback):
     r"""Ends a run at the end of an epoch, on SIGINT (Ctrl-C) or SIGTERM or when the loss is not finite.
 
-    Within :meth:`handle_signals`, a first signal requests the stop and a second one raises KeyboardInterrupt. Put this
-    callback before the checkpoints, which read ``trainer.should_stop``. ``progressed``: a whole epoch is done.
+    Within :meth:`handle_signals`, a first signal requests the stop and a second one ends the process. Put this callback
+    before the checkpoints, which read ``trainer.should_stop``. ``progressed``: a whole epoch is done.
     """
 
     SIGNALS = signal.SIGINT, signal.SIGTERM
@@ -68,8 +69,9 @@ class GracefulStop(Callback):
         self.requested = self.progressed = self.started = False
 
     @contextmanager
-    def handle_signals(self, trainer: L.Trainer) -> Iterator[None]:
-        r"""Handle the signals, also before the first epoch and after the last one."""
+    def handle_signals(self, trainer: L.Trainer, message: str = "interrupted") -> Iterator[None]:
+        r"""Handle the signals, also before the first epoch and after the last one; a second one prints the message."""
+        self.message = message
         # Lightning's own SIGTERM handler would end the process silently in the middle of an epoch
         connector: Any = trainer._signal_connector  # there is no public way to disable it
         connector._sigterm_notifier_fn = lambda *_: None
@@ -83,7 +85,7 @@ class GracefulStop(Callback):
 
     def on_signal(self, number: int, frame: Any) -> None:
         if self.requested:
-            raise KeyboardInterrupt
+            exit_at_once(self.message)  # an exception could arise anywhere, even while TensorBoard's files are closed
         self.requested = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:

@@ -116,7 +116,8 @@ def train(
 
     restoring = resume_errors(path, is_resuming) if path else nullcontext()
     failures = report_failure(run, hint, is_resuming)
-    with run_lock(run, trainer.is_global_zero), signals.handle_signals(trainer), restoring, failures:
+    handling = signals.handle_signals(trainer, f"interrupted; {hint} from the last checkpoint")
+    with run_lock(run, trainer.is_global_zero), handling, restoring, failures:
         if trainer.is_global_zero:
             if not (run / "config.yaml").is_file():
                 write_yaml(run / "config.yaml", options.as_dict())

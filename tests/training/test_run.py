@@ -8,8 +8,11 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
@@ -19,13 +22,14 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
-from helpers.runs import checkpoint, epochs_done, scalars, start, train, train_here, wait_for
+from helpers.runs import SCRIPT, checkpoint, epochs_done, scalars, start, train, train_here, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nnmath.data.datamodule import DataModule, split_rows
 from nnmath.data.datasets import moons
 from nnmath.data.tables import read_csv
 from nnmath.network import HalfMSELoss, Network
+from nnmath.training.callbacks import GracefulStop
 from nnmath.training.module import TrainingModule
 from nnmath.training.tensorboard.curves import GradientNorm
 
@@ -322,12 +326,40 @@ class TestASignal:
         assert [path.name for path in (tmp_path / RUN).iterdir() if path.is_dir()] == ["manual"]
         assert (tmp_path / RUN / "manual" / "results.yaml").exists()
 
-    def test_a_second_one_ends_the_run_at_once(self, tmp_path, signalled, number):
-        signalled(number, epoch=15, times=2)
-        process = train_here(tmp_path, *QUICK)
+    def test_a_second_one_ends_the_run_at_once(self, tmp_path, number):
+        """Both come while TensorBoard's writer gets an event; an exception there would end its thread."""
+        last = RUN / "checkpoints" / "last.ckpt"
+        code = f"""
+import os, queue, runpy, sys
+
+put = queue.Queue._put
+
+def interrupted_put(self, item):
+    put(self, item)
+    if os.path.exists({str(last)!r}):
+        queue.Queue._put = put
+        for _ in range(2):
+            os.kill(os.getpid(), {number:d})
+
+queue.Queue._put = interrupted_put
+sys.argv[:] = {[str(SCRIPT), *map(str, QUICK)]}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+        process = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=40, check=False
+        )
         assert process.returncode == 1
         assert process.stderr == f"train.py: error: interrupted; {HINT} from the last checkpoint\n"
         assert epochs_done(tmp_path / RUN) == 10
+
+    def test_at_the_start(self, tmp_path, number):
+        process = start(tmp_path, *QUICK)
+        time.sleep(1)  # PyTorch is being imported
+        process.send_signal(number)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=5)
+        assert process.returncode == 1
+        assert errors == "train.py: error: interrupted\n"
 
     def test_to_another_process_ends_it_with_a_checkpoint(self, tmp_path, number):
         process = start(tmp_path, "--epochs", 100_000, "--dataset", "moons", "--pictures", 0, "--checkpoint_every", 50)
@@ -424,3 +456,30 @@ def test_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(FileLock, "acquire", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     process = train_here(tmp_path, "--dataset", "moons", "--epochs", 2, "--pictures", 0)
     assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_two_signals_at_any_moment_end_a_run_in_one_line(uninterrupted, tmp_path):
+    """200 pairs, 1 to 20 ms apart, from the start of the script to its end; each run can then be resumed."""
+    rng = random.Random(0)
+    outcomes = Counter()
+    for k in range(200):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        process = start(folder, *QUICK)
+        time.sleep(rng.uniform(0.3, 8))
+        for number in (rng.choice(GracefulStop.SIGNALS), rng.choice(GracefulStop.SIGNALS)):
+            process.send_signal(number)
+            time.sleep(rng.uniform(0.001, 0.02))
+        _, errors = process.communicate(timeout=5)
+        assert process.returncode in (0, 1), (k, process.returncode, errors)
+        assert re.fullmatch(r"(train\.py: error: interrupted[^\n]*\n)?", errors), (k, errors)
+        outcomes[re.sub(r"\d+|version\S*", "", errors)] += 1
+        if (folder / RUN).exists() and not (folder / RUN / "results.yaml").exists():
+            resume(folder)
+        if (folder / RUN).exists():
+            assert_same(snapshot(folder / RUN), snapshot(uninterrupted))
+        shutil.rmtree(folder)
+    print(outcomes)
+    assert len(outcomes) >= 3  # at the start, during the run, after it
