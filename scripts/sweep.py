@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -15,7 +14,7 @@ from nnmath.data.options import DataOptions, Momentum, NetworkOptions, Seed
 from nnmath.runtime.cli import Parser, echo, exit_on_error, usage_errors
 from nnmath.runtime.distributed import init_distributed, rank
 from nnmath.runtime.errors import RunError
-from nnmath.runtime.files import log_errors, run_folder
+from nnmath.runtime.files import data_name, log_errors, run_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +96,7 @@ def run(options: SweepOptions) -> None:
     with usage_errors(ValueError, RuntimeError):
         first, *_ = map(data, seeds)  # on every rank, so that all ranks report the same error
     if rank() == 0:
-        name = Path(options.dataset).stem
+        name = data_name(options.dataset)
         sizes = "-".join(map(str, [len(first.features), *options.hidden_sizes, first.preprocessing.outputs]))
         echo(f"{sizes} on {name}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
         folder = run_folder(options.log_dir, f"sweep_{name}")

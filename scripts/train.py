@@ -59,6 +59,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # whole batches lie in memory
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # inside Lightning
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a column's name; it is drawn as a box
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # the checkpoints of a resumed run
     if options.accelerator == "cpu":
         torch.set_num_threads(1)  # the matrices are so small that two threads mostly wait for each other

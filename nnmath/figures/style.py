@@ -5,6 +5,7 @@ colours are those of M. Okabe and K. Ito, which colour-blind readers can disting
 distinction.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,12 +100,13 @@ def at_epoch(title: str, epoch: int | None) -> str:
 
 
 def truncate(name: str, max_characters: int) -> str:
-    r"""Shortens a name.
+    r"""Shortens a name, and escapes the dollar signs, between which matplotlib would expect a formula.
 
-    >>> truncate("mean fractal dimension", 12)
-    'mean fracta…'
+    >>> truncate("mean fractal dimension", 12), truncate("p$x_$", 12)
+    ('mean fracta…', 'p\\$x_\\$')
     """
-    return name if len(name) <= max_characters else name[: max_characters - 1] + "…"
+    short = name if len(name) <= max_characters else name[: max_characters - 1] + "…"
+    return re.sub(r"\\?\$", r"\\$", short)
 
 
 def subscript(number: int) -> str:

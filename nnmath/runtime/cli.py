@@ -140,8 +140,9 @@ class Parser(ArgumentParser):
     def parse_args(self, args: Any = None, *others: Any, **more: Any) -> Any:
         r"""Parse the command line, see :mod:`nnmath.runtime.words`."""
         words = normalise_words(sys.argv[1:] if args is None else args, self.hints)
-        with usage_errors(OSError, ValueError, yaml.YAMLError):
-            return super().parse_args(words, *others, **more)
+        not_a_list = "the config file has one value where a list is needed, as in compare: [manual, autograd]"
+        with usage_errors(OSError, ValueError, yaml.YAMLError), usage_errors(AssertionError, message=not_a_list):
+            return super().parse_args(words, *others, **more)  # jsonargparse asserts that a list is a list
 
     def parse_file(self, path: Path, exclude: Iterable[str] = ()) -> Any:
         r"""Read all options but those in ``exclude`` from a config.yaml that a script has written, as untrusted input.

@@ -32,6 +32,18 @@ def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
         threading.excepthook = previous_hook
 
 
+def data_name(dataset: str) -> str:
+    r"""The name of a data set in the log folder, from its name or its file's.
+
+    ``article`` is the run with the article's own figures, so a data set of this name becomes ``article_data``.
+
+    >>> data_name("moons"), data_name("data/iris.csv"), data_name("./...csv"), data_name("article.csv")
+    ('moons', 'iris', 'data', 'article_data')
+    """
+    stem = "".join(letter if letter.isprintable() else "_" for letter in Path(dataset).stem).strip(". ")
+    return {"": "data", "article": "article_data"}.get(stem, stem)
+
+
 def run_folder(log_dir: str, name: str) -> Path:
     r"""Create the folder of a new run: log_dir/name/version_k with the next free k; a RunError if that fails."""
     parent = Path(log_dir, name)

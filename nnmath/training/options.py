@@ -15,7 +15,7 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 from nnmath.data.options import DataOptions, Momentum, NetworkOptions, Seed
 from nnmath.runtime.cli import Parser, usage_errors
 from nnmath.runtime.errors import UsageError
-from nnmath.runtime.files import newest_run
+from nnmath.runtime.files import data_name, newest_run
 
 MAX_LEARNING_RATE, MAX_SAMPLES = 1e30, 10**9
 
@@ -88,7 +88,7 @@ class TrainOptions(NetworkOptions, DataOptions):
 
     @property
     def name(self) -> str:  # of the data set
-        return Path(self.dataset).stem
+        return data_name(self.dataset)
 
     def as_dict(self) -> dict[str, Any]:  # as in config.yaml
         unless_empty = "compare", "start_from", "animate", "export_pictures"

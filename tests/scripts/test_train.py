@@ -383,3 +383,32 @@ def test_deep_sigmoids_that_do_not_learn_are_reported_with_what_to_try(tmp_path)
     assert float(re.search(r"test/accuracy +(.*)", process.stdout)[1]) > 0.9
     process = train_here(tmp_path, *options.split(), *["--hidden", "tanh", "--learning_rate", "1e-9", "--epochs", "5"])
     assert "it has not learned" not in process.stdout  # sigmoids are not the reason
+
+
+@pytest.mark.parametrize("file", ["names.csv", "...csv", "article.csv", "new\nline.csv"])
+def test_names_of_files_columns_and_classes_are_data(tmp_path, file):
+    """Not formulas, paths, Markdown or control characters; a missing glyph is drawn as a box without a warning."""
+    rng = np.random.default_rng(0)
+    rows = "".join(f"{a},{b},{'no$' if a > b else 'ye|s'}\n" for a, b in rng.normal(size=(60, 2)))
+    (tmp_path / file).write_text("p$x_$,b|c \U000131a0,y\n" + rows)
+    process = train(tmp_path, "--dataset", f"./{file}", "--target", "y", "--epochs", 2, "--pictures", 1)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    name = {"...csv": "data", "article.csv": "article_data", "new\nline.csv": "new_line"}.get(file, "names")
+    assert process.stdout.splitlines()[1].startswith(f"{name}: 36 training")
+    assert {path.name for path in tmp_path.iterdir()} == {file, "lightning_logs"}
+    assert {path.name for path in (tmp_path / "lightning_logs").iterdir()} == {"article", name}
+    run = tmp_path / "lightning_logs" / name / "version_0"
+    assert process.stdout.endswith(
+        f"run: lightning_logs/{name}/version_0\nview with: tensorboard --logdir lightning_logs\n"
+    )
+    texts = EventAccumulator(str(run)).Reload().Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in texts.splitlines() if line.startswith("| "))
+
+
+def test_a_config_file_with_a_value_instead_of_a_list(tmp_path):
+    (tmp_path / "config.yaml").write_text("compare: manual")
+    process = train_here(tmp_path, "--config", "config.yaml")
+    assert process.returncode == 2
+    message = "the config file has one value where a list is needed, as in compare: [manual, autograd]"
+    assert process.stderr == f"train.py: error: {message}\n"
