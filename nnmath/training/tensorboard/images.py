@@ -90,7 +90,7 @@ class Images(TensorBoardCallback):
             if self.animation:
                 _, draw = network_figure(network, trainer.datamodule, path)
                 steps = np.unique(np.linspace(0, len(path.epochs) - 1, MAX_FRAMES).round().astype(int))
-                frames = [draw(unflatten(path.points[k], network.sizes), path.epochs[k]) for k in steps]
+                frames = (draw(unflatten(path.points[k], network.sizes), path.epochs[k]) for k in steps)
                 save_animation(frames, self.animation)
             if network.number_of_parameters <= MAX_CHECKED_PARAMETERS:
                 x, y = (rows.mT for rows in trainer.datamodule.train.tensors)
