@@ -6,12 +6,12 @@ r"""The callbacks that write a run to TensorBoard. ``tensorboard --logdir lightn
   plane, the data and the losses, for two inputs and at most eight neurons a layer, otherwise the weights and the
   decision boundary; the saturation of the hidden neurons; the parameters (Fig. 7); after training, the path of the
   weights down the cost, with P1 and P2 (Fig. 8). ``the_article/...``: Figs. 1 and 3 to 5, in a run of their own.
-- Graphs: Fig. 9, each node named as in the article; a click on one shows its formula and its gradient.
+- Graphs: Fig. 9, each node named by its formula; a click on one shows its gradient.
 - Histograms, Distributions: the parameters, their gradients, and the hidden activations over time.
 - Text: the command and its options, the parameters of each layer, and whether the hand-written gradients equalled
   autograd's on the training rows in the first and in the last epoch; in the article's run, its equations.
-- PR Curves: precision against recall of the validation rows.
-- HParams: the options of each run with its last loss and metrics; the parallel coordinates compare runs.
+- PR Curves: precision against recall of the validation rows, for each class.
+- HParams: the hyperparameters of each run with its last loss and metrics, also of the two best of a sweep.
 
 In each curve, the horizontal axis counts finished epochs; 0 is the network before training.
 
