@@ -468,13 +468,13 @@ def test_two_signals_at_any_moment_end_a_run_in_one_line(uninterrupted, tmp_path
         folder = tmp_path / str(k)
         folder.mkdir()
         process = start(folder, *QUICK)
-        time.sleep(rng.uniform(0.3, 8))
+        time.sleep(rng.uniform(0.5, 8))
         for number in (rng.choice(GracefulStop.SIGNALS), rng.choice(GracefulStop.SIGNALS)):
             process.send_signal(number)
             time.sleep(rng.uniform(0.001, 0.02))
         _, errors = process.communicate(timeout=5)
         finished = (folder / RUN / "results.yaml").exists()  # while Python shuts down, a signal has its default action
-        assert finished or errors, k
+        assert finished or errors or not (folder / "lightning_logs").exists(), k  # before the script's first line
         assert process.returncode in ((0, 1, -2, -15) if finished else (1, -2, -15)), (k, process.returncode, errors)
         assert re.fullmatch(r"(train\.py: error: interrupted[^\n]*\n)?", errors), (k, errors)
         outcomes[re.sub(r"\d+|version\S*", "", errors)] += 1
