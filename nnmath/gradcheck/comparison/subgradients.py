@@ -5,7 +5,7 @@ linear in the weights of each layer, and a product of the weights of consecutive
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ MAX_DESCENTS = 500  # steps of projected gradients, before the slower active-set
 MAX_FLIPPED, MAX_FLIPS = 64, 4  # with several layers: entries that are fitted again from the nearest corner; how often
 
 Masks = Mapping[int, Tensor]  # call of a function with a kink ↦ a boolean mask of its entries
-GradientsAbove = Callable[[Masks], Gradients]  # with these entries above their kinks, and the others below
 
 
 def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
@@ -90,9 +89,7 @@ def find_subgradient(comparison: Comparison, measured: Noise) -> Gradients:
             if len(results) == len(names):
                 return results
     remaining = [name for name in names if name not in results]
-    if too_many:
-        return results | within_random_sides(comparison, remaining, at_kink, measured.kinks, gradients)
-    if len(at_kink) == 1 or len(singles) > MAX_FLIPPED:
+    if too_many or len(at_kink) == 1 or len(singles) > MAX_FLIPPED:
         return results
     is_exact = torch.tensor([any(bool((exact[call] & one).any()) for call, one in s.items()) for s in singles])
     for name in remaining:
@@ -177,34 +174,6 @@ def union(groups: list[dict[int, Tensor]], chosen: Tensor) -> dict[int, Tensor]:
         for call, mask in group.items() if is_chosen else ():
             masks[call] = masks[call] | mask if call in masks else mask
     return masks
-
-
-def within_random_sides(
-    comparison: Comparison, names: list[str], at_kink: Masks, rounding: list[Tensor], gradients: GradientsAbove
-) -> Gradients:
-    r"""Accepts gradients within the range of results when each entry is on a random side of its kink.
-
-    Entries exactly at a kink, where ``rounding`` is 0, are all below it, all above it, or between the two.
-    """
-    generator = torch.Generator().manual_seed(0)
-
-    def random_mask(call: int, exact: bool) -> Tensor:
-        coins = torch.rand(at_kink[call].shape, generator=generator) < 0.5
-        return torch.where(rounding[call] > 0, coins.to(rounding[call].device), exact)
-
-    draws = [
-        [gradients({call: random_mask(call, exact) for call in at_kink}) for _ in range(16)] for exact in (False, True)
-    ]
-    results = {}
-    for name in names:
-        both = [torch.stack([draw[name] for draw in side]) for side in draws]
-        means = torch.stack([side.mean(0) for side in both])
-        spreads = 3 * torch.stack([(side - side.mean(0)).abs().amax(0) for side in both])
-        value, slack = comparison.values[name], bound(torch.cat(both), comparison.dtype(name))
-        low, high = (means - spreads).amin(0) - slack, (means + spreads).amax(0) + slack
-        if bool(((low <= value) & (value <= high)).all()):
-            results[name] = value
-    return results
 
 
 def random_groups(at_kink: Masks, count: int) -> list[dict[int, Tensor]]:

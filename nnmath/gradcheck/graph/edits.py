@@ -5,7 +5,6 @@ As in torch, a node receives ``grad_output`` and returns ``grad_input``, a gradi
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -69,12 +68,6 @@ def straight_through(nodes: Iterable[Node]) -> Edit:
 def pass_grad_output(node: Node, edge: int) -> Edit:
     r"""Makes a node return its grad_output along one edge, summed where the forward pass broadcast."""
     return set_grad_input(node, lambda grad_output, correct: grad_output.sum_to_size(correct.shape), edge)
-
-
-def transpose_grad_output(node: Node, edge: int) -> Edit:
-    r"""Computes the gradient along one edge from the transpose of grad_output."""
-    backward: Any = node
-    return set_grad_input(node, lambda grad_output, _: backward(grad_output.mT)[edge], edge)
 
 
 def scale_grad_output(node: Node, factor: Tensor) -> Edit:

@@ -10,7 +10,7 @@ from nnmath.gradcheck.diagnosis.hypothesis import Context, Hypothesis
 from nnmath.gradcheck.diagnosis.rules.graph_rule import at_every_node, differentiable_edges, graph_rule
 from nnmath.gradcheck.diagnosis.rules.layout import broadcasts
 from nnmath.gradcheck.faults import Fault
-from nnmath.gradcheck.graph.edits import Edit, blend, pass_grad_output, scaled_edges, transpose_grad_output
+from nnmath.gradcheck.graph.edits import Edit, blend, pass_grad_output, scaled_edges
 from nnmath.gradcheck.graph.graph import Gradients
 
 
@@ -73,20 +73,6 @@ def without_factor(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
     if context.graph.function(node) in ("mul", "div"):
         for i in differentiable_edges(context, node):
             yield f"argument {i + 1}", pass_grad_output(node, i)
-
-
-@graph_rule(
-    Fault.TRANSPOSE,
-    "The gradient that arrives at {place} was transposed in the gradient of its {kind}.",
-    "for S = A B the gradients are dS Bᵀ and Aᵀ dS",
-)
-@at_every_node
-def with_transposed_grad_output(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
-    r"""The square gradient of a product used as it is where its transpose is meant, as in dk = dsᵀ q for s = q kᵀ."""
-    value = context.graph.value(node)
-    if context.graph.function(node) in ("mm", "bmm") and value is not None and value.shape[-1] == value.shape[-2]:
-        for i in differentiable_edges(context, node):
-            yield f"argument {i + 1}", transpose_grad_output(node, i)
 
 
 def transposed_path(context: Context) -> Iterator[Hypothesis]:

@@ -62,23 +62,8 @@ def fit_rates(context: Context, keys_of: dict[str, list[SavedKey]], direction: G
     return [rate for _, rate in context.fit_steps(context.base, slopes) if rate > 0]
 
 
-def subtrahend_missing(context: Context) -> Iterator[Hypothesis]:
-    r"""O for O − y in the derivative of (O − y)², or of a loss that has an argument for the target."""
-    graph, fault = context.graph, Fault.TARGET_TERM_MISSING
-    for key, tensor in saved_tensors(context):
-        if key[1] == "_raw_saved_target":
-            yield from replaced_by(context, fault, "0", {key: torch.zeros_like(tensor)})
-            continue
-        for node in (node for node in graph.nodes if graph.function(node) == "sub"):
-            call, value = graph.recorder.calls.get(node), graph.value(node)
-            minuend = call.args[0] if call is not None and len(call.args) == 2 else None
-            is_saved = value is not None and same_storage(value, tensor)
-            if is_saved and isinstance(minuend, Tensor) and minuend.shape == tensor.shape:
-                yield from replaced_by(context, fault, "the minuend alone", {key: minuend.detach()})
-
-
 def wrong_tensor(context: Context) -> Iterator[Hypothesis]:
-    r"""The transpose of a saved tensor, its mirror image, ones, or any other tensor of its shape."""
+    r"""The transpose of a saved tensor, its mirror image, or any other tensor of its shape."""
     for key, tensor in saved_tensors(context):
         for fault, what, other in chain(distortions(context, key[0], tensor), other_tensors(context, key[0], tensor)):
             yield from replaced_by(context, fault, what, {key: other})
@@ -142,15 +127,13 @@ def fault_at(context: Context, node: Node) -> Fault:
 
 
 def distortions(context: Context, node: Node, tensor: Tensor) -> Iterator[Replacement]:
-    r"""The transpose of a saved tensor, its mirror image, and ones; nothing for an elementwise function."""
+    r"""The transpose of a saved tensor, or its mirror image; nothing for an elementwise function."""
     if fault_at(context, node) is Fault.WRONG_TENSOR:
         name = tensor_name(context, tensor)
         if tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2]:
             yield Fault.TRANSPOSE, f"the transpose of {name}", tensor.mT.contiguous()
         if context.graph.function(node) == "convolution" and tensor.ndim > 2:
             yield Fault.FLIP, f"the mirror image of {name}", tensor.flip(list(range(2, tensor.ndim)))
-        if tensor.numel() > 1:
-            yield Fault.MISSING_FACTOR, "1", torch.ones_like(tensor)
 
 
 def other_tensors(context: Context, node: Node, tensor: Tensor) -> Iterator[Replacement]:
