@@ -38,13 +38,13 @@ def exit_on_error() -> Iterator[None]:
         yield
     except (UsageError, RunError, KeyboardInterrupt) as error:
         code = 2 if isinstance(error, UsageError) else 1
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)  # the command ends now; torchrun sends Ctrl-C a second time
         if is_rank_zero():
             message = "interrupted" if isinstance(error, KeyboardInterrupt) else one_line(error)
             print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr, flush=True)
-        if by_torchrun():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun sends Ctrl-C a second time
-            if not is_rank_zero():
-                time.sleep(EXIT_DELAY_SECONDS)  # torchrun ends all ranks as soon as one exits: rank 0 prints first
+        elif by_torchrun():
+            time.sleep(EXIT_DELAY_SECONDS)  # torchrun ends all ranks as soon as one exits: rank 0 prints first
         sys.exit(code)
 
 

@@ -1,5 +1,6 @@
 import errno
 import io
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,14 @@ from nnmath.runtime.files import log_errors
 @pytest.fixture(autouse=True)
 def script_name(monkeypatch):
     monkeypatch.setattr("sys.argv", ["somewhere/script.py"])
+
+
+@pytest.fixture(autouse=True)
+def restored_signals():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -67,6 +76,8 @@ def test_errors_end_a_script_with_one_line_and_an_exit_code(capsys, error, code,
     with pytest.raises(SystemExit) as exit_, exit_on_error():
         raise error
     assert exit_.value.code == code
+    for number in (signal.SIGINT, signal.SIGTERM):  # a signal after the line does not print another
+        os.kill(os.getpid(), number)
     assert capsys.readouterr().err == f"script.py: error: {line}\n"
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # which child processes would inherit
 
