@@ -45,6 +45,7 @@ class Reading:
         self.use_torch, self.deadline = use_torch, deadline
         self.takes = "torch" if use_torch else "numpy"
         self.inputs = {name: t.double() if t.is_floating_point() else t for name, t in inputs.items()}
+        self.has_ties = False  # at the given inputs, where other gradients than autograd's are right too
         self.note = ""  # why the code could not be read
         self.trace: list[TraceEntry] = []
         self.findings: list[Finding] = []
@@ -92,7 +93,10 @@ class Reading:
         return findings
 
     def draw_points(self) -> list[Point]:
-        r"""The given inputs, and random ones at which no other gradients are wrong; none if the code cannot be read."""
+        r"""The given inputs, and random ones at which no other gradients are wrong; none if the code cannot be read.
+
+        If there are ties, random inputs alone, if the gradients are wrong there too.
+        """
         if not self.program.expressions:
             self.note = "the source of backward was not found: only its results were compared"
             return []
@@ -108,7 +112,7 @@ class Reading:
         if not all(a.shape == b.shape and np.allclose(a, b, 1e-9, 0, equal_nan=True) for a, b in pairs):
             self.note = "the code cannot be followed: run step by step it gives other gradients"
             return []
-        points = [first]
+        points = [] if self.has_ties else [first]
         for seed in range(MAX_DRAWS):
             if len(points) == POINTS or time.monotonic() > self.deadline:
                 break
@@ -121,6 +125,7 @@ class Reading:
                 continue
             if wrong and wrong <= set(self.wrong) and is_finite:
                 points.append(point)
+        points = points or [first]
         if self.rebuilt is not None:
             forward, backward, inputs = self.rebuilt
             recorded = RecordedForward(forward, inputs)

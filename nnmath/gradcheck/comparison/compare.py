@@ -15,6 +15,7 @@ from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.kinks import Distances
 from nnmath.gradcheck.comparison.rounding import bound, gradients_of, lower_precision, noise
 from nnmath.gradcheck.comparison.subgradients import find_subgradient
+from nnmath.gradcheck.comparison.ties import find_selection
 from nnmath.gradcheck.graph.graph import Forward, Graph, Promotion
 from nnmath.gradcheck.nonfinite import trace_forward
 
@@ -118,6 +119,11 @@ def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
     for name, subgradient in find_subgradient(comparison, measured).items():
         comparison.reference[name] = subgradient
         accept(name, "at a kink: a valid choice between the one-sided derivatives")
+    for name, gradient in find_selection(comparison, measured).items():
+        comparison.reference[name] = gradient
+        accept(name, "at a tie: a valid choice of the equal entries")
+    if comparison.has_ties and not comparison.kinks:
+        return  # each entry alone may have the whole gradient: difference quotients say less
     for name in list(comparison.wrong):
         if comparison.has_shape(name) and confirmed_by_finite_differences(comparison, name, measured.loss):
             accept(name, "not autograd's value, but the one that difference quotients give")

@@ -28,6 +28,7 @@ class Comparison:
     notes: dict[str, str] = field(default_factory=dict)  # name ↦ why a gradient passes though it is not autograd's
     noise: dict[str, float] = field(default_factory=dict)  # name ↦ the part of its bound that allows for rounding
     wrong: list[str] = field(default_factory=list)  # the names of the wrong gradients
+    has_ties: bool = False  # whether a function selects one of equal entries; known if gradients are wrong
     kinks: list[dict[int, Tensor]] = field(default_factory=list)  # moves of inputs at a kink to below it and above it
 
     def dtype(self, name: str) -> torch.dtype:

@@ -14,6 +14,7 @@ from nnmath.gradcheck.graph.graph import Arguments, Promotion, in_place
 
 TINY = 1e-200  # the smallest distance by which an input is moved off a kink
 Threshold = float | Tensor
+Select = Callable[[Tensor], Any]
 Thresholds = Callable[[tuple[Any, ...], dict[str, Any]], list[Threshold]]
 
 
@@ -75,12 +76,13 @@ class Kinks(Promotion):
             if not isinstance(threshold, Tensor) or threshold.is_floating_point():
                 tensor = self.at(self.calls, tensor, threshold)
                 self.calls += 1
-        if not at_kink and name in SELECTING:
-            tensor = self.selected_from(self.selections, tensor)
-            self.selections += 1
         self.deciding = bool(at_kink) or name in SELECTING
         try:
-            return function(tensor, *args[1:], **kwargs)
+            if at_kink or name not in SELECTING:
+                return function(tensor, *args[1:], **kwargs)
+            self.selections += 1
+            tensor = self.selected_from(self.selections - 1, tensor)
+            return self.selected(self.selections - 1, tensor, lambda tensor: function(tensor, *args[1:], **kwargs))
         finally:
             self.deciding = False
 
@@ -95,6 +97,10 @@ class Kinks(Promotion):
     def selected_from(self, call: int, tensor: Tensor) -> Tensor:
         r"""The tensor that replaces the one from which a call selects."""
         return tensor
+
+    def selected(self, call: int, tensor: Tensor, select: Select) -> Any:
+        r"""The result of a call that selects."""
+        return select(tensor)
 
 
 class Distances(Kinks):

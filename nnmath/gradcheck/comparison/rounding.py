@@ -53,6 +53,7 @@ class Jitter(Kinks):
         super().__init__()
         self.size, self.quantum, self.reference, self.generator = size, quantum, reference, generator
         self.moved = [torch.zeros_like(distance) for distance in reference.distances]
+        self.reordered = [torch.zeros_like(tensor) for tensor in reference.chosen_from]
 
     def arguments(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         if name in UNROUNDED or not any(tensor.requires_grad for tensor in tensors_in((args, kwargs))):
@@ -93,6 +94,7 @@ class Jitter(Kinks):
         chosen_from = self.reference.chosen_from
         if call >= len(chosen_from) or chosen_from[call].shape != tensor.shape:
             return tensor
+        self.reordered[call] = (tensor.detach() - chosen_from[call]).abs()
         return chosen_from[call] + (tensor - tensor.detach())
 
 
@@ -115,9 +117,11 @@ class Noise(NamedTuple):
     r"""Largest errors by rounding."""
 
     gradients: dict[str, float]  # name ↦ the error of an entry of its gradient
+    jitter: dict[str, float]  # the same without the run in the user's types, which may select others of equal entries
     loss: float  # the error of the loss
     kinks: list[Tensor]  # for each call of a function with a kink: the error of each entry of its input
     distances: list[Tensor]  # for each such call: the distance of each entry of its input from the kink
+    selections: list[Tensor]  # for each call that selects by order: the error of each entry of its input
 
 
 def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, dtype: torch.dtype) -> Noise:
@@ -128,6 +132,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
     generator = Generator(next(iter(reference.values())).device).manual_seed(0)
     errors = dict.fromkeys(reference, 0.0)
     kinks = [torch.zeros_like(distance) for distance in distances.distances]
+    selections = [torch.zeros_like(tensor) for tensor in distances.chosen_from]
     for _ in range(DRAWS):
         jitter = Jitter(JITTER * torch.finfo(dtype).eps, underflow_allowance(dtype) / QUANTA, distances, generator)
         rounding = saved_tensors_hooks(jitter.pack, jitter.unpack)
@@ -136,6 +141,8 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
         for name, gradient in gradients.items():
             errors[name] = max(errors[name], max_finite_abs(gradient - reference[name]))
         kinks = [torch.maximum(a, b) for a, b in zip(kinks, jitter.moved, strict=True)]
+        selections = [torch.maximum(a, b) for a, b in zip(selections, jitter.reordered, strict=True)]
+    jitter_alone = {name: SAFETY * error for name, error in errors.items()}
     in_own_dtypes: Gradients = {}
     with suppress(Exception):  # a function that the dtype does not support, for example
         in_own_dtypes = gradients_of(forward, inputs, reference)
@@ -144,7 +151,7 @@ def noise(forward: Forward, inputs: Mapping[str, Tensor], reference: Gradients, 
         # limited, for a much larger error has another cause: a crossed kink, an overflow
         errors[name] = max(errors[name], min(own_error, 16 * errors[name]))
     widened = {name: SAFETY * error for name, error in errors.items()}
-    return Noise(widened, SAFETY * (max(losses) - min(losses)), kinks, distances.distances)
+    return Noise(widened, jitter_alone, SAFETY * (max(losses) - min(losses)), kinks, distances.distances, selections)
 
 
 def gradients_of(

@@ -48,6 +48,7 @@ def read_function(function: FunctionCall, grad_output: Outputs, comparison: Comp
     is_own = isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
     program = Program(owner.backward if is_own else run, run)
     reading = Reading(comparison.forward, program, comparison.inputs, wrong, True, time.monotonic() + TIME_LIMIT)
+    reading.has_ties = comparison.has_ties
     if wrong and is_own:
         reading.run()
     return reading

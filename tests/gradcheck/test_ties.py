@@ -1,0 +1,93 @@
+"""At ties, any choice of the equal entries passes, and nothing else does."""
+
+import numpy as np
+import pytest
+import torch
+from gradcheck.models.base import vector
+from gradcheck.ties import MISTAKES, tie_cases
+from hypothesis import HealthCheck, given, note, settings
+
+from nnmath.gradcheck import check_backward, check_gradients
+
+SETTINGS = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+
+
+def assert_verdict(case, expected):
+    note(case.description)
+    report = check_gradients(case.forward, case.inputs, case.gradients)
+    assert report.passed is expected, f"{case.description}\n{report}"
+
+
+@given(tie_cases())
+@settings(SETTINGS, max_examples=200)
+def test_any_choice_passes(case):
+    assert_verdict(case, True)
+    assert check_backward(case.forward, lambda x, w: case.gradients, case.inputs).passed
+
+
+@given(tie_cases(MISTAKES))
+@settings(SETTINGS, max_examples=100)
+def test_mistakes_fail(case):
+    assert_verdict(case, False)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@given(tie_cases())
+@settings(SETTINGS, max_examples=5000)
+def test_any_choice_passes_in_a_long_run(case):
+    assert_verdict(case, True)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@given(tie_cases(MISTAKES))
+@settings(SETTINGS, max_examples=2000)
+def test_mistakes_fail_in_a_long_run(case):
+    assert_verdict(case, False)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "expected"),
+    [
+        ([1.5, 0, 0], True),
+        ([0, 1.5, 0], True),
+        ([0.75, 0.75, 0], True),
+        ([0.25, 1.25, 0], True),
+        ([1.5, 1.5, 0], False),
+        ([0, 0, 1.5], False),
+        ([3, 0, 0], False),
+        ([-1.5, 3, 0], False),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_largest_of_two_equal_entries(gradient, expected, dtype):
+    inputs = {"x": torch.tensor([[2.0, 2.0, 1.0]], dtype=dtype), "w": torch.tensor([1.5], dtype=dtype)}
+    gradients = {"x": torch.tensor([gradient], dtype=dtype)}
+    report = check_gradients(lambda x, w: (x.max(1).values * w).sum(), inputs, gradients)
+    assert report.passed is expected, report
+
+
+@pytest.mark.parametrize(
+    ("gradient", "expected"), [([1, 3], True), ([3, 1], True), ([2, 2], True), ([4, 0], False), ([0, 4], False)]
+)
+def test_an_entry_that_is_sorted_goes_to_one_place(gradient, expected):
+    inputs = {"x": vector(2, 2), "w": vector(1, 3)}
+    report = check_gradients(lambda x, w: (x.sort().values * w).sum(), inputs, {"x": vector(*gradient)})
+    assert report.passed is expected, report
+
+
+def test_repair_of_a_backward_with_equal_shares():
+    def forward(x, w):
+        return (torch.tanh(x.amax(1)) * w).sum()
+
+    def backward(x, w):
+        m = x.max(1, keepdims=True)
+        mask = (x == m) / (x == m).sum(1, keepdims=True)
+        return {"x": mask * (w * (1 + np.tanh(m[:, 0]) ** 2))[:, None]}
+
+    x, w = np.array([[2.0, 2, 1], [1, 3, 3], [1, 1, 1]]), np.array([1.5, -0.7, 0.3])
+    finding = check_backward(lambda x, w: (torch.tanh(x.max(1).values) * w).sum(), backward, {"x": x, "w": w}).findings[
+        0
+    ]
+    assert finding.repair == "1 - np.tanh(m[:, 0]) ** 2"
