@@ -6,6 +6,7 @@ import torch
 from gradcheck.models.base import vector
 from gradcheck.ties import MISTAKES, tie_cases
 from hypothesis import HealthCheck, given, note, settings
+from torch.nn import functional as F
 
 from nnmath.gradcheck import check_backward, check_gradients
 
@@ -91,3 +92,62 @@ def test_repair_of_a_backward_with_equal_shares():
         0
     ]
     assert finding.repair == "1 - np.tanh(m[:, 0]) ** 2"
+
+
+def check(forward, x, w, gradient):
+    return check_gradients(forward, {"x": x, "w": w}, {"x": torch.as_tensor(gradient).to(x)})
+
+
+@pytest.mark.parametrize(("gradient", "expected"), [([2.0, 0, 0], True), ([0, 2.0, 0], True), ([0, 0, 2.0], False)])
+def test_entries_that_are_equal_in_the_type_of_the_inputs_alone(gradient, expected):
+    """1.5625 and 1.5703125 times 1.296875 are the same number in bfloat16."""
+    x, w = (torch.tensor(v, dtype=torch.bfloat16) for v in ([1.5625, 1.5703125, 1.0], [1.296875]))
+    assert len((x * w).unique()) == 2
+    report = check(lambda x, w: (x * w).max() * 2 / 1.296875, x, w, gradient)
+    assert report.passed is expected, report
+
+
+@pytest.mark.parametrize(
+    ("gradient", "expected"), [([0.5, 0.5, 1, 2], True), ([3, 0, 1, 0], False), ([4, 0, 0, 0], False)]
+)
+def test_windows_select_from_their_own_entries(gradient, expected):
+    x, w = torch.full((1, 4), 2.0).double(), vector(1, 3)
+    report = check(lambda x, w: (F.max_pool1d(x, 2) * w).sum(), x, w, [gradient])
+    assert report.passed is expected, report
+
+
+@pytest.mark.parametrize(
+    ("gradient", "expected"),
+    [
+        ([1, 0, 0, 0, 0, 0, 0, 0], True),
+        ([0, 0, 0, 0, 0, 0, 0, 1], True),
+        ([1 / 8] * 8, True),
+        ([0, 0, 0, 0, 0, 0, 0, 2], False),
+    ],
+)
+def test_ties_in_two_layers(gradient, expected):
+    """The same choice in all three; autograd takes the first in each."""
+    x, w = torch.full((1, 8), 2.0).double(), vector(1)
+    report = check(lambda x, w: (F.max_pool1d(F.max_pool1d(F.max_pool1d(x, 2), 2), 2) * w).sum(), x, w, [gradient])
+    assert report.passed is expected, report
+
+
+def test_ties_of_data():
+    """A selection without a gradient, and one with two results, are left as they are."""
+
+    def forward(x, w):
+        least, most = x.aminmax(dim=1)
+        return (x.max(1).values * w.max() + least * most).sum()
+
+    x, w = torch.tensor([[1.0, 2.0, 2.0]]).double(), vector(3, 3, 1)
+    for gradient, expected in (([2, 0.5, 3.5], True), ([2, 4, 4], False)):
+        report = check(forward, x, w, [gradient])
+        assert report.passed is expected, report
+
+
+def test_noise_is_not_the_choice_of_another_type():
+    """In bfloat16, topk chooses other entries than in float64, which is no rounding."""
+    weights = [[0.6133, -1.1328, -1.4062], [-1.1094, -1.9453, 2.7188], [0.9219, 0.7578, -2.8906]]
+    x, w = torch.ones(3, 6, dtype=torch.bfloat16), torch.tensor(weights, dtype=torch.bfloat16)
+    report = check(lambda x, w: (x.topk(3, 1).values * w).sum(), x, w, torch.zeros(3, 6))
+    assert not report.passed, report

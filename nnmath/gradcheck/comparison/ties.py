@@ -37,7 +37,7 @@ class Ties(NamedTuple):
         free = self.candidates.clone()
         shares = torch.zeros_like(free, dtype=torch.float64)
         for output, row in enumerate(free):
-            entry = int((row if bool(row.any()) else self.candidates[output]).double().argmax())
+            entry = int(row.double().argmax())
             shares[output, entry] = 1.0
             if self.once:
                 free[:, entry] = False
