@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -34,6 +35,16 @@ def test_weights_match_the_formula():
     torch.testing.assert_close(bias_i, -6 / 0.5 * m)
     torch.testing.assert_close(weight_o[0], t[1:] ** 2 - t[:-1] ** 2)
     torch.testing.assert_close(bias_o, t[:1] ** 2)
+
+
+def test_one_gentle_stair_around_0():
+    first, last = eq.staircase(torch.sin, -1, 1, width=1, steepness=0.5)
+    assert (first.weight.item(), first.bias.item()) == (0.25, 0)
+    assert last.weight.item() == pytest.approx(2 * math.sin(1))
+
+
+def test_a_stair_is_four_times_as_steep_as_its_width_by_default():
+    assert eq.staircase(torch.sin, 0, 1, width=1)[0].weight.item() == 4
 
 
 @pytest.mark.parametrize(

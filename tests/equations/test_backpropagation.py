@@ -52,6 +52,25 @@ def cases(draw):
     return x, layers, [hidden] * (len(sizes) - 2) + [last], target, draw(st.sampled_from(["mean", "sum"]))
 
 
+def test_rates_and_momenta_of_each_network_of_a_stack():
+    layers = draw_layers([3, 4, 2], stack=(2, 3))
+    velocities, gradients = draw_layers([3, 4, 2], stack=(2, 3)), draw_layers([3, 4, 2], stack=(2, 3))
+    rates, momenta = torch.rand(2, 3).double(), torch.rand(2, 3).double()
+    result = eq.sgd_step(layers, velocities, gradients, rates, momenta)
+    for index in product(range(2), range(3)):
+        one = [[eq.Layer(*(p[index] for p in layer)) for layer in each] for each in (layers, velocities, gradients)]
+        expected = eq.sgd_step(*one, float(rates[index]), float(momenta[index]))
+        for stacked, alone in zip(result, expected, strict=True):
+            for layer, expected_layer in zip(stacked, alone, strict=True):
+                torch.testing.assert_close(tuple(p[index] for p in layer), tuple(expected_layer))
+
+
+def test_step_without_momentum_by_default():
+    layers, velocities, gradients = draw_layers([1, 1]), draw_layers([1, 1]), draw_layers([1, 1])
+    new, _ = eq.sgd_step(layers, velocities, gradients, 0.5)
+    torch.testing.assert_close(new[0].weight, layers[0].weight - 0.5 * gradients[0].weight)
+
+
 @given(cases())
 @settings(max_examples=300)
 def test_forward_matches_torch(case):
@@ -326,6 +345,11 @@ class TestRefuses:
             eq.forward(self.x, self.layers, (eq.SIGMOID,))
         with pytest.raises(ValueError, match="zip"):
             eq.training_step(self.x, self.target, self.layers, eq.zero_velocities(self.layers[:1]), SIGMOIDS, 0.1)
+        for layers, velocities, gradients in product((self.layers, self.layers[:1]), repeat=3):
+            if len(layers) == len(velocities) == len(gradients):
+                continue
+            with pytest.raises(ValueError, match="zip"):
+                eq.sgd_step(layers, velocities, gradients, 0.1)
 
     def test_gradients_of_other_shapes(self):
         with pytest.raises(ValueError, match="gradient and output must have the same shape"):

@@ -43,6 +43,13 @@ def test_critical_learning_rate_separates_convergence_from_divergence():
     assert distance(0.001, 20) > 0.9 * distance(0.001, 0)  # too small: hardly any progress
 
 
+@pytest.mark.parametrize("eigenvalues", [[3.0], [1.0, 2.0, 5.0], [5.0, 1.0, 2.0]])
+def test_critical_learning_rate_of_any_size(eigenvalues):
+    assert eq.critical_learning_rate(torch.diag(torch.tensor(eigenvalues))).item() == pytest.approx(
+        2 / max(eigenvalues)
+    )
+
+
 def test_critical_learning_rate_of_zero_hessian_is_infinite():
     assert eq.critical_learning_rate(torch.zeros(2, 2)) == torch.inf
 

@@ -98,9 +98,11 @@ def check(forward, x, w, gradient):
     return check_gradients(forward, {"x": x, "w": w}, {"x": torch.as_tensor(gradient).to(x)})
 
 
-@pytest.mark.parametrize(("gradient", "expected"), [([2.0, 0, 0], True), ([0, 2.0, 0], True), ([0, 0, 2.0], False)])
+@pytest.mark.parametrize(
+    ("gradient", "expected"), [([2, 0, 0], True), ([0, 2, 0], True), ([0, 0, 2], False), ([0, 1.2, 0], False)]
+)
 def test_entries_that_are_equal_in_the_type_of_the_inputs_alone(gradient, expected):
-    """1.5625 and 1.5703125 times 1.296875 are the same number in bfloat16."""
+    """1.5625 and 1.5703125 times 1.296875 are the same number in bfloat16, but the choice is not part of the noise."""
     x, w = (torch.tensor(v, dtype=torch.bfloat16) for v in ([1.5625, 1.5703125, 1.0], [1.296875]))
     assert len((x * w).unique()) == 2
     report = check(lambda x, w: (x * w).max() * 2 / 1.296875, x, w, gradient)
@@ -143,11 +145,3 @@ def test_ties_of_data():
     for gradient, expected in (([2, 0.5, 3.5], True), ([2, 4, 4], False)):
         report = check(forward, x, w, [gradient])
         assert report.passed is expected, report
-
-
-def test_noise_is_not_the_choice_of_another_type():
-    """In bfloat16, topk chooses other entries than in float64, which is no rounding."""
-    weights = [[0.6133, -1.1328, -1.4062], [-1.1094, -1.9453, 2.7188], [0.9219, 0.7578, -2.8906]]
-    x, w = torch.ones(3, 6, dtype=torch.bfloat16), torch.tensor(weights, dtype=torch.bfloat16)
-    report = check(lambda x, w: (x.topk(3, 1).values * w).sum(), x, w, torch.zeros(3, 6))
-    assert not report.passed, report

@@ -15,7 +15,7 @@ from nnmath.gradcheck.comparison.finite_differences import one_sided_derivatives
 from nnmath.gradcheck.comparison.kinks import Distances
 from nnmath.gradcheck.comparison.rounding import bound, gradients_of, lower_precision, noise
 from nnmath.gradcheck.comparison.subgradients import find_subgradient
-from nnmath.gradcheck.comparison.ties import find_selection
+from nnmath.gradcheck.comparison.ties import find_selection, find_ties
 from nnmath.gradcheck.graph.graph import Forward, Graph, Promotion
 from nnmath.gradcheck.nonfinite import trace_forward
 
@@ -110,6 +110,10 @@ def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
         comparison.notes[name] = note
         comparison.wrong.remove(name)
 
+    ties = find_ties(comparison, measured)
+    comparison.has_ties = bool(ties)
+    if ties:
+        measured = measured._replace(gradients=measured.jitter)
     comparison.noise = measured.gradients
     for name in comparison.gradients:
         comparison.bounds[name] += measured.gradients[name]
@@ -119,7 +123,7 @@ def allow_for_rounding_and_kinks(comparison: Comparison) -> None:
     for name, subgradient in find_subgradient(comparison, measured).items():
         comparison.reference[name] = subgradient
         accept(name, "at a kink: a valid choice between the one-sided derivatives")
-    for name, gradient in find_selection(comparison, measured).items():
+    for name, gradient in find_selection(comparison, measured, ties).items():
         comparison.reference[name] = gradient
         accept(name, "at a tie: a valid choice of the equal entries")
     if comparison.has_ties and not comparison.kinks:

@@ -19,7 +19,7 @@ from nnmath.gradcheck.graph.graph import Gradients
 
 MAX_ENTRIES = 2048  # of a tensor that is selected from
 MAX_SHARES, MAX_NUMBERS = 1024, 2_000_000  # that are fitted; of the numbers in all their columns
-ACCURACY, WEIGHT = 1e-6, 1e4  # of the sums of the shares, beside the gradient
+WEIGHT = 1e4  # of the sums of the shares, beside the gradient: they hold to rounding
 
 
 class Ties(NamedTuple):
@@ -65,8 +65,7 @@ class Selections(Kinks):
             self.entries[call] = tensor.flatten()
             self.outputs[call] = values = (self.shares[call] @ self.entries[call]).view_as(values)
             return values if isinstance(result, Tensor) else type(result)((values, *others))
-        indices_only = not any(other.is_floating_point() for other in others)
-        if values.requires_grad and indices_only and tensor.numel() <= MAX_ENTRIES and call < len(self.errors):
+        if values.requires_grad and tensor.numel() <= MAX_ENTRIES and call < len(self.errors):
             possible, once = selectable(select, tensor)
             difference = values.detach().reshape(-1, 1) - tensor.detach().flatten()
             candidates = possible & (difference.abs() <= 4 * self.errors[call].flatten())
@@ -94,15 +93,19 @@ def selectable(select: Select, tensor: Tensor) -> tuple[Tensor, bool]:
     return possible, once
 
 
-def find_selection(comparison: Comparison, measured: Noise) -> Gradients:
+def find_ties(comparison: Comparison, measured: Noise) -> dict[int, Ties]:
+    r"""The calls that select one of equal entries, by their number."""
+    names = [name for name in comparison.wrong if comparison.has_shape(name)]
+    if not names or not measured.selections:
+        return {}
+    return Linear(comparison, names, Selections(measured.selections)).selections.ties
+
+
+def find_selection(comparison: Comparison, measured: Noise, ties: Mapping[int, Ties]) -> Gradients:
     r"""The wrong gradients that are right for another selection at the ties: name ↦ the reference with that."""
     names = [name for name in comparison.wrong if comparison.has_shape(name)]
     results: Gradients = {}
-    if not names or not measured.selections:
-        return results
-    ties = Linear(comparison, names, Selections(measured.selections)).selections.ties
-    comparison.has_ties = bool(ties)
-    for choice in (Ties.first, Ties.last, Ties.equal) if ties else ():
+    for choice in (Ties.first, Ties.last, Ties.equal) if names and ties else ():
         shares = {call: choice(tie) for call, tie in ties.items()}
         linear = Linear(comparison, names, Selections(measured.selections, shares))
         for name in [name for name in names if name not in results]:
@@ -116,7 +119,7 @@ def find_selection(comparison: Comparison, measured: Noise) -> Gradients:
 
 def fits(comparison: Comparison, measured: Noise, name: str, reference: Tensor) -> bool:
     r"""Whether a gradient is right beside this reference."""
-    limit = bound(reference, comparison.dtype(name), measured.jitter[name])
+    limit = bound(reference, comparison.dtype(name), measured.gradients[name])
     return float((comparison.values[name] - reference).abs().max()) <= limit
 
 
@@ -166,8 +169,6 @@ def fit(comparison: Comparison, name: str, linear: Linear, ties: Mapping[int, Ti
     try:
         weights, _ = nnls(system, target)
     except RuntimeError:  # it does not converge
-        return start
-    if np.abs(system @ weights - target)[len(columns) :].max() > ACCURACY:
         return start
     return start + torch.from_numpy(columns @ (weights[: len(places)] - initial)).to(start).view_as(start)
 
