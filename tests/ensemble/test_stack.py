@@ -361,6 +361,14 @@ class TestValidation:
             ({"x": torch.zeros(2, 0)}, r"x must have shape .* got \(2, 0\)"),
             ({"target": torch.zeros(5)}, r"target must have shape \(1, 5\)"),
             ({"target": torch.zeros(1, 4)}, r"target must have shape \(1, 5\) or .* got \(1, 4\)"),
+            (
+                {
+                    "layers": [Layer(*(p.long() for p in layer)) for layer in init_stack((2, 4, 1), range(3))],
+                    "x": torch.zeros(2, 5).long(),
+                    "target": torch.zeros(1, 5).long(),
+                },
+                r"layers\[0\].weight must be floating point, .* got torch.int64",
+            ),
             ({"x": torch.zeros(2, 5).double()}, "x must be .* torch.float32 on cpu, got torch.float64"),
             ({"validation": (torch.zeros(2, 5), torch.zeros(1, 4))}, r"validation target must have shape \(1, 5\)"),
             ({"layers": unstack(init_stack((2, 4, 1), [0]), 0)}, "layers must be a stack"),

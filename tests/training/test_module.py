@@ -1,4 +1,5 @@
 import math
+from unittest import mock
 
 import pytest
 import torch
@@ -47,6 +48,15 @@ def test_equals_a_hand_written_loop(tmp_path, batch_size, backward):
         assert_close(trained.bias, by_hand.bias)
     logged = [value for _, value in scalars(tmp_path)["loss/train"]]
     assert logged == pytest.approx(losses, rel=1e-6)  # event files hold float32
+
+
+def test_the_mean_of_the_losses_of_two_processes_is_that_of_all_rows(monkeypatch):
+    """Of 8 rows, one process has 3 and the other 5."""
+    module, x, y = TrainingModule(), torch.rand(8, 2), torch.rand(8, 1)
+    module.trainer = mock.Mock(world_size=2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda n: n.fill_(8.0))
+    losses = [module.training_step((x[rows], y[rows]), 0) for rows in (slice(3), slice(3, 8))]
+    assert sum(losses).item() / 2 == pytest.approx(module.loss(module(x), y).item())
 
 
 def test_logs_every_curve_at_every_epoch(tmp_path):
