@@ -1,4 +1,6 @@
 import importlib
+import signal
+import subprocess
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +11,9 @@ import torch
 hypothesis.settings.register_profile("nnmath", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("nnmath")
 
+
+# Processes that tests start would inherit an ignored SIGINT, as from nohup, and then Ctrl-C would not end them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,3 +30,25 @@ def pytest_sessionstart(session):
 def one_thread_one_seed():
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_child_outlives_its_test(monkeypatch):
+    """Ends the processes that a test has started and that still run; fixtures of a module end their own."""
+    started = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    yield
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
