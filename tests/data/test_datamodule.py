@@ -143,6 +143,25 @@ class TestDataModule:
             DataModule(**arguments)
 
 
+def test_refuses_data_of_another_run():
+    earlier = DataModule(xor(50)).preprocessing
+    assert DataModule(xor(80), preprocessing=earlier).preprocessing is earlier
+    with pytest.raises(ValueError, match="the data have to be those of the earlier run, .*x1.*, got .*a"):
+        DataModule(regression(np.arange(50)[:, None], range(50)), preprocessing=earlier)
+
+
+def test_refuses_more_processes_than_rows_in_a_batch():
+    data = DataModule(xor(50), batch_size=3)
+    data.validate_world_size(3)
+    with pytest.raises(ValueError, match="4 processes cannot share a batch of 3 rows: use fewer devices"):
+        data.validate_world_size(4)
+
+
+def test_a_regression_needs_two_rows_in_each_part():
+    data = DataModule(regression(np.arange(10)[:, None], range(10)), split=(6, 2, 2))
+    assert [len(part) for part in (data.train, data.val, data.test)] == [6, 2, 2]
+
+
 def test_rows_are_on_the_device_of_the_trainer():
     data = DataModule(xor(100), batch_size=32)
     strategy = SimpleNamespace(root_device=torch.device("meta"))

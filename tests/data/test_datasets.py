@@ -38,6 +38,12 @@ def test_synthetic_data_are_balanced_and_reproducible(name):
     assert not np.array_equal(data.x, load(name, samples=101, seed=6).x)
 
 
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_defaults_of_synthetic_data(name):
+    data = SYNTHETIC[name]()
+    np.testing.assert_array_equal(data.x, SYNTHETIC[name](400, 0.1, 0).x)
+
+
 def test_xor_without_noise_is_the_truth_table():
     data = xor(samples=4, noise=0)
     assert np.column_stack([data.x, data.y]).tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]

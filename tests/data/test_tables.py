@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnmath.data import csv_files
+from nnmath.data.columns import as_known_feature, read_columns
+from nnmath.data.csv_files import read_rows
 from nnmath.data.tables import read_csv
 
 
@@ -248,6 +250,43 @@ class TestCsv:
     def test_task_of_whole_numbers(self, tmp_path, task, y, classes):
         data = read(tmp_path, "a,b,y\n1,2,1\n3,4,2\n5,6,5\n7,8,2\n", task=task)
         assert (data.y.tolist(), data.classes) == (y, classes)
+
+    def test_21_whole_numbers_are_a_quantity_and_20_may_be_classes(self, tmp_path):
+        rows = ["1,2,21", *(f"{i},1,{i}" for i in range(1, 21))]
+        assert read(tmp_path, "\n".join(["a,b,y", *rows])).classes is None
+        with pytest.raises(ValueError, match="target 'y' has the 20 whole numbers"):
+            read(tmp_path, "\n".join(["a,b,y", *rows[1:]]))
+
+    def test_at_most_100_classes(self, tmp_path):
+        text = "a,b,y\n" + "".join(f"{i},1,c{i:03}\n" for i in range(100))
+        assert len(read(tmp_path, text).classes) == 100
+        with pytest.raises(ValueError, match="target 'y' has more than 100 different values"):
+            read(tmp_path, text + "1,1,c100\n")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a,b,y\n1,red,0\n2,Red,1\n", "in column 'b' some of .* differ in case alone"),
+            ("a,b,y\nx,1,2,0\nx,3,4,1\n", "line 2: 4 cells, but the header has 3 columns"),
+            ("a,b,y\n3,1,2,0\n2,3,4,1\n", "line 2: 4 cells, but the header has 3 columns"),
+        ],
+        ids=["levels differ in case", "equal names of rows", "numbers of rows from 3"],
+    )
+    def test_refuses_ambiguous_content(self, tmp_path, text, message):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path, text, missing="mean")
+
+    @pytest.mark.parametrize(("task", "message"), [("classes", "target 'y' has no values"), (None, "each row has a")])
+    def test_refuses_a_target_without_values(self, tmp_path, task, message):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path, "a,b,y\n1,2,\n2,3,NA\n", missing="mean", task=task)
+
+    def test_a_feature_of_numbers_in_a_table_without_a_target(self, tmp_path):
+        (column,) = read_columns(read_rows(write(tmp_path, "a\n1\n2\n"), ["a"]), ["a"])
+        assert as_known_feature(column, None).tolist() == [1, 2]
+        (column,) = read_columns(read_rows(write(tmp_path, "a\nred\nblue\n"), ["a"]), ["a"])
+        with pytest.raises(ValueError, match="column 'a' holds 'red', expected a finite number"):
+            as_known_feature(column, None)
 
     def test_refuses_unreadable_files(self, tmp_path):
         with pytest.raises(ValueError, match=r"missing\.csv cannot be read: No such file or directory"):
