@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.cli import Parser, announce_loading, exit_on_error, usage_errors
 from nnmath.runtime.errors import UsageError
 from nnmath.runtime.files import log_errors
 
@@ -86,6 +86,7 @@ def main() -> None:
 
 def check_equations() -> tuple[bool, Any, Any, str]:
     r"""Check every equation; return whether all passed, and the result as JSON, for rich and in Markdown."""
+    announce_loading("PyTorch")
     import torch
 
     from nnmath.verification.catalogue import CATALOGUE
@@ -99,6 +100,7 @@ def check_equations() -> tuple[bool, Any, Any, str]:
 
 def check_file(name: str) -> tuple[bool, Any, Any, str]:
     r"""Check the backward, or the gradients, that a file defines; return the same as :func:`check_equations`."""
+    announce_loading("PyTorch")
     values = run_file(name)
     subject = "backward" if "gradients" not in values else "gradients"
     missing = [item for item in ("forward", "inputs", subject) if item not in values]

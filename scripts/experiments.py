@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from nnmath.experiments import EXPERIMENTS, WITH_DATA
-from nnmath.runtime.cli import Parser, exit_on_error, one_line, usage_errors
+from nnmath.runtime.cli import Parser, announce_loading, exit_on_error, one_line, usage_errors
 from nnmath.runtime.errors import UsageError
 from nnmath.runtime.files import log_errors, run_folder
 
@@ -25,6 +25,7 @@ def main() -> None:
     names = [name for name in EXPERIMENTS if name in (options.only or EXPERIMENTS)]
     data = load(options.csv, required=bool(options.only)) if {*names} & {*WITH_DATA} else None
 
+    announce_loading("PyTorch")
     import torch
     from rich.console import Console
     from torch.utils.tensorboard import SummaryWriter

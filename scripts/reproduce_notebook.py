@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nnmath.experiments.report import table
-from nnmath.runtime.cli import Parser, exit_on_error, usage_errors
+from nnmath.runtime.cli import Parser, announce_loading, exit_on_error, usage_errors
 from nnmath.runtime.errors import RunError
 from nnmath.runtime.files import log_errors, run_folder
 
@@ -36,6 +36,7 @@ def reproduce(
         repeats: repetitions of the nine-fold cross-validation
         log_dir: folder for the run
     """
+    announce_loading("PyTorch")
     from nnmath.ensemble.stack import Interrupted
     from nnmath.experiments import cross_validation, haberman
     from nnmath.experiments.notebook import RATES, train_rates

@@ -11,14 +11,16 @@ import yaml
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from nnmath.data.options import DataOptions, Momentum, NetworkOptions, Seed
-from nnmath.runtime.cli import Parser, echo, exit_on_error, usage_errors
-from nnmath.runtime.distributed import init_distributed, rank
+from nnmath.runtime.cli import Parser, announce_loading, echo, exit_on_error, usage_errors
+from nnmath.runtime.distributed import init_distributed, is_rank_zero, rank
 from nnmath.runtime.errors import RunError
 from nnmath.runtime.files import data_name, log_errors, run_folder
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from nnmath.data.dataset import Dataset
 
 SHOWN = 5  # configurations in the printed table
 
@@ -74,7 +76,13 @@ class SweepOptions(NetworkOptions, DataOptions):
             raise ValueError(f"eta_min must not exceed a learning rate, got {self.eta_min} and {rate}")
         if self.seed + self.seeds > 2**32:
             raise ValueError(f"seed + seeds must be at most 2³², got {self.seed} and {self.seeds}")
-        self.output_for(self.load(self.seed))
+
+    def summary(self, dataset: Dataset) -> str:
+        r"""What is about to be trained; with the cosine, each number of epochs is a training of its own."""
+        rates, momenta, epochs = map(len, self.lists.values())
+        networks = rates * momenta * self.seeds * (epochs if self.schedule == "cosine" else 1)
+        sizes = "-".join(map(str, self.sizes(dataset)))
+        return f"{sizes} on {data_name(self.dataset)}: {networks} networks, up to {max(self.lists['epochs'])} epochs"
 
 
 def run(options: SweepOptions) -> None:
@@ -96,10 +104,7 @@ def run(options: SweepOptions) -> None:
     with usage_errors(ValueError, RuntimeError):
         first, *_ = map(data, seeds)  # on every rank, so that all ranks report the same error
     if rank() == 0:
-        name = data_name(options.dataset)
-        sizes = "-".join(map(str, [len(first.features), *options.hidden_sizes, first.preprocessing.outputs]))
-        echo(f"{sizes} on {name}: {len(grid)} networks, up to {max(grid.epochs)} epochs")
-        folder = run_folder(options.log_dir, f"sweep_{name}")
+        folder = run_folder(options.log_dir, f"sweep_{data_name(options.dataset)}")
     with usage_errors(ValueError, RuntimeError):
         rows, interrupted = sweep.sweep(grid, data, options, options.compile, progress=rank() == 0)
     if rank() > 0:
@@ -167,6 +172,11 @@ def main() -> None:
             values = parser.parse_args()
             options = SweepOptions(**yaml.safe_load(parser.dump(values)))  # int and float, not jsonargparse's types
             options.check()
+            dataset = options.load(options.seed)
+            options.output_for(dataset)
+        if is_rank_zero():
+            echo(options.summary(dataset))
+        announce_loading("PyTorch")
         init_distributed()
         run(options)
 

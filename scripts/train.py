@@ -5,10 +5,12 @@ import signal
 import sys
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from nnmath.data.dataset import Dataset
-from nnmath.runtime.cli import Parser, exit_at_once, exit_on_error, usage_errors
+from nnmath.runtime.cli import Parser, announce_loading, echo, exit_at_once, exit_on_error, one_line, usage_errors
+from nnmath.runtime.distributed import is_rank_zero
 from nnmath.runtime.files import newest_run
 from nnmath.training.options import TrainOptions, build_options, resume_options
 
@@ -44,12 +46,29 @@ def load(options: TrainOptions) -> Dataset:
     return dataset
 
 
+def summary(options: TrainOptions, dataset: Dataset) -> list[str]:
+    r"""What is about to be done, in lines that need neither torch nor lightning."""
+    sizes = options.sizes(dataset)
+    parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+    lines = [
+        f"{options.name}: {len(dataset.y)} rows, {len(dataset.features)} features",
+        f"{'-'.join(map(str, sizes))}: {parameters} parameters",
+    ]
+    if dataset.classes:
+        counts = [f"{name} {int((dataset.y == k).sum())}" for k, name in enumerate(dataset.classes)]
+        lines.insert(1, f"classes of {dataset.target}: {', '.join(counts)}")
+    return [*lines, dataset.note] if dataset.note else lines
+
+
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # until the run handles them, and after it
         signal.signal(number, lambda *_: exit_at_once("interrupted"))
     options, folder = parse()
     dataset = load(options)
 
+    if is_rank_zero():
+        echo(*map(one_line, summary(options, dataset)))
+    announce_loading("PyTorch and Lightning")
     import torch
 
     from nnmath.data.datamodule import DataModule

@@ -62,8 +62,6 @@ class DataModule(L.LightningDataModule):
         if preprocessing and describe(preprocessing) != describe(dataset):
             expected, got = describe(preprocessing), describe(dataset)
             raise ValueError(f"the data have to be those of the earlier run, {expected}, got {got}")
-        self.note = dataset.note
-        self.class_counts = [int((dataset.y == k).sum()) for k in range(len(self.classes or ()))]
         encoded = self.preprocessing.encode(self.preprocessing.recode(dataset))
         encoded_y = self.preprocessing.encode_target(dataset.y)
         x = torch.tensor(encoded, dtype=dtype)  # (n, in)

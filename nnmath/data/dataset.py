@@ -22,6 +22,16 @@ class Dataset:
     fill_missing: bool = False  # with the mean, or the commonest level, of the training rows
     note: str = ""  # which columns and rows of the file were left out, and why
 
+    @property
+    def inputs(self) -> int:
+        r"""The number of a network's inputs: one for each number, and for each level of a category."""
+        return sum(len(self.levels_of(j) or "1") for j in range(len(self.features)))
+
+    @property
+    def outputs(self) -> int:
+        r"""The number of a network's outputs: one, or one for each of more than two classes."""
+        return len(self.classes) if self.classes and len(self.classes) > 2 else 1
+
     def levels_of(self, feature: int) -> Levels:
         r"""The levels of a feature; None if it is a number."""
         return self.levels[feature] if self.levels else None

@@ -75,6 +75,10 @@ class NetworkOptions:
     hidden: Activation = "sigmoid"
     output: Activation | None = None
 
+    def sizes(self, dataset: Dataset) -> list[int]:
+        r"""The number of inputs, and of the neurons of each layer."""
+        return [dataset.inputs, *self.hidden_sizes, dataset.outputs]
+
     @property
     def hidden_sizes(self) -> list[int]:
         r"""The number of neurons of each hidden layer."""

@@ -85,6 +85,12 @@ def echo(*lines: str) -> None:
         sys.stdout = io.StringIO()  # later prints succeed
 
 
+def announce_loading(what: str) -> None:
+    r"""Say on a terminal that the next seconds go into importing these packages."""
+    if is_rank_zero() and sys.stderr.isatty():
+        print(f"loading {what} ...", file=sys.stderr, flush=True)
+
+
 def load_yaml(text: str) -> Any:
     r"""Parse options as untrusted YAML: aliases are rejected (billion-laughs attack), size and depth are limited."""
     if len(text) > MAX_OPTIONS_BYTES:

@@ -28,7 +28,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from nnmath.data.datamodule import DataModule
 from nnmath.equations import number_of_parameters
 from nnmath.network import HalfMSELoss, Network
-from nnmath.runtime.cli import echo, one_line, usage_errors
+from nnmath.runtime.cli import echo, usage_errors
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import log_errors, order_event_files, run_folder, write_atomic
 from nnmath.training.callbacks import Checkpoint, EpochProgress, GracefulStop
@@ -122,7 +122,7 @@ def train(
             if not (run / "config.yaml").is_file():
                 write_yaml(run / "config.yaml", options.as_dict())
             order_event_files(run)
-            print_summary(module, data, options)
+            print_summary(data, options)
             if checkpoint:
                 echo(f"resuming after epoch {done} of {options.epochs}")
         trainer.fit(module, data, ckpt_path=path if checkpoint else None, weights_only=True)
@@ -230,17 +230,10 @@ def write_yaml(path: Path, values: dict[str, Any]) -> None:
     write_atomic(path, yaml.safe_dump(values, sort_keys=False).encode())
 
 
-def print_summary(module: TrainingModule, data: DataModule, options: TrainOptions) -> None:
-    sizes, parameters = "-".join(map(str, module.network.sizes)), module.network.number_of_parameters
+def print_summary(data: DataModule, options: TrainOptions) -> None:
     rows = f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test rows"
     rows += " (the same)" * (data.split == "all")
-    lines = [f"{sizes}: {parameters} parameters, {options.backward} backward", f"{options.name}: {rows}"]
-    if data.classes:
-        counts = [f"{name} {count}" for name, count in zip(data.classes, data.class_counts, strict=True)]
-        lines.append(f"classes of {data.target}: {', '.join(counts)}")
-    if data.note:
-        lines.append(data.note)
-    echo(*map(one_line, lines))
+    echo(f"{options.backward} backward: {rows}")
 
 
 def has_learned(network: Network, data: DataModule) -> bool:

@@ -38,6 +38,19 @@ def test_synthetic_data_are_balanced_and_reproducible(name):
     assert not np.array_equal(data.x, load(name, samples=101, seed=6).x)
 
 
+def test_least_samples_and_most_noise():
+    assert load("xor", samples=4).x.shape == (4, 2)
+    assert load("xor").x.shape == (400, 2)
+    for arguments in ({"samples": 3}, {"noise": -0.1}, {"noise": np.inf}):
+        with pytest.raises(ValueError, match="samples must be at least 4 and noise finite and not negative"):
+            load("xor", **arguments)
+
+
+def test_all_features_are_by_default_alone():
+    assert load("iris").by_default
+    assert not load("iris", features=["petal length (cm)"]).by_default
+
+
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_defaults_of_synthetic_data(name):
     data = SYNTHETIC[name]()

@@ -78,4 +78,40 @@ def test_the_data_module_has_one_hot_targets():
     _, y = data.train.tensors
     assert y.shape == (36, 3)
     assert torch.equal(y.sum(1), torch.ones(36))
-    assert data.class_counts == [20, 20, 20]
+
+
+def dataset(x, y, classes=None, levels=None):
+    return Dataset(np.array(x, dtype=float), np.array(y, dtype=float), ("a",), "y", classes, levels or (None,))
+
+
+def test_target_of_a_regression_is_standardised():
+    p = Preprocessing.fit(dataset([[1], [2], [6]], [10, 20, 60]), np.arange(3))
+    y = np.array([10.0, 20, 60])
+    assert (p.outputs, p.task, p.inputs) == (1, "regression", ("a",))
+    np.testing.assert_allclose(p.encode_target(y)[:, 0], (y - 30) / y.std())
+
+
+def test_target_of_two_classes_is_0_or_1():
+    p = Preprocessing.fit(dataset([[1], [2], [6]], [0, 1, 1], ("no", "yes")), np.arange(3))
+    assert (p.outputs, p.task) == (1, "binary")
+    assert p.encode_target(np.array([0.0, 1, 1])).tolist() == [[0], [1], [1]]
+
+
+def test_a_column_without_a_value_in_the_training_rows_is_refused():
+    with pytest.raises(ValueError, match="column 'a' has no value in the training rows"):
+        Preprocessing.fit(dataset([[np.nan], [np.nan], [6]], [0, 1, 1], ("no", "yes")), np.arange(2))
+
+
+@pytest.mark.parametrize(
+    ("levels", "other", "message"),
+    [
+        ((None,), (("low", "high"),), "column 'a' holds a category, but numbers in training"),
+        ((("low", "high"),), (None,), "column 'a' holds numbers, but a category in training"),
+    ],
+)
+def test_numbers_and_categories_are_not_exchanged(levels, other, message):
+    x, y, classes = [[0], [1], [1]], [0, 1, 1], ("no", "yes")
+    p = Preprocessing.fit(dataset(x, y, classes, levels), np.arange(3))
+    assert p.recode(dataset(x, y, classes, levels)).tolist() == x
+    with pytest.raises(ValueError, match=message):
+        p.recode(dataset(x, y, classes, other))

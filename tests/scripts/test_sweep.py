@@ -91,6 +91,14 @@ def quick(tmp_path_factory):
     return folder / RUN, process
 
 
+def test_says_what_it_will_do_before_it_imports_torch(tmp_path):
+    (tmp_path / "torch.py").write_text("import sys\nsys.exit('importing torch')")
+    command, environment = [*PYTHON, *QUICK, "--schedule", "cosine"], ENVIRONMENT | {"PYTHONPATH": str(tmp_path)}
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
+    assert process.stderr == "importing torch\n"
+    assert process.stdout == "2-4-1 on moons: 16 networks, up to 10 epochs\n"
+
+
 def test_prints_the_best_with_its_spread(quick):
     run, process = quick
     assert process.stderr == ""

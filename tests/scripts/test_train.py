@@ -40,9 +40,10 @@ class TestWithoutArguments:
         assert process.returncode == 0, process.stderr
         assert process.stderr == ""
         assert process.stdout.startswith(
-            "2-4-1: 17 parameters, manual backward\n"
-            "breast_cancer: 341 training, 114 validation, 114 test rows\n"
+            "breast_cancer: 569 rows, 2 features\n"
             "classes of diagnosis: malignant 212, benign 357\n"
+            "2-4-1: 17 parameters\n"
+            "manual backward: 341 training, 114 validation, 114 test rows\n"
         )
         run, command = re.search(r"run: (.*)\nview with: (.*)\n$", process.stdout).groups()
         assert command == "tensorboard --logdir lightning_logs"
@@ -117,11 +118,20 @@ def test_compare_trains_by_both_backwards(tmp_path):
     assert yaml.safe_load((autograd / "config.yaml").read_text())["backward"] == "autograd"
 
 
+def test_says_what_it_will_do_before_it_imports_torch(tmp_path):
+    (tmp_path / "torch.py").write_text("import sys\nsys.exit('importing torch')")
+    (tmp_path / "fruit.csv").write_text("weight,colour,kind\n150,green,apple\n120,yellow,banana\n140,red,apple\n")
+    options = ["--dataset", "fruit.csv", "--target", "kind", "--neurons", "[8,3]"]
+    process = train(tmp_path, *options, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert process.stderr == "importing torch\n"
+    assert process.stdout == ("fruit: 3 rows, 2 features\nclasses of kind: apple 2, banana 1\n4-8-3-1: 71 parameters\n")
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ("--backward autograd --neurons [8,8] --hidden tanh", "2-8-8-1: 105 parameters, autograd"),
-        ("--dataset xor --batch_size 32 --precision 64-true", "xor: 240 training, 80 val"),
+        ("--backward autograd --neurons [8,8] --hidden tanh", "2-8-8-1: 105 parameters\nautograd backward"),
+        ("--dataset xor --batch_size 32 --precision 64-true", "manual backward: 240 training, 80 val"),
         ("--dataset moons --neurons [] --output identity --precision bf16-mixed", "2-1: 3 param"),
         ("--dataset spirals --split [8,1,1] --hidden relu --seed 9", "320 training, 40 validation"),
         ("--features '[mean texture, mean area, worst area]'", "3-4-1: 21 parameters"),
@@ -367,7 +377,7 @@ def test_learns_the_truth_table_of_xor(tmp_path):
     options = "--dataset xor --samples 4 --noise 0 --split all --pictures 1"
     process = train_here(tmp_path, *options.split())
     assert process.returncode == 0, process.stderr
-    assert "xor: 4 training, 4 validation, 4 test rows (the same)" in process.stdout
+    assert "manual backward: 4 training, 4 validation, 4 test rows (the same)" in process.stdout
     assert re.search(r"test/accuracy +1\.0000", process.stdout)
     assert "it has not learned" not in process.stdout
 
@@ -395,7 +405,7 @@ def test_names_of_files_columns_and_classes_are_data(tmp_path, file):
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     name = {"...csv": "data", "article.csv": "article_data", "new\nline.csv": "new_line"}.get(file, "names")
-    assert process.stdout.splitlines()[1].startswith(f"{name}: 36 training")
+    assert process.stdout.startswith(f"{name}: 60 rows, 2 features\n")
     assert {path.name for path in tmp_path.iterdir()} == {file, "lightning_logs"}
     assert {path.name for path in (tmp_path / "lightning_logs").iterdir()} == {"article", name}
     run = tmp_path / "lightning_logs" / name / "version_0"
