@@ -120,6 +120,11 @@ class TestNetworksAreIndependent:
             assert_equal_layers(unstack(trained.layers, i), layers)
             val_cost = error(forward(x[2 - i], layers, (SIGMOID, SIGMOID))[-1], y[2 - i])
             assert float(trained.val_cost[0, i]) == pytest.approx(float(val_cost), rel=1e-10)
+        options = {"epochs": 5, "learning_rate": 1.0, "batches": Batches(40, 16, seed=1)}
+        trained = train(stack, x, y, **options)
+        for i in range(3):
+            alone = train([Layer(*(p[i : i + 1] for p in layer)) for layer in stack], x[i], y[i], **options)
+            assert_equal_layers(unstack(trained.layers, i), unstack(alone.layers, 0))
 
     @pytest.mark.parametrize("threads", [1, 2])
     @pytest.mark.parametrize("m", [1, 2, 5, 64])
