@@ -24,7 +24,7 @@ from nnmath.equations.cost import Reduction
 
 Schedule = Literal["constant", "cosine"]
 
-CPU_CHUNK_BYTES = 3 << 19  # for the layers' values of a chunk: what a core's cache holds, measured
+CPU_CHUNK_BYTES = 3 << 21  # for the layers' values of a chunk: what the caches hold, measured
 GPU_CHUNK_BYTES = 1 << 28  # only memory limits it
 MAX_EPOCHS_PER_CALL = 4  # of a compiled function; compiling each of them takes a second or more
 POLL_SECONDS = 0.5  # aimed at for a block of epochs, after which the progress bar advances
