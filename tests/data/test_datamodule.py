@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnmath.data.datamodule import Batches, DataModule, split_rows
+from nnmath.data.datamodule import Batches, DataModule, fingerprint, split_rows
 from nnmath.data.dataset import Dataset
 from nnmath.data.datasets import load, xor
 
@@ -160,6 +160,12 @@ def test_refuses_more_processes_than_rows_in_a_batch():
 def test_a_regression_needs_two_rows_in_each_part():
     data = DataModule(regression(np.arange(10)[:, None], range(10)), split=(6, 2, 2))
     assert [len(part) for part in (data.train, data.val, data.test)] == [6, 2, 2]
+
+
+def test_a_negative_zero_does_not_change_the_fingerprint():
+    x, y = np.array([[0.0, 1.0]]), np.array([[0.0]])
+    assert fingerprint(-x * 0, y) == fingerprint(x * 0, y)
+    assert fingerprint(x, y) != fingerprint(x * 0, y)
 
 
 def test_rows_are_on_the_device_of_the_trainer():

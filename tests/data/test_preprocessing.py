@@ -102,6 +102,12 @@ def test_a_column_without_a_value_in_the_training_rows_is_refused():
         Preprocessing.fit(dataset([[np.nan], [np.nan], [6]], [0, 1, 1], ("no", "yes")), np.arange(2))
 
 
+@pytest.mark.parametrize("scale", [1e306, 1e-320])
+def test_values_that_are_too_large_or_too_small_are_refused(scale):
+    with pytest.raises(ValueError, match="column 'a' has values too large or too small to be standardised"):
+        Preprocessing.fit(dataset(np.arange(50)[:, None] * scale, np.arange(50)), np.arange(50))
+
+
 @pytest.mark.parametrize(
     ("levels", "other", "message"),
     [

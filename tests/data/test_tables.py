@@ -8,7 +8,7 @@ from helpers.memory import memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnmath.data import csv_files
+from nnmath.data import columns, csv_files
 from nnmath.data.columns import as_known_feature, read_columns
 from nnmath.data.csv_files import read_rows
 from nnmath.data.tables import read_csv
@@ -207,6 +207,12 @@ class TestCsv:
         assert (mixed.classes, mixed.y.tolist()) == (("1", "x"), [1, 0])
         assert animals.x[:, 0].tolist() == read_csv(path, ["price"], "a", "regression").y.tolist() == list(range(20))
 
+    def test_a_column_of_more_texts_than_are_kept(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(csv_files, "MAX_TEXT_CELLS", 30)
+        monkeypatch.setattr(columns, "MAX_DISTINCT", 10)
+        data = read(tmp_path, "a,b,y\n" + "".join(f"{i},{i / 3},{i % 2}\n" for i in range(100)))
+        assert data.x[:, 0].tolist() == list(range(100))
+
     def test_names_and_labels_are_compared_in_one_normal_form(self, tmp_path):
         composed, decomposed = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
         data = read(tmp_path, f"{decomposed},b,y\n1,2,{composed}\n3,4,{decomposed}\n5,6,x\n", [composed, "b"])
@@ -275,6 +281,12 @@ class TestCsv:
     def test_refuses_ambiguous_content(self, tmp_path, text, message):
         with pytest.raises(ValueError, match=message):
             read(tmp_path, text, missing="mean")
+
+    def test_at_most_100_numbers_as_classes(self, tmp_path):
+        text = "a,b,y\n" + "".join(f"{i},1,{i}\n" for i in range(100))
+        assert len(read(tmp_path, text, task="classes").classes) == 100
+        with pytest.raises(ValueError, match="target 'y' has more than 100 different values"):
+            read(tmp_path, text + "1,1,100\n", task="classes")
 
     @pytest.mark.parametrize(("task", "message"), [("classes", "target 'y' has no values"), (None, "each row has a")])
     def test_refuses_a_target_without_values(self, tmp_path, task, message):
