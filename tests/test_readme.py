@@ -1,5 +1,7 @@
 import linecache
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from nnmath.verification.catalogue import CATALOGUE, markdown
@@ -9,7 +11,10 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_table_of_equations_is_the_catalogue():
-    assert markdown() in README, "replace the table by the output of `python -m nnmath.verification.catalogue`"
+    command = [sys.executable, "-m", "nnmath.verification.catalogue"]
+    table = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, encoding="utf-8").stdout
+    assert table.strip() == markdown()
+    assert table.strip() in README, f"replace the table by the output of `python {' '.join(command[1:])}`"
 
 
 def test_links_to_lines_lead_to_the_functions():
