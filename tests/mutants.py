@@ -21,7 +21,7 @@ OPERATORS = {
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or,
     ast.Or: ast.And, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitOr,
 }  # fmt: skip
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 900
 
 
 class Mutant(NamedTuple):

@@ -67,7 +67,7 @@ class TrainingModule(L.LightningModule):
         self.loss, self.summed_loss = HalfMSELoss("mean", backward), HalfMSELoss("sum", backward)
         self.train_mse, self.eval_mse = MeanSquaredError(), MeanSquaredError(sync_on_compute=False)
         self.eval_metrics = Scores(task, y_std, sync_on_compute=False)
-        self.curves: dict[str, float | Tensor] = {}
+        self.curves: dict[str, float | Tensor] = {}  # of the current epoch; callbacks add to them
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)

@@ -382,3 +382,14 @@ class TestEndOfTheGraph:
         message = r"got float; do not convert the loss by item\(\) or float\(\), as in `\(w\*\*2\).sum\(\).item\(\)` \("
         with pytest.raises(TypeError, match=message):
             check_gradients(forward, {"w": draw(2)}, {"w": draw(2)})
+
+
+@pytest.mark.parametrize("function", [F.gelu, F.silu, F.softplus, F.mish, torch.erf])
+def test_derivative_at_the_output_of_any_function(function):
+    inputs = {"x": draw(6, 3), "w": draw(3, 4), "c": draw(6, 4)}
+    output = function(inputs["x"] @ inputs["w"]).requires_grad_()
+    (derivative,) = torch.autograd.grad(function(output).sum(), output)
+    gradients = {"w": inputs["x"].T @ (inputs["c"] * derivative)}
+    (finding,) = check_gradients(lambda x, w, c: (function(x @ w) * c).sum(), inputs, gradients).findings
+    assert finding.fault is Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
+    assert "f′(h)" in finding.explanation

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 
@@ -39,6 +40,14 @@ class TensorBoardCallback(Callback):
 
 
 def log_scalars(trainer: L.Trainer, values: Mapping[str, float | Tensor], epoch: int) -> None:
-    r"""Logs scalars to all loggers, with the number of finished epochs as the step."""
+    r"""Logs scalars to all loggers, with the number of finished epochs as the step.
+
+    TensorBoard gets them in one event while the run's file is open: each event wakes the thread that writes.
+    """
+    numbers = {name: float(value) for name, value in values.items()}
     for logger in trainer.loggers:
-        logger.log_metrics({name: float(value) for name, value in values.items()}, epoch)
+        if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero and logger.experiment.file_writer:
+            summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()])
+            logger.experiment.file_writer.add_summary(summary, epoch)
+        else:
+            logger.log_metrics(numbers, epoch)

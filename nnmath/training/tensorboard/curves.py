@@ -20,11 +20,10 @@ class GradientNorm(Callback):
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         if trainer.is_last_batch:
-            norms = {
+            pl_module.curves |= {
                 f"training/gradient_norm/layer{i}": float(get_total_norm([linear.weight.grad, linear.bias.grad]))
                 for i, linear in enumerate(pl_module.network.linears, start=1)
             }
-            log_scalars(trainer, norms, trainer.current_epoch + 1)
 
 
 class GradientDiscrepancy(TensorBoardCallback):
@@ -32,8 +31,7 @@ class GradientDiscrepancy(TensorBoardCallback):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 and trainer.current_epoch % self.every_n_epochs == 0:
-            difference = gradient_discrepancy(pl_module.network, batch)
-            log_scalars(trainer, {"training/gradient_discrepancy": difference}, trainer.current_epoch + 1)
+            pl_module.curves["training/gradient_discrepancy"] = gradient_discrepancy(pl_module.network, batch)
 
 
 def gradient_discrepancy(network: Network, batch: Batch) -> float:
