@@ -183,6 +183,10 @@ X32, W32 = X.float(), W.float()
 LABELED = {"w": W, "x": X, "y": vector(0, 2, 1, 1, 0, 2, 2, 1)}
 SITUATIONS = {
     "labels cast to integers": (lambda x, y, w: F.cross_entropy(x @ w, y.long()), LABELED | {"w": draw(3, 3)}),
+    "soft targets": (
+        lambda w, x, t: F.cross_entropy(x @ w, t),
+        {"w": draw(3, 3), "x": X, "t": torch.softmax(draw(8, 3), 1)},
+    ),
     "labels compared by ==": (lambda x, y, w: (torch.where(y == 1, 3.0, 1.0) * torch.sigmoid(x @ w)).sum(), LABELED),
     "labels compared by >=": (lambda x, y, w: (torch.where(y >= 1, 3.0, 1.0) * torch.sigmoid(x @ w)).sum(), LABELED),
     "labels rounded": (
