@@ -53,9 +53,8 @@ def functions_ending_at(context: Context, node: Node) -> Iterator[AppliedFunctio
         name = graph.function(nodes[-1])
         saved = ("_saved_self", "_saved_other") if name in ("mul", "div") else ()
         factors = [getattr(nodes[-1], attribute, None) for attribute in saved]
-        if (
-            len(edges) != 1 or name in LINEAR or any(isinstance(f, Tensor) and f.numel() > 1 for f in factors)
-        ):  # dropout's mask
+        has_mask = any(isinstance(factor, Tensor) and factor.numel() > 1 for factor in factors)  # dropout's
+        if len(edges) != 1 or name in LINEAR or has_mask:
             return
         z = graph.value(*edges[0])
         if z is not None and z.shape == h.shape and {graph.function(step) for step in nodes} - ALGEBRA - LAYOUT:
