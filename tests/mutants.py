@@ -125,6 +125,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a mutant of the same size and second would not be compiled again
     sys.dont_write_bytecode = True
+    sys.path.insert(0, os.getcwd())  # these files, wherever nnmath is installed
+    os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
     import lightning  # noqa: F401
     import sklearn  # noqa: F401
 
