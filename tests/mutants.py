@@ -1,7 +1,8 @@
 r"""Mutants of the library, each run against the tests of its own file: python tests/mutants.py nnmath/equations.
 
 A mutant has one operator, comparison, constant or statement changed. It is killed if a test in the mirrored file (or in
-the folder, where there is none) or an example in the docstrings fails. Run this in a clean clone: files are changed.
+the folder, where there is none) or an example in the docstrings fails. Limits and tolerances, the constants of a
+module, are left alone. Run this in a clean clone: files are changed.
 """
 
 import argparse
@@ -58,14 +59,21 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Pass()
 
 
+def is_left_alone(node: ast.AST) -> bool:
+    if isinstance(node, ast.Assign):
+        return all(name.isupper() for target in node.targets for name in ast.unparse(target).strip("()").split(", "))
+    if isinstance(node, ast.If):
+        return "__name__" in ast.unparse(node.test)
+    return isinstance(node, ast.JoinedStr | ast.Assert) or (isinstance(node, ast.keyword) and node.arg == "strict")
+
+
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    r"""The nodes of the code: no annotations, no messages, nothing that runs for types or as a script alone."""
+    r"""The nodes of the code: no annotations, decorators, messages, limits, and nothing that runs as a script alone."""
     for name, value in ast.iter_fields(tree):
-        if name in ("annotation", "returns", "type_params"):
+        if name in ("annotation", "returns", "type_params", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            is_script = isinstance(child, ast.If) and "__name__" in ast.unparse(child.test)
-            if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr | ast.Assert) and not is_script:
+            if isinstance(child, ast.AST) and not is_left_alone(child):
                 yield child
                 if not isinstance(child, ast.Raise):
                     yield from nodes(child)
