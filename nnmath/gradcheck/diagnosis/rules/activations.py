@@ -51,10 +51,7 @@ def functions_ending_at(context: Context, node: Node) -> Iterator[AppliedFunctio
     while h is not None and len(nodes) <= MAX_NODES:
         edges = [edge for edge in nodes[-1].next_functions if edge[0] is not None]
         name = graph.function(nodes[-1])
-        saved = ("_saved_self", "_saved_other") if name in ("mul", "div") else ()
-        factors = [getattr(nodes[-1], attribute, None) for attribute in saved]
-        has_mask = any(isinstance(factor, Tensor) and factor.numel() > 1 for factor in factors)  # dropout's
-        if len(edges) != 1 or name in LINEAR or has_mask:
+        if len(edges) != 1 or name in LINEAR:
             return
         z = graph.value(*edges[0])
         if z is not None and z.shape == h.shape and {graph.function(step) for step in nodes} - ALGEBRA - LAYOUT:
@@ -158,7 +155,7 @@ def with_derivative_at_other_tensor(context: Context) -> Iterator[Mistake]:
 @at_every_node
 def with_extra_derivative(context: Context, node: Node) -> Iterator[tuple[str, Edit]]:
     value = context.graph.value(node)
-    if value is not None and node is not context.graph.nodes[0] and value.numel() > 1 and value.ndim:
+    if value is not None and node is not context.graph.nodes[0] and value.ndim:
         for formula, derivative in (FORMULAS | SOFTMAX).items():
             if is_nonconstant(factor := derivative(value)):
                 yield formula, scale_grad_output(node, factor)

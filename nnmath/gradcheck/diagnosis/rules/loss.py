@@ -21,7 +21,7 @@ def wrong_data(context: Context) -> Iterator[Hypothesis]:
             continue
         text = f"{name} was broadcast against the output, (n,) against (n, 1): the difference is (n, n)."
         for other in (y.unsqueeze(-1), y.squeeze(-1)):  # the former also of (n, 1): forward may squeeze it
-            if other.shape != y.shape and y.numel() > 1 and (gradients := rerun(context, {name: other})):
+            if other.shape != y.shape and (gradients := rerun(context, {name: other})):
                 yield Hypothesis(Fault.BROADCAST_N_BY_N, gradients, text, f"give {name} the output's shape")
         if gradients := rerun(context, {name: torch.zeros_like(y)}):
             gradients = {key: gradient for key, gradient in gradients.items() if gradient.any()}
