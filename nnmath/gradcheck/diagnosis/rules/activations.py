@@ -126,7 +126,7 @@ def with_derivative_at_output(context: Context, function: AppliedFunction) -> It
 def with_other_derivative(context: Context, function: AppliedFunction) -> Iterator[tuple[str, Edit]]:
     for formula, derivative in (FORMULAS | MISTAKEN).items():
         factor = derivative(function.z if "z" in formula else function.h)
-        if is_nonconstant(factor) and not (formula.startswith("1 for") and len(function.nodes) > 1):
+        if is_nonconstant(factor):
             yield formula, function.with_derivative(factor)
 
 
