@@ -2,6 +2,7 @@ import io
 import os
 import signal
 import sys
+from unittest import mock
 
 import lightning as L
 import pytest
@@ -132,13 +133,24 @@ class TestEpochProgress:
     def fit(self, folder):
         fit(TrainingModule(), DataModule(moons()), folder, max_epochs=4, callbacks=[EpochProgress()])
 
-    def test_shows_epochs_and_results(self, tmp_path, monkeypatch):
+    def terminal(self, monkeypatch):
         monkeypatch.setenv("TERM", "xterm")
         terminal = io.StringIO()
         terminal.isatty = lambda: True
         monkeypatch.setattr(sys, "stderr", terminal)
         console = Console(file=terminal, force_terminal=True, width=120)
         monkeypatch.setattr(progress, "Console", lambda stderr: console)
+        return terminal
+
+    def test_shows_where_a_run_is_resumed(self, monkeypatch):
+        terminal = self.terminal(monkeypatch)
+        bar = EpochProgress()
+        bar.on_train_start(mock.Mock(max_epochs=9, is_global_zero=True, current_epoch=7), None)
+        bar.on_train_end()
+        assert "epoch 7/9" in terminal.getvalue()
+
+    def test_shows_epochs_and_results(self, tmp_path, monkeypatch):
+        terminal = self.terminal(monkeypatch)
         self.fit(tmp_path)
         assert all(text in terminal.getvalue() for text in ("epoch 4/4", "val 0.", "accuracy 0."))
 
