@@ -103,7 +103,12 @@ def load_yaml(text: str) -> Any:
     return load_any_yaml(text)
 
 
-set_loader("yaml", load_yaml)
+def load_value(text: str) -> Any:
+    r"""The value of an option, as YAML; a line with a tab or another control character is a text."""
+    return load_yaml(text) if text.isprintable() or len(text.splitlines()) > 1 else text
+
+
+set_loader("yaml", load_value)
 
 
 class BriefHelp(DefaultHelpFormatter):
@@ -167,8 +172,12 @@ class Parser(ArgumentParser):
                 raise ValueError(f"unknown option {min(map(repr, unknown)):.60}")
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UsageError(f"{path} does not have the options of a run: {error}") from error
-        with usage_errors(AssertionError, message=f"{path} does not have the options of a run: a list is missing"):
-            return self.parse_object(values)  # jsonargparse asserts that a list is a list
+        message = f"{path} does not have the options of a run"
+        with (
+            usage_errors(AssertionError, message=f"{message}: a list is missing"),  # which jsonargparse asserts
+            usage_errors(yaml.YAMLError, message=f"{message}: a text has a control character"),
+        ):
+            return self.parse_object(values)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         r"""Raise the message as a UsageError, in plain words, with the option or the value that may be meant."""

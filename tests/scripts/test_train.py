@@ -337,6 +337,23 @@ class TestRefuses:
         assert process.returncode == 2
         assert process.stderr == "train.py: error: No supported gpu backend found!\n"
 
+    @pytest.mark.parametrize("log_dir", ["a\tb", "a*b", "a%s", "a: y", "a[1]", "a$b", "a 'b'"])
+    def test_any_name_of_a_log_dir(self, tmp_path, log_dir):
+        process = train_here(tmp_path, "--dataset", "xor", "--log_dir", log_dir, "--epochs", 2, "--pictures", 0)
+        assert process.returncode == 0, process.stderr
+        assert [path.name for path in tmp_path.iterdir()] == [log_dir]
+        assert (tmp_path / log_dir / "xor" / "version_0" / "results.yaml").is_file()
+
+    @pytest.mark.parametrize("text", ['"\\e[2Jxor"', "x\x1bor", "x\x00or"])
+    def test_control_characters_in_the_config_of_a_run(self, tmp_path, text):
+        run = tmp_path / "lightning_logs" / "xor" / "version_0"
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text(f"dataset: {text}\n")
+        process = train_here(tmp_path, "--resume", run)
+        assert process.returncode == 2
+        assert re.fullmatch("train.py: error: .*config.yaml does not have the options of a run: .*\n", process.stderr)
+        assert process.stderr.rstrip("\n").isprintable()
+
     def test_a_log_dir_that_is_a_file(self, tmp_path):
         (tmp_path / "logs").write_text("mine")
         process = train_here(tmp_path, "--log_dir", "logs", "--epochs", 2)
