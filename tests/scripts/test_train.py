@@ -344,14 +344,22 @@ class TestRefuses:
         assert [path.name for path in tmp_path.iterdir()] == [log_dir]
         assert (tmp_path / log_dir / "xor" / "version_0" / "results.yaml").is_file()
 
-    @pytest.mark.parametrize("text", ['"\\e[2Jxor"', "x\x1bor", "x\x00or"])
-    def test_control_characters_in_the_config_of_a_run(self, tmp_path, text):
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('"\\e[2Jxor"', "dataset must be one of .*"),
+            ('"xor\\n\\e[2J"', ".*config.yaml does not have the options of a run: a text has a control character"),
+            ("x\x1bor", ".*config.yaml does not have the options of a run: unacceptable character #x001b.*"),
+            ("x\x00or", ".*config.yaml does not have the options of a run: unacceptable character #x0000.*"),
+        ],
+    )
+    def test_control_characters_in_the_config_of_a_run(self, tmp_path, text, message):
         run = tmp_path / "lightning_logs" / "xor" / "version_0"
         run.mkdir(parents=True)
         (run / "config.yaml").write_text(f"dataset: {text}\n")
         process = train_here(tmp_path, "--resume", run)
         assert process.returncode == 2
-        assert re.fullmatch("train.py: error: .*config.yaml does not have the options of a run: .*\n", process.stderr)
+        assert re.fullmatch(f"train.py: error: {message}\n", process.stderr)
         assert process.stderr.rstrip("\n").isprintable()
 
     def test_a_log_dir_that_is_a_file(self, tmp_path):
