@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
+SAFELY = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # the first releases of Python 3.11 lack it
 USE = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -42,7 +43,7 @@ def wheel(tmp_path_factory):
     leave_out = shutil.ignore_patterns("__pycache__", ".*", "build", "*.egg-info", "lightning_logs")
     shutil.copytree(ROOT, folder / "copy", ignore=leave_out)
     with tarfile.open(built("sdist", folder / "copy", folder)) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+        archive.extractall(folder / "unpacked", **SAFELY)
     (source,) = (folder / "unpacked").iterdir()
     return built("wheel", source, folder)
 
