@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.nn.utils import get_total_norm, parameters_to_vector
+from torch.nn.utils import parameters_to_vector
 
 from nnmath.data.batches import Batch
 from nnmath.network import Network, gradients
@@ -20,10 +20,9 @@ class GradientNorm(Callback):
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         if trainer.is_last_batch:
-            pl_module.curves |= {
-                f"training/gradient_norm/layer{i}": float(get_total_norm([linear.weight.grad, linear.bias.grad]))
-                for i, linear in enumerate(pl_module.network.linears, start=1)
-            }
+            for i, linear in enumerate(pl_module.network.linears, start=1):
+                gradient = parameters_to_vector([linear.weight.grad, linear.bias.grad])
+                pl_module.curves[f"training/gradient_norm/layer{i}"] = float(gradient.norm())
 
 
 class GradientDiscrepancy(TensorBoardCallback):
