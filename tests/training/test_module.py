@@ -181,3 +181,9 @@ def test_logs_a_nan_loss(tmp_path):
 def test_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         TrainingModule(**arguments)
+
+
+def test_predicts_for_x_alone_and_for_a_batch_of_x_and_y():
+    module, x = TrainingModule(), torch.rand(5, 2)
+    for batch in (x, (x, torch.rand(5, 1))):
+        torch.testing.assert_close(module.predict_step(batch, 0), module.network(x))
