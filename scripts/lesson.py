@@ -98,7 +98,7 @@ print(f"O = {output.tolist()}, E = {error(output, y):.4f}")
 
 # %% [markdown]
 # ## 7. Case 1: the output layer (Fig. 10)
-# ∂E/∂wₒ = (O − y) O (1 − O) h. The first two factors are δₒ = ∂E/∂μ₂.
+# ∂E/∂wₒ = (O − y) O (1 − O) h. All factors but the last are δₒ = ∂E/∂μ₂.
 
 # %%
 print("∂E/∂O  ", error_gradient(output, y))
@@ -138,7 +138,7 @@ print("O =", [round(o, 3) for o in forward(x, layers, activations)[-1].flatten()
 
 # %% [markdown]
 # # Exercises
-# Each backward below has one mistake. Find it, then run the cell: the report names the line and what to write instead.
+# Each backward below has one mistake. Find it, then run the cell: the report names the line and what it should compute.
 # Mend the line and run the cell again, until the report says that all gradients are right.
 
 # %%

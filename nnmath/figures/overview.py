@@ -124,6 +124,7 @@ def draw_network(
             corner = x[i] - side / 2, places[i][k] - side / 2
             box = corner[0], corner[0] + side, corner[1], corner[1] + side
             low, high = ranges[i] or (float(neuron.min()), float(neuron.max()))
+            low, high = (low, high) if low < high else (low - 1, high + 1)  # white, if it is the same everywhere
             canvas.imshow(
                 neuron.numpy(), PALE, extent=box, vmin=low, vmax=high, origin="lower", aspect="auto", zorder=2
             )
@@ -147,7 +148,7 @@ def draw_losses(axes: Axes, epochs: Sequence[int], train: Tensor, val: Tensor) -
     r"""Draws E of the training and of the validation samples up to now."""
     axes.plot(epochs, train.numpy(), color=BLUE, label="training")
     axes.plot(epochs, val.numpy(), color=ORANGE, linestyle="--", label="validation")
-    axes.set(xlim=(0, max(1, *epochs)), ylim=(0, None))
+    axes.set(xlim=(0, max([1, *epochs])), ylim=(0, None))
     axes.set_ylabel("E", labelpad=1)
     axes.set_xlabel("epoch", labelpad=1, size=SMALL)
     style.format_ticks(axes, 3)
@@ -176,5 +177,5 @@ def heading(layer: int, last: int) -> str:
 
 def in_inches(left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
     r"""A rectangle in inches as fractions of the figure."""
-    (w, h) = style.SIZE
+    w, h = style.SIZE
     return left / w, bottom / h, width / w, height / h

@@ -96,6 +96,7 @@ def load_matching(path: Path, module: TrainingModule, data: DataModule, epochs: 
             ensure(same, f"its {name} is {saved!r:.60}, the run's is {value!r}")
         check_optimizer(checkpoint, module, epochs)
         state = dict(checkpoint["DataModule"])
+        ensure("fingerprints" in state, "an earlier version of nnmath has written it")
         fingerprints = state.pop("fingerprints")
         for part, value in data.fingerprints.items():
             ensure(fingerprints[part] == value, f"its {part} rows are not the run's, or the data file has changed")

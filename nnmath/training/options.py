@@ -74,7 +74,7 @@ class TrainOptions(NetworkOptions, DataOptions):
         if self.compare and (sorted(self.compare) != ["autograd", "manual"] or processes > 1):
             got = f"{' '.join(self.compare):.60}, devices={self.devices}, num_nodes={self.num_nodes}"
             raise ValueError(f"compare needs manual and autograd, on one device, got {got}")
-        if self.animate and not self.animate.lower().endswith(".gif"):
+        if self.animate and Path(self.animate).suffix.lower() != ".gif":
             raise ValueError(f"animate must be the name of a .gif file, got {self.animate}")
         if (self.animate or self.export_pictures) and (self.compare or not self.pictures):
             raise ValueError("animate and export_pictures need pictures above 0, and a run without compare")
@@ -95,7 +95,19 @@ class TrainOptions(NetworkOptions, DataOptions):
         return {name: value for name, value in asdict(self).items() if name not in unless_empty or value}
 
     def check_environment(self) -> None:
-        r"""Raise a ValueError unless machines can find each other and torchrun starts the right number of processes."""
+        r"""Raise a ValueError unless the folders of pictures can be written and the processes fit those of torchrun.
+
+        Machines must be able to find each other.
+        """
+        for name, path in (("animate", self.animate), ("export_pictures", self.export_pictures)):
+            folder = Path(path).parent if name == "animate" else Path(path)
+            if path:  # an error now, not after the training
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise ValueError(f"{name}: cannot write to {folder}: {error.strerror}") from error
+                if not os.access(folder, os.W_OK) or (name == "animate" and Path(path).is_dir()):
+                    raise ValueError(f"{name}: cannot write to {path}")
         processes = self.devices * self.num_nodes
         if self.num_nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & os.environ.keys():
             variables = "MASTER_ADDR, MASTER_PORT and, counting from 0, NODE_RANK"

@@ -134,7 +134,8 @@ def train(
             values = {name: significant(value) for name, value in results.items()}
             values |= {"training/difference": f"{trajectory.difference:.1e}"} if reference else {}
             echo(*(f"{name:<24} {value}" for name, value in values.items()))
-            if not has_learned(module.network, data) and options.hidden == "sigmoid" and len(options.hidden_sizes) > 1:
+            is_deep = options.hidden == "sigmoid" and len(options.hidden_sizes) > 1
+            if is_deep and not has_learned(module.network, data):
                 echo("it has not learned: sigmoids in several layers pass on little of the gradient; try --hidden tanh")
             echo(f"run: {run}", f"view with: tensorboard --logdir {shlex.quote(options.log_dir)}")
     return trajectory, signals.requested

@@ -96,3 +96,12 @@ def test_refuses_a_network_that_it_has_no_room_for(sizes):
     activations = [TANH] * (len(sizes) - 2) + [IDENTITY]
     with pytest.raises(ValueError, match=f"2 inputs, at most 8 neurons .* got {'-'.join(map(str, sizes))}"):
         overview(random_layers(*sizes), activations, TRAIN)
+
+
+def test_a_neuron_without_variation_is_white():
+    layers = random_layers(2, 3, 1)
+    layers[0].weight[0], layers[0].bias[0] = 0.0, -1.0  # never above 0
+    images = overview(layers, (RELU, SIGMOID), TRAIN).axes[0].images
+    dead = [image.to_rgba(image.get_array())[..., :3] for image in images if np.ptp(image.get_array()) == 0]
+    assert len(dead) == 1
+    assert dead[0].min() > 0.99

@@ -216,7 +216,7 @@ BEST = "Checkpoint{'filename': 'best', 'monitor': 'loss|val'}"
         ("epoch", "1", "TypeError"),
         ("epoch", -1, "it is of epoch 0 of 4"),
         ("global_step", 6, "its number of batches is not the run's"),
-        ("DataModule/fingerprints", DELETED, "KeyError: 'fingerprints'"),
+        ("DataModule/fingerprints", DELETED, "an earlier version of nnmath has written it"),
         ("DataModule/fingerprints/validation", "0", "its validation rows are not the run's"),
         ("DataModule/x_mean", [0.0], "it is of other data"),
         ("DataModule/y_mean", 1e-6, "it is of other data"),
