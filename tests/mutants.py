@@ -7,6 +7,7 @@ module, are left alone. Run this in a clean clone: files are changed.
 
 import argparse
 import ast
+import importlib
 import os
 import random
 import signal
@@ -135,8 +136,8 @@ def main() -> None:
     sys.dont_write_bytecode = True
     sys.path.insert(0, os.getcwd())  # these files, wherever nnmath is installed
     os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
-    import lightning  # noqa: F401
-    import sklearn  # noqa: F401
+    for name in ("lightning", "sklearn"):  # once, before the forks
+        importlib.import_module(name)
 
     files = sorted(file for path in options.paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
     drawn = [mutant for file in files for mutant in mutants(file)]

@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 Levels = tuple[str, ...] | None  # of a category column, sorted; None for a column of numbers
 
 
+def number_of_outputs(classes: tuple[str, ...] | None) -> int:
+    r"""A network's outputs for a target with these classes: one, or one for each of more than two."""
+    return len(classes) if classes and len(classes) > 2 else 1
+
+
 @dataclass(frozen=True)
 class Dataset:
     r"""Samples in rows, not standardised."""
@@ -29,8 +34,8 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        r"""The number of a network's outputs: one, or one for each of more than two classes."""
-        return len(self.classes) if self.classes and len(self.classes) > 2 else 1
+        r"""The number of a network's outputs."""
+        return number_of_outputs(self.classes)
 
     def levels_of(self, feature: int) -> Levels:
         r"""The levels of a feature; None if it is a number."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nnmath.data.dataset import Dataset, Levels
+from nnmath.data.dataset import Dataset, Levels, number_of_outputs
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(float).eps)
@@ -68,7 +68,7 @@ class Preprocessing:
     @property
     def outputs(self) -> int:
         r"""The number of the network's outputs."""
-        return len(self.classes) if self.classes and len(self.classes) > 2 else 1
+        return number_of_outputs(self.classes)
 
     @property
     def task(self) -> str:

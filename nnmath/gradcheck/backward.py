@@ -124,8 +124,8 @@ def check_backward(
             other = 2 * (n or len(next(iter(tensors.values())).reshape(-1))) + 3
             forward_n, backward_n, inputs_n = validation.call(f"rebuild({other})", lambda: tuple(rebuild(other)))
             rebuilt = (in_torch(forward_n), backward_n, to_tensors("inputs", inputs_n))
-        reading = Reading(in_torch(forward), program, tensors, wrong, takes == "torch", deadline, rebuilt)
-        reading.has_ties = comparison.has_ties
+        options = takes == "torch", deadline, comparison.has_ties, rebuilt
+        reading = Reading(in_torch(forward), program, tensors, wrong, *options)
         with progress(f"{len(wrong)} of {len(gradients)} gradients are wrong ({', '.join(wrong)}): reading the code"):
             reading.run()
             findings = reading.complete(comparison, n)

@@ -8,7 +8,7 @@ from gradcheck.ties import MISTAKES, tie_cases
 from hypothesis import HealthCheck, given, note, settings
 from torch.nn import functional as F
 
-from nnmath.gradcheck import check_backward, check_gradients
+from nnmath.gradcheck import check_backward, check_function, check_gradients
 
 SETTINGS = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
@@ -145,3 +145,33 @@ def test_ties_of_data():
     for gradient, expected in (([2, 0.5, 3.5], True), ([2, 4, 4], False)):
         report = check(forward, x, w, [gradient])
         assert report.passed is expected, report
+
+
+@pytest.mark.parametrize("forward", [lambda x: x.detach().max() + 0.0, lambda x: x.max().detach() + 0.0])
+def test_a_tie_on_which_the_loss_does_not_depend(forward):
+    (finding,) = check_gradients(forward, {"x": vector(1, 1)}, {"x": vector(1, 1)}).findings
+    assert "The graph ends at" in finding.explanation
+    assert check_gradients(forward, {"x": vector(1, 1)}, {"x": vector(0, 0)}).passed
+
+
+def test_a_function_at_a_tie_is_read_at_random_inputs():
+    """The hand-written choice is the second entry, autograd's the first."""
+
+    class Largest(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return x.max(1).values * w
+
+        @staticmethod
+        def backward(ctx, g):
+            x, w = ctx.saved_tensors
+            rows, last = torch.arange(len(x)), x.shape[1] - 1 - x.flip(1).max(1).indices
+            grad_x = torch.zeros_like(x)
+            grad_x[rows, last] = -g * w
+            return grad_x, g * x[rows, last]
+
+    inputs = {"x": torch.tensor([[2.0, 2, 1], [0, 3, 3]]), "w": torch.tensor([1.5, -0.7])}
+    report = check_function(Largest.apply, inputs, lambda x, w: x.max(1).values * w)
+    (finding,) = report.findings
+    assert (finding.code, finding.repair) == ("-g", "g")

@@ -38,14 +38,15 @@ class Reading:
         wrong: Sequence[str],
         use_torch: bool,
         deadline: float,
+        has_ties: bool,
         rebuilt: tuple[Any, Any, Mapping[str, Tensor]] | None = None,
     ) -> None:
+        self.has_ties = has_ties  # at the given inputs, where other gradients than autograd's are right too
         self.rebuilt = rebuilt  # forward, backward and inputs of another batch size
         self.forward, self.program, self.wrong = forward, program, list(wrong)
         self.use_torch, self.deadline = use_torch, deadline
         self.takes = "torch" if use_torch else "numpy"
         self.inputs = {name: t.double() if t.is_floating_point() else t for name, t in inputs.items()}
-        self.has_ties = False  # at the given inputs, where other gradients than autograd's are right too
         self.note = ""  # why the code could not be read
         self.trace: list[TraceEntry] = []
         self.findings: list[Finding] = []

@@ -66,7 +66,7 @@ class Selections(Kinks):
             self.outputs[call] = values = (self.shares[call] @ self.entries[call]).view_as(values)
             return values if isinstance(result, Tensor) else type(result)((values, *others))
         if values.requires_grad and tensor.numel() <= MAX_ENTRIES and call < len(self.errors):
-            possible, once = selectable(select, tensor)
+            possible, once = selectable(select, tensor, values.numel())
             difference = values.detach().reshape(-1, 1) - tensor.detach().flatten()
             candidates = possible & (difference.abs() <= 4 * self.errors[call].flatten())
             if bool((candidates.sum(1) > 1).any()):
@@ -74,22 +74,19 @@ class Selections(Kinks):
         return result
 
 
-def selectable(select: Select, tensor: Tensor) -> tuple[Tensor, bool]:
+def selectable(select: Select, tensor: Tensor, outputs: int) -> tuple[Tensor, bool]:
     r"""Which entries each output may select, whatever their values, and whether it can select each only once.
 
     Each entry has each rank among its neighbours in one of the rotations of 0, 1, …, n - 1.
     """
     n, index = tensor.numel(), torch.arange(tensor.numel(), device=tensor.device)
-    possible, once = None, True
+    possible, once = torch.zeros(outputs, n, dtype=torch.bool, device=tensor.device), True
     for shift in range(n):
         result = select(((index + shift) % n).to(tensor.dtype).view_as(tensor))
         values = result if isinstance(result, Tensor) else result[0]
         entries = (values.flatten().long() - shift) % n
-        if possible is None:
-            possible = torch.zeros(len(entries), n, dtype=torch.bool, device=tensor.device)
-        possible[torch.arange(len(entries)), entries] = True
-        once = once and len(entries.unique()) == len(entries)
-    assert possible is not None
+        possible[torch.arange(outputs), entries] = True
+        once = once and len(entries.unique()) == outputs
     return possible, once
 
 
@@ -132,6 +129,8 @@ class Linear:
         self.selections = selections
         with torch.enable_grad(), selections:
             loss = comparison.forward(**copies)
+        if not loss.requires_grad:  # it depends on no input: all gradients are 0
+            loss = torch.zeros_like(loss, requires_grad=True)
         targets = [*self.leaves.values(), *selections.outputs.values()]
         gradients = torch.autograd.grad(loss, targets, retain_graph=True, materialize_grads=True)
         self.gradients = dict(zip(names, gradients, strict=False))

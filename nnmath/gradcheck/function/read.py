@@ -47,8 +47,8 @@ def read_function(function: FunctionCall, grad_output: Outputs, comparison: Comp
     wrong = sorted(comparison.wrong, key=lambda name: comparison.graph.depth[name])
     is_own = isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
     program = Program(owner.backward if is_own else run, run)
-    reading = Reading(comparison.forward, program, comparison.inputs, wrong, True, time.monotonic() + TIME_LIMIT)
-    reading.has_ties = comparison.has_ties
+    options = True, time.monotonic() + TIME_LIMIT, comparison.has_ties
+    reading = Reading(comparison.forward, program, comparison.inputs, wrong, *options)
     if wrong and is_own:
         reading.run()
     return reading
