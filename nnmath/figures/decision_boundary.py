@@ -197,7 +197,7 @@ def draw_regions(
             axes.plot(*x[:, y == k], **marker_style(*look, filled))
         if k < MAX_NAMES:
             handles.append(Line2D([], [], label=style.truncate(name, 12), **marker_style(*look)))
-    return handles
+    return [*handles, Line2D([], [], color=BLACK, linewidth=1, label="boundary")]
 
 
 def draw_regression(

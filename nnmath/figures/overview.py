@@ -2,6 +2,7 @@ r"""The whole network in one picture: what each neuron computes over the plane, 
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ from nnmath.figures import style
 from nnmath.figures.decision_boundary import draw_output
 from nnmath.figures.network_diagram import DASHED
 from nnmath.figures.saturation import RANGES, SUPERSCRIPTS
-from nnmath.figures.style import BLACK, BLUE, NOT_FINITE, ORANGE, PALE, SMALL, VERMILION, Samples
+from nnmath.figures.style import BLACK, BLUE, GREEN, NOT_FINITE, PALE, SMALL, VERMILION, Samples
 
 MAX_NEURONS, MAX_LAYERS = 8, 5
 TOP, BOTTOM = 3.4, 1.3  # of the neurons, in inches
-MAP = 2.68, 1.6, 1.42, 1.72  # of the output: left, bottom, width, height, in inches
+MAP = 2.62, 1.6, 1.38, 1.72  # of the output: left, bottom, width, height, in inches
 MAX_WIDTH, HALF_WIDTH_AT = 5.0, 5.0  # of a line, in points; |w| of a line of half this width
 
 
@@ -38,8 +39,8 @@ def overview(
     activations: Sequence[Activation],
     train: Samples,
     val: Samples | None = None,
-    losses: tuple[Sequence[int], Tensor, Tensor] | None = None,
     *,
+    losses: tuple[Sequence[int], Tensor, Tensor | None] | None = None,
     epoch: int | None = None,
     **options: Any,
 ) -> Figure:
@@ -56,7 +57,7 @@ def overview(
         activations: f of each layer.
         train: x (2, n) and y (1, n) or (K, n), standardised as in training.
         val: the validation samples, in the same form.
-        losses: epochs, and E of the training and of the validation samples after each of them.
+        losses: epochs, and E of the training and of the validation samples, or None, after each of them.
         epoch: for the title.
         options: names and units, those of :func:`nnmath.figures.decision_boundary.draw_output`.
 
@@ -71,36 +72,47 @@ def overview(
         limits = f"2 inputs, at most {MAX_NEURONS} neurons a layer and {MAX_LAYERS} layers"
         raise ValueError(f"layers must have {limits}, got {'-'.join(map(str, sizes))}")
     title = style.at_epoch("-".join(map(str, sizes)), epoch)
-    figure, canvas = style.blank_canvas(title)
+    figure, canvas = style.blank_canvas(title, x=(0.4 + MAP[0]) / 2)
     axes = figure.add_axes(in_inches(*MAP))
+    options["features"] = [
+        f"{symbol}: {name}" for symbol, name in zip(("x₁", "x₂"), options.get("features", ()), strict=False)
+    ] or ("x₁", "x₂")
     options["target"] = style.truncate(options.get("target", "y"), 16)
     if options.get("classes"):
-        options["classes"] = tuple(style.truncate(name, 14) for name in options["classes"])
+        options["classes"] = tuple(style.truncate(name, 11) for name in options["classes"])
     values, scale, handles = draw_output(axes, layers, activations, train, val, max_characters=(26, 22), **options)
     if not handles:
         return style.message_figure(title, NOT_FINITE)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
-    axes.yaxis.set_label_coords(4.8, 2.46, canvas.transData)
+    axes.yaxis.set_label_coords(4.85, 2.46, canvas.transData)
     style.format_ticks(axes, 4)
+    columns = 1 if options.get("classes", ()) is None else 2
+    canvas.text(MAP[0] + MAP[2] / 2, TOP + 0.26, "O" if scale else "largest O", ha="center", va="bottom")
     if scale:
-        bar = figure.colorbar(
-            scale, cax=figure.add_axes(in_inches(MAP[0], 3.37, MAP[2], 0.1)), orientation="horizontal"
-        )
+        cax = figure.add_axes(in_inches(MAP[0], TOP - 0.02, MAP[2], 0.08))
+        bar = figure.colorbar(scale, cax=cax, orientation="horizontal", extendfrac=0)
         bar.ax.xaxis.tick_top()
         style.format_ticks(bar.ax, 2)
-        bar.ax.tick_params(length=2, pad=1)
+        if columns == 2:
+            bar.set_ticks([0, 0.5, 1])
+        bar.ax.tick_params(length=2, pad=0)
     draw_network(canvas, axes, layers, activations, values)
-    weights = [Line2D([], [], label=name, **line_style(w)) for name, w in (("w = 5", 5), ("−5", -5), ("0.5", 0.5))]
-    frame: dict[str, Any] = {"marker": "s", "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 2.5}
-    weights.append(Line2D([], [], color=BLUE, linestyle="", label="frame: b", **frame))
     small: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "columnspacing": 1, "handletextpad": 0.4}
-    columns = 1 if options.get("classes", ()) is None else 2
+    small |= {"borderaxespad": 0.2, "labelspacing": 0.25}
     figure.legend(handles=handles, loc="lower right", ncols=columns, **small)
-    figure.legend(handles=weights, loc="lower right", bbox_to_anchor=(1, 0.18), ncols=4, handlelength=1.3, **small)
+    above = 1, (0.06 + 0.18 * ceil(len(handles) / columns)) / style.SIZE[1]
+    figure.legend(handles=parameter_handles(), loc="lower right", bbox_to_anchor=above, ncols=2, **small)
     if losses:
-        draw_losses(figure.add_axes(in_inches(0.62, 0.42, 1.5, 0.72)), *losses)
+        draw_losses(figure.add_axes(in_inches(0.62, 0.4, 1.45, 0.6)), *losses)
     return figure
+
+
+def parameter_handles() -> list[Line2D]:
+    r"""The legend of the lines and frames."""
+    lines = [Line2D([], [], label=f"w = {w:g}".replace("-", "−"), **line_style(w)) for w in (5, -5, 0.5)]
+    frame: dict[str, Any] = {"marker": "s", "markersize": 8, "markerfacecolor": "white", "markeredgewidth": 2.5}
+    return [*lines, Line2D([], [], color=BLUE, linestyle="", label="frame: b = 5", **frame)]
 
 
 def draw_network(
@@ -130,6 +142,7 @@ def draw_network(
             )
             frame = line_style(float(layers[i - 1].bias[k])) if i else {"color": BLACK, "linewidth": 1}
             canvas.add_patch(Rectangle(corner, side, side, fill=False, zorder=3, **frame))
+            canvas.text(corner[0] - 0.04, places[i][k] + 0.02, str(k + 1), size=SMALL, ha="right", va="bottom")
     if single:
         x.append(left + side / 2)
         places.append(np.array([bottom + height / 2]))
@@ -144,15 +157,18 @@ def draw_network(
     canvas.set(xlim=(0, style.SIZE[0]), ylim=(0, style.SIZE[1]))
 
 
-def draw_losses(axes: Axes, epochs: Sequence[int], train: Tensor, val: Tensor) -> None:
+def draw_losses(axes: Axes, epochs: Sequence[int], train: Tensor, val: Tensor | None) -> None:
     r"""Draws E of the training and of the validation samples up to now."""
-    axes.plot(epochs, train.numpy(), color=BLUE, label="training")
-    axes.plot(epochs, val.numpy(), color=ORANGE, linestyle="--", label="validation")
+    axes.plot(epochs, train.numpy(), color=BLACK, label="training")
+    if val is not None:
+        axes.plot(epochs, val.numpy(), color=GREEN, linestyle="--", label="validation")
+    axes.margins(y=0.1)
     axes.set(xlim=(0, max([1, *epochs])), ylim=(0, None))
     axes.set_ylabel("E", labelpad=1)
     axes.set_xlabel("epoch", labelpad=1, size=SMALL)
     style.format_ticks(axes, 3)
-    axes.legend(loc="upper right", frameon=False, fontsize=SMALL, handlelength=1.2, borderaxespad=0, labelspacing=0.1)
+    small: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "handlelength": 1.2, "columnspacing": 0.8}
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.3, 0.98), ncols=2, borderaxespad=0, handletextpad=0.4, **small)
 
 
 def line_style(parameter: float) -> dict[str, Any]:

@@ -78,12 +78,12 @@ def format_number(number: float) -> str:
     return (digits + (f"e{int(exponent)}" if exponent else "")).replace("-", "−")
 
 
-def blank_canvas(title: str) -> tuple[Figure, Axes]:
-    r"""A figure with invisible axes in inches, (0, 0) at the lower left."""
+def blank_canvas(title: str, x: float = SIZE[0] / 2) -> tuple[Figure, Axes]:
+    r"""A figure with invisible axes in inches, (0, 0) at the lower left, and a title centred at ``x``."""
     figure = new_figure()
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, SIZE[0]), ylim=(0, SIZE[1]))
     axes.set_axis_off()
-    axes.text(SIZE[0] / 2, SIZE[1] - 0.2, title, size=12, ha="center", va="center")
+    axes.text(x, SIZE[1] - 0.2, title, size=12, ha="center", va="center")
     return figure, axes
 
 

@@ -73,12 +73,30 @@ def test_losses_so_far():
     assert {"training", "validation", "2-4-1, epoch 10"} <= words(figure)
 
 
+def test_rows_that_are_also_the_validations_have_one_curve():
+    losses = [0, 5, 10], torch.tensor([0.3, 0.3, 0.3]), None
+    figure = overview(random_layers(2, 4, 1), (TANH, SIGMOID), TRAIN, losses=losses, epoch=10)
+    axes = next(axes for axes in figure.axes if axes.get_ylabel() == "E")
+    assert len(axes.lines) == 1
+    assert axes.get_ylim()[1] > 0.31  # not on the frame
+    assert not {"validation", "open: validation"} & words(figure)
+
+
+def test_names_of_what_is_drawn():
+    figure = overview(random_layers(2, 4, 1), (TANH, SIGMOID), TRAIN, features=("radius", "area"))
+    axes = figure.axes[1]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x₁: radius, standardised", "x₂: area, standardised")
+    assert {"x", "h", "O", "1", "2", "3", "4", "w = 5", "w = −5", "w = 0.5", "frame: b = 5"} <= words(figure)
+    (bar,) = [axes for axes in figure.axes[2:] if axes.get_xticks().tolist() == [0, 0.5, 1]]
+    assert bar.get_position().y0 > axes.get_position().y1
+
+
 def test_several_classes_have_a_map_for_each_output_and_a_map_of_the_regions():
     x, y = TRAIN[0], torch.eye(3, dtype=torch.float64)[:, torch.arange(80) % 3]
     figure = overview(random_layers(2, 5, 3), (SIGMOID, SIGMOID), (x, y), classes=("a", "b", "c"))
     assert len(figure.axes[0].images) == 2 + 5 + 3
     assert len(lines(figure)) == 2 * 5 + 5 * 3
-    assert {"x", "h", "O", "a", "b", "c"} <= words(figure)
+    assert {"x", "h", "O", "largest O", "a", "b", "c", "boundary"} <= words(figure)
     assert_readable(figure)
 
 

@@ -17,7 +17,11 @@ from nnmath.figures.style import NOT_FINITE
 from nnmath.figures.sweep import curve_over_rates, heat_map
 
 LONG = ("mean concavity of the nuclei's outlines", "worst fractal dimension, in nuclei per inch")
-LARGE_UNITS = {"x_mean": [20150.0, -1e-5], "x_std": [3.0, 1.234e-7], "classes": ("a class with a long name", "W" * 40)}
+LARGE_UNITS = {
+    "x_mean": [20150.0, -1e-5],
+    "x_std": [3.0, 1.234e-7],
+    "classes": ("a class with a long name", "NAME OF A CLASS"),
+}
 REGRESSION = {"target": "price of the house in 1,000 dollars", "classes": None, "y_mean": -1.2345e6, "y_std": 4321.0}
 SIZES = ((2, 4, 1), (1, 1), (30, 1), (784, 1000, 10), (2, *[8] * 10, 1), (1000,) * 40)
 RATES, EPOCHS, COSTS = np.array([0.01, 0.1, 1.0]), np.array([10, 100]), np.array([[0.3, 0.2, 0.1], [0.2, 0.05, np.inf]])
@@ -33,8 +37,8 @@ def regression(**options):
 
 
 def whole_network(*sizes, activations=(TANH, SIGMOID), train=TRAIN, val=VAL, **options):
-    costs = torch.tensor([0.3, 0.2, 0.1])
-    return overview(random_layers(*sizes), activations, train, val, ([0, 50_000, 123_456], costs, costs), **options)
+    losses = [0, 50_000, 123_456], *[torch.tensor([0.3, 0.2, 0.1])] * 2
+    return overview(random_layers(*sizes), activations, train, val, losses=losses, **options)
 
 
 def regression_overview():
@@ -45,7 +49,7 @@ def regression_overview():
 
 def eight_classes():
     train, val = ((x, torch.eye(8)[:, torch.arange(x.shape[1]) % 8]) for x, _ in (TRAIN, VAL))
-    return whole_network(2, 8, 8, train=train, val=val, classes=("W" * 40,) * 8, features=LONG, epoch=123456)
+    return whole_network(2, 8, 8, train=train, val=val, classes=("NAME OF A CLASS",) * 8, features=LONG, epoch=123456)
 
 
 def network(*sizes, **options):

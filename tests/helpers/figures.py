@@ -1,7 +1,7 @@
 """Networks and samples to draw, and checks of the pixels and texts of a figure."""
 
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -79,7 +79,7 @@ def assert_drawn_in_colours(figure, most=1.0):
 
 
 def assert_readable(figure):
-    """No text is cut off, and none is smaller than 9 points, 9 pixels at 70 dots per inch."""
+    """No text is cut off or covers another, and none is smaller than 9 points, 9 pixels at 70 dots per inch."""
     pixels(figure)
     undrawn = {
         id(label)
@@ -89,8 +89,10 @@ def assert_readable(figure):
         for label in (tick.label1, tick.label2)
         if not min(view) <= tick.get_loc() <= max(view)
     }  # labels of ticks outside the axes
-    for text in texts(figure):
-        if id(text) not in undrawn:
-            box = text.get_window_extent()
-            assert text.get_fontsize() >= 9, text
-            assert min(box.x0, box.y0, WIDTH - box.x1, HEIGHT - box.y1) >= 0, text
+    drawn = [(text, text.get_window_extent()) for text in texts(figure) if id(text) not in undrawn]
+    for text, box in drawn:
+        assert text.get_fontsize() >= 9, text
+        assert min(box.x0, box.y0, WIDTH - box.x1, HEIGHT - box.y1) >= 0, text
+    for (text, box), (other, other_box) in combinations(drawn, 2):
+        common = box.intersection(box, other_box)
+        assert common is None or min(common.width, common.height) < 2, (text, other)

@@ -107,21 +107,22 @@ def network_figure(
         return "weights", lambda layers, epoch: network_diagram(
             layers, features=data.features, target=data.target, epoch=epoch
         )
-    activations, (train, val), options = as_layers(network)[1], samples(data), names_and_units(data)
-    surfaces = [LossSurface(network.sizes, activations, *part) for part in (train, val)]
-    costs = [surface.cost(torch.stack(path.points)) for surface in surfaces]
+    activations, parts, options = as_layers(network)[1], samples(data), names_and_units(data)
+    surfaces = [LossSurface(network.sizes, activations, *part) for part in parts]
+    train, *val = [surface.cost(torch.stack(path.points)) for surface in surfaces]
 
     def draw(layers: Sequence[Layer], epoch: int) -> Figure:
         n = bisect_right(path.epochs, epoch)
-        losses = path.epochs[:n], costs[0][:n], costs[1][:n]
-        return overview(layers, activations, train, val, losses, **options, epoch=epoch)
+        losses = path.epochs[:n], train[:n], val[0][:n] if val else None
+        return overview(layers, activations, *parts, losses=losses, **options, epoch=epoch)
 
     return "overview", draw
 
 
 def samples(data: Any) -> list[Samples]:
-    r"""The training and the validation samples, in columns."""
-    return [(part.tensors[0].mT, part.tensors[1].mT) for part in (data.train, data.val)]
+    r"""The training and the validation samples, in columns; once, if they are the same."""
+    parts = (data.train,) if data.split == "all" else (data.train, data.val)
+    return [(part.tensors[0].mT, part.tensors[1].mT) for part in parts]
 
 
 def names_and_units(data: Any) -> dict[str, Any]:

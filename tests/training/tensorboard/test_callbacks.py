@@ -17,7 +17,7 @@ from torch.nn.utils import parameters_to_vector
 
 from nnmath.data.datamodule import DataModule
 from nnmath.data.dataset import Dataset
-from nnmath.data.datasets import load, moons
+from nnmath.data.datasets import load, moons, xor
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import HalfMSELoss, Network, as_layers
 from nnmath.training.module import TrainingModule
@@ -239,6 +239,16 @@ def test_overview_shows_the_losses_up_to_its_epoch():
         assert line.get_ydata() == pytest.approx([HalfMSELoss()(network(x), y).item() for network in networks[:2]])
     drawn = sum(len(line.get_xdata()) for line in figure.axes[1].lines)
     assert drawn == len(data.train) + len(data.val)
+
+
+def test_rows_of_all_parts_are_drawn_once():
+    network, data = Network(), DataModule(xor(samples=4), split="all")
+    path = Trajectory()
+    path.epochs, path.points = [0], [parameters_to_vector(network.parameters()).detach()]
+    figure = images.network_figure(network, data, path)[1](as_layers(network)[0], 0)
+    (axes,) = [axes for axes in figure.axes if axes.get_ylabel() == "E"]
+    assert len(axes.lines) == 1
+    assert sum(len(line.get_xdata()) for line in figure.axes[1].lines) == 4
 
 
 def test_diverged_network(tmp_path):
