@@ -11,7 +11,7 @@ from argparse import Action
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader
@@ -105,7 +105,7 @@ def load_yaml(text: str) -> Any:
 
 def load_value(text: str) -> Any:
     r"""The value of an option, as YAML; a line with a tab or another control character is a text."""
-    return load_yaml(text) if text.isprintable() or len(text.splitlines()) > 1 else text
+    return load_yaml(text) if text.rstrip("\r\n").isprintable() or len(text.splitlines()) > 1 else text
 
 
 set_loader("yaml", load_value)
@@ -187,12 +187,17 @@ class Parser(ArgumentParser):
         if union:  # of its errors, only that of the type that was meant is kept
             option, errors, value = union.groups()
             reasons = [reason for reason in re.findall(r"^\s*- (.*)", errors, re.MULTILINE) if "NoneType" not in reason]
+            kinds = get_args(self.hints.get(next(iter(re.findall(r'"(.*?)"', option)), "")))
+            if triple := next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), None):
+                words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+                reasons = [" or ".join([f"must be {len(triple)} positive numbers", *words])]
             message = f"{option}{reasons[-1 if value.startswith('[') else 0]}, got {value}"
         message = one_line(message.replace("Parser key ", "option "))
         message = re.sub(
             r"Not of type Positive(Int|Float): (invalid literal|could not convert).*?: ", plain_type, message
         )
-        if choice := re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", message):
+        message = re.sub(r"Not of type \w+: (\S+ )?does not conform to restriction (v.*?)(, got .*|$)", limits, message)
+        if choice := re.search(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value:|, got) (.*)", message):
             names = re.findall(r"'(.*?)'", choice[1])
             listed = f"must be one of {', '.join(names)}, got {choice[2]}{did_you_mean(choice[2], names)}"
             message = message[: choice.start()] + listed
@@ -206,6 +211,13 @@ class Parser(ArgumentParser):
 
 def plain_type(match: re.Match[str]) -> str:
     return "must be a whole number: " if match[1] == "Int" else "must be a number: "
+
+
+def limits(match: re.Match[str]) -> str:
+    value, restriction, got = match.groups()
+    words = {"v>=": "at least ", "v>": "above ", "v<=": "at most ", "v<": "below "}
+    limit = re.sub("v[<>]=?", lambda sign: words[sign[0]], restriction)
+    return f"must be {limit}{got or f', got {value.strip()}'}"
 
 
 def did_you_mean(word: str, names: Iterable[str], prefix: str = "") -> str:

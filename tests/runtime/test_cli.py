@@ -45,7 +45,7 @@ def parser():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--count", "0"], 'option "count": Not of type PositiveInt: 0 does not conform to restriction v>0'),
+        (["--count", "0"], 'option "count": must be above 0, got 0'),
         (["--count", "x"], "option \"count\": must be a whole number: 'x'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["--coun", "4"], "unrecognized arguments: --coun 4; did you mean --count?"),

@@ -250,11 +250,11 @@ class TestRefuses:
         ("options", "message"),
         [
             ("--epoch 3", "unrecognized arguments: --epoch 3; did you mean --epochs?"),
-            ("--num-nodes 0", 'option "num_nodes": .*0 does not conform'),
-            ("--epochs 0", 'option "epochs": .*0 does not conform'),
-            ("--learning_rate nan", 'option "learning_rate": .*nan does not conform'),
+            ("--num-nodes 0", 'option "num_nodes": must be above 0, got 0'),
+            ("--epochs 0", 'option "epochs": must be above 0, got 0'),
+            ("--learning_rate nan", 'option "learning_rate": must be above 0, got nan'),
             ("--learning_rate -1", 'option "learning_rate": .*-1'),
-            ("--momentum 1", 'option "momentum": .*does not conform to restriction v>=0 and v<1'),
+            ("--momentum 1", 'option "momentum": must be at least 0 and below 1, got 1'),
             ("--eta_min 0.5", "eta_min must not exceed the learning rate, got eta_min=0.5, learning_rate=0.3"),
             ("--hidden swish", 'option "hidden": must be one of sigmoid, tanh, relu, identity, got swish'),
             ("--hidden tahn", "; did you mean tanh?"),
@@ -263,7 +263,7 @@ class TestRefuses:
             ("--backward torch", 'option "backward": .*torch'),
             ("--split [1,2]", 'option "split": '),
             ("--neurons 0", 'option "neurons": '),
-            ("--neurons [3,0]", 'option "neurons": Not of type PositiveInt: 0 does not conform .*, got \\[3, 0'),
+            ("--neurons [3,0]", 'option "neurons": must be above 0, got \\[3, 0\\]'),
             ("--config missing.yaml", "missing.yaml"),
             ("--dataset mnist", "dataset must be one of breast_cancer, .* got 'mnist'"),
             ("--dataset missing.csv --features [a] --target b", "missing.csv cannot be read: No such file"),
@@ -287,7 +287,10 @@ class TestRefuses:
             ("--samples 100000000000000000000", "samples must be at most 1000000000, got 1"),
             ("--learning_rate 1e31", "learning_rate must be at most 1e\\+30, got 1e\\+31"),
             ("--features a", "features of breast_cancer must be among"),
-            ("--batch_size -3", '"batch_size": Not of type PositiveInt: does not conform to restriction v>0, got -3'),
+            ("--split 1 2", '"split": must be 3 positive numbers or all, got \\[1, 2\\]'),
+            ("--split 1,0,2", '"split": must be 3 positive numbers or all, got \\[1, 0, 2\\]'),
+            ("--task clases", '"task": must be one of classes, regression, got clases; did you mean classes\\?'),
+            ("--batch_size -3", '"batch_size": must be above 0, got -3'),
             ("--config /proc/self/mem", "Input/output error"),
             ("--resume", "argument --resume: expected one argument"),
             ("--seed 5000000000", 'option "seed": .*5000000000'),
@@ -443,6 +446,12 @@ def test_names_of_files_columns_and_classes_are_data(tmp_path, file):
     )
     texts = EventAccumulator(str(run)).Reload().Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in texts.splitlines() if line.startswith("| "))
+
+
+def test_a_config_file_of_one_line(tmp_path):
+    (tmp_path / "config.yaml").write_text("epochs: 0\n")
+    process = train_here(tmp_path, "--config", "config.yaml")
+    assert process.stderr == 'train.py: error: option "epochs": must be above 0, got 0\n'
 
 
 def test_a_config_file_with_a_value_instead_of_a_list(tmp_path):

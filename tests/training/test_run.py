@@ -265,7 +265,7 @@ class TestRefusesToResume:
             (lambda text: text + "compare: ../..\n", "a list is missing"),
             (lambda text: text + "compare: [manual, ..]\n", "not among choices"),
             (lambda text: text + "compare: [manual, manual]\n", "config.yaml: compare needs manual and autograd"),
-            (lambda text: text.replace("epochs: 40", "epochs: -1"), 'option "epochs": Not of type PositiveInt: -1'),
+            (lambda text: text.replace("epochs: 40", "epochs: -1"), 'option "epochs": must be above 0, got -1'),
             (lambda text: text.replace("eta_min: 0.0", "eta_min: 9.0"), "config.yaml: eta_min must not exceed"),
             (lambda text: "epochs: !!python/object/apply:os.mkdir [x]\n", "could not determine a constructor"),
             (lambda text: "epochs: \x00", "unacceptable character #x0000"),
