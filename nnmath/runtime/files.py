@@ -26,7 +26,9 @@ def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"log_dir: cannot write to {folder}: {error.strerror or error}"
+        other = error.filename and not Path(str(error.filename)).is_relative_to(folder)
+        where = f"cannot write to {error.filename}" if other else f"log_dir: cannot write to {folder}"
+        message = f"{where}: {error.strerror or error}"
         raise RunError(f"{message}; {remedy}" if remedy else message) from error
     finally:
         threading.excepthook = previous_hook

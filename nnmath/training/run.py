@@ -26,8 +26,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from nnmath.data.datamodule import DataModule
-from nnmath.equations import number_of_parameters
-from nnmath.network import HalfMSELoss, Network
+from nnmath.equations import forward, number_of_parameters
+from nnmath.network import HalfMSELoss, Network, as_layers
 from nnmath.runtime.cli import echo, usage_errors
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import log_errors, order_event_files, run_folder, write_atomic
@@ -134,9 +134,11 @@ def train(
             values = {name: significant(value) for name, value in results.items()}
             values |= {"training/difference": f"{trajectory.difference:.1e}"} if reference else {}
             echo(*(f"{name:<24} {value}" for name, value in values.items()))
-            is_deep = options.hidden == "sigmoid" and len(options.hidden_sizes) > 1
-            if is_deep and not has_learned(module.network, data):
-                echo("it has not learned: sigmoids in several layers pass on little of the gradient; try --hidden tanh")
+            if options.hidden == "sigmoid" and not has_learned(module.network, data):
+                spread = hidden_spread(module.network, data)
+                if spread < 0.01:  # of values between 0 and 1
+                    reason = f"its last hidden layer is almost the same for all rows (standard deviation {spread:.0e})"
+                    echo(f"it has not learned: {reason}; try --hidden tanh")
             echo(f"run: {run}", f"view with: tensorboard --logdir {shlex.quote(options.log_dir)}")
     return trajectory, signals.requested
 
@@ -183,6 +185,10 @@ def build_module(options: TrainOptions, data: DataModule) -> TrainingModule:
         if len(sizes) > MAX_LAYERS or size > 0.9 * MAX_BYTES:
             limit = f"{MAX_LAYERS} layers, and {MAX_BYTES >> 20} MiB of parameters and momenta"
             raise ValueError(f"neurons must make at most {limit}, got {len(sizes)} layers, {size >> 20} MiB")
+        if options.animate and 2 * number_of_parameters(sizes) > Trajectory.MAX_NUMBERS:
+            raise ValueError(
+                f"animate: a network of more than {Trajectory.MAX_NUMBERS // 2:,} parameters has no animation"
+            )
         names = "hidden", "backward", "learning_rate", "momentum", "eta_min"
         values: dict[str, Any] = {name: getattr(options, name) for name in names}
         values |= {"task": data.preprocessing.task, "y_std": data.preprocessing.y_std}
@@ -245,6 +251,13 @@ def has_learned(network: Network, data: DataModule) -> bool:
         return bool(HalfMSELoss()(output, y) < 0.9 * HalfMSELoss()(y.mean(0).expand_as(y), y))
 
 
+def hidden_spread(network: Network, data: DataModule) -> float:
+    r"""The largest standard deviation of a neuron of the last hidden layer over the training rows."""
+    layers, activations = as_layers(network)
+    h = forward(data.train.tensors[0].mT.to(layers[0].weight), layers, activations)[-2]
+    return float(h.std(1).max())
+
+
 def significant(value: float) -> str:
     r"""Four decimals, or four significant digits of a number that has fewer or many more.
 
@@ -279,8 +292,6 @@ def report_failure(run: Path, hint: str, is_resuming: Callable[[], bool]) -> Ite
     try:
         with log_errors(run, f"fix that, then {hint}"):
             yield
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
-        raise RunError(f"interrupted; {hint} from the last checkpoint") from None
     except (RuntimeError, MemoryError, ValueError) as error:
         reason = (next(iter(str(error).splitlines()), "") or type(error).__name__)[:200]
         if torch.distributed.is_initialized():

@@ -384,6 +384,25 @@ class TestEndOfTheGraph:
             check_gradients(forward, {"w": draw(2)}, {"w": draw(2)})
 
 
+@pytest.mark.parametrize(
+    ("rows", "some", "fault", "fix"),
+    [
+        (slice(0, 1), "the first", "overwritten", "use += instead of ="),
+        (slice(7, 8), "the last", "overwritten", "use += instead of ="),
+        (slice(4, 8), "the last 4", "overwritten", "use += instead of ="),
+        (slice(0, 7), "the first 7", "missing_path", "the loop must end at the last one"),
+        (slice(1, 8), "the last 7", "missing_path", "the loop must begin at the first one"),
+    ],
+)
+def test_samples_that_a_loop_leaves_out(rows, some, fault, fix):
+    x, w = draw(8, 3), draw(3)
+    gradient = 2 * x[rows].T @ x[rows] @ w
+    (finding,) = check_gradients(lambda x, w: ((x @ w) ** 2).sum(), {"x": x, "w": w}, {"w": gradient}).findings
+    assert finding.fault == fault
+    assert finding.explanation == f"This is the gradient of {some} of 8 samples alone."
+    assert finding.fix == f"add the gradients of all samples: {fix}"
+
+
 @pytest.mark.parametrize("function", [F.gelu, F.silu, F.softplus, F.mish, torch.erf])
 def test_derivative_at_the_output_of_any_function(function):
     inputs = {"x": draw(6, 3), "w": draw(3, 4), "c": draw(6, 4)}

@@ -417,13 +417,46 @@ def test_deep_sigmoids_that_do_not_learn_are_reported_with_what_to_try(tmp_path)
     options = "--dataset moons --neurons 8,8,8,8,8 --epochs 300 --pictures 0"
     process = train_here(tmp_path, *options.split())
     assert process.returncode == 0, process.stderr
-    line = "it has not learned: sigmoids in several layers pass on little of the gradient; try --hidden tanh"
-    assert line in process.stdout.splitlines()
+    (line,) = re.findall("^it has not learned: .*", process.stdout, re.MULTILINE)
+    reason = r"its last hidden layer is almost the same for all rows \(standard deviation (\S+)\); try --hidden tanh"
+    assert 0 < float(re.fullmatch(f"it has not learned: {reason}", line)[1]) < 0.01
     process = train_here(tmp_path, *options.split(), "--hidden", "tanh")
     assert "it has not learned" not in process.stdout
     assert float(re.search(r"test/accuracy +(.*)", process.stdout)[1]) > 0.9
     process = train_here(tmp_path, *options.split(), *["--hidden", "tanh", "--learning_rate", "1e-9", "--epochs", "5"])
     assert "it has not learned" not in process.stdout  # sigmoids are not the reason
+    options = "--dataset moons --epochs 1 --learning_rate 1e-9 --pictures 0"
+    assert "it has not learned" not in train_here(tmp_path, *options.split()).stdout  # with one hidden layer
+
+
+def test_animation_of_a_run_that_diverges(tmp_path):
+    options = "--dataset moons --hidden identity --output identity --learning_rate 20 --epochs 500 --pictures 1"
+    process = train_here(tmp_path, *options.split(), "--animate", "out.gif")
+    assert process.returncode == 1
+    assert re.search(r"after epoch \d+ the loss is (nan|inf)", process.stderr)
+    with Image.open(tmp_path / "out.gif") as animation:
+        assert 1 < animation.n_frames <= 60
+
+
+def test_animation_on_a_full_disk(tmp_path):
+    """A run that is resumed afterwards writes it."""
+    (tmp_path / "out.gif").symlink_to("/dev/full")
+    options = "--dataset moons --epochs 3 --pictures 1 --animate out.gif"
+    process = train_here(tmp_path, *options.split())
+    hint = "fix that, then resume with --resume lightning_logs/moons/version_0"
+    assert process.stderr == f"train.py: error: cannot write to out.gif: No space left on device; {hint}\n"
+    (tmp_path / "out.gif").unlink()
+    process = train_here(tmp_path, "--resume", "last")
+    assert process.returncode == 0, process.stderr
+    with Image.open(tmp_path / "out.gif") as animation:
+        assert animation.n_frames == 4
+
+
+def test_a_network_that_is_too_large_for_an_animation(tmp_path):
+    options = "--dataset moons --neurons 1000,500 --animate out.gif --epochs 1"
+    process = train_here(tmp_path, *options.split())
+    message = "animate: a network of more than 500,000 parameters has no animation"
+    assert process.stderr == f"train.py: error: {message}\n"
 
 
 @pytest.mark.parametrize("file", ["names.csv", "...csv", "article.csv", "new\nline.csv"])

@@ -1,7 +1,8 @@
 r"""Figures in TensorBoard's Images tab."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nnmath.figures.overview import has_overview, overview
 from nnmath.figures.saturation import saturation
 from nnmath.figures.style import Samples
 from nnmath.network import Network, as_layers
+from nnmath.training.callbacks import finite_loss
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.curves import Trajectory
 from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, markdown_table
@@ -57,8 +59,10 @@ class Images(TensorBoardCallback):
     def add(self, writer: Any, name: str, figure: Figure, epoch: int) -> None:
         writer.add_figure(f"network/{name}", figure, epoch)
         if self.export:
-            self.export.mkdir(parents=True, exist_ok=True)
-            figure.savefig(self.export / f"{name}_{epoch:06}.png", dpi=EXPORT_DPI)
+            path = self.export / f"{name}_{epoch:06}.png"
+            with naming_file(path):
+                self.export.mkdir(parents=True, exist_ok=True)
+                figure.savefig(path, dpi=EXPORT_DPI)
 
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
         network, data = module.network, trainer.datamodule
@@ -82,16 +86,26 @@ class Images(TensorBoardCallback):
                 x = data.train.tensors[0].mT
                 self.add(writer, "saturation", saturation(layers, activations, x, epoch=epoch), epoch)
 
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if not finite_loss(trainer):  # there will be no test
+            self.animate(trainer, pl_module.network)
+
+    def animate(self, trainer: Any, network: Network) -> None:
+        r"""Writes the animation, if one is wanted."""
+        path = self.trajectory
+        if self.animation and trainer.is_global_zero:
+            _, draw = network_figure(network, trainer.datamodule, path)
+            steps = np.unique(np.linspace(0, len(path.epochs) - 1, MAX_FRAMES).round().astype(int))
+            frames = (draw(unflatten(path.points[k], network.sizes), path.epochs[k]) for k in steps)
+            with naming_file(self.animation):
+                save_animation(frames, self.animation)
+
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
         network, path = pl_module.network, self.trajectory
         if len(path.points) < 2:
             return
+        self.animate(trainer, network)
         for writer in self.writers(trainer):
-            if self.animation:
-                _, draw = network_figure(network, trainer.datamodule, path)
-                steps = np.unique(np.linspace(0, len(path.epochs) - 1, MAX_FRAMES).round().astype(int))
-                frames = (draw(unflatten(path.points[k], network.sizes), path.epochs[k]) for k in steps)
-                save_animation(frames, self.animation)
             if network.number_of_parameters <= MAX_CHECKED_PARAMETERS:
                 x, y = (rows.mT for rows in trainer.datamodule.train.tensors)
                 surface = LossSurface(network.sizes, as_layers(network)[1], x, y)
@@ -117,6 +131,15 @@ def network_figure(
         return overview(layers, activations, *parts, losses=losses, **options, epoch=epoch)
 
     return "overview", draw
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    r"""Adds the file's name to an OSError, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def samples(data: Any) -> list[Samples]:

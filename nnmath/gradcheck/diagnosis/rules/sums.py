@@ -45,9 +45,13 @@ def subset_of_samples(context: Context) -> Iterator[Hypothesis]:
             for which, start in (("first", 0), ("last", n - k)):
                 edit = Edit(grad_output=dict.fromkeys(nodes, partial(keep_samples, n, start, k)))
                 if gradients := context.gradients(edit):
-                    fault = Fault.OVERWRITTEN if k <= n / 2 else Fault.MISSING_PATH
-                    explanation = f"This is the gradient of the {which} {k} of the {n} samples alone."
-                    fix = "add the gradients of all samples: += instead of =, and a loop to the very end"
+                    some = which if k == 1 else f"{which} {k}"
+                    explanation = f"This is the gradient of the {some} of {n} samples alone."
+                    fault, how = Fault.OVERWRITTEN, "use += instead of ="
+                    if k > n / 2:
+                        end = "begin at the first" if which == "last" else "end at the last"
+                        fault, how = Fault.MISSING_PATH, f"the loop must {end} one"
+                    fix = f"add the gradients of all samples: {how}"
                     yield Hypothesis(fault, gradients, explanation, fix)
 
 
