@@ -113,7 +113,7 @@ def run(options: SweepOptions) -> None:
     print_table(best)
     with log_errors(folder):
         write_results(folder, asdict(options), rows)
-        log_sweep(folder, best, asdict(options), figures(best))
+        log_sweep(folder, best, options.hyperparameters(), figures(best))
     if best.val_loss.isna().all():
         echo("every configuration diverged: try smaller learning rates")
     elif not interrupted:

@@ -5,8 +5,8 @@ Neither torch nor lightning is imported here, so that scripts can validate their
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 
@@ -59,6 +59,15 @@ class DataOptions:
         from nnmath.data.datasets import load
 
         return load(self.dataset, self.features, self.target, self.samples, self.noise, seed, self.task, self.missing)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        r"""The options that have an effect on the result; ``schedule`` is the cosine unless it is an option."""
+        from nnmath.data.datasets import SYNTHETIC
+
+        values = {"schedule": "cosine", **asdict(self)}
+        unused = [] if self.dataset in SYNTHETIC else ["samples", "noise"]
+        unused += ["eta_min"] if values["schedule"] == "constant" else []
+        return {name: value for name, value in values.items() if name not in unused}
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def build_trainer(
 ) -> L.Trainer:
     r"""Lightning's Trainer with all callbacks, without a logger until there is a folder."""
     callbacks: list[Callback] = [signals, trajectory, GradientNorm(), GradientDiscrepancy(options.discrepancy_every)]
-    callbacks += [Overview(options.as_dict(), shlex.join(["python", *sys.argv])), EpochProgress()]
+    callbacks += [Overview(options, shlex.join(["python", *sys.argv])), EpochProgress()]
     if options.pictures:
         k = math.ceil(options.epochs / options.pictures)
         files = (Path(name) if name else None for name in (options.animate, options.export_pictures))

@@ -1,5 +1,7 @@
 """The options that scripts share: their defaults, and what they say about a data set."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,21 @@ def test_activation_of_the_last_layer():
     assert NetworkOptions(output="identity").output_for(regression) == "identity"
     with pytest.raises(ValueError, match="target 'y' is a number, which sigmoid cannot give: use --output identity"):
         NetworkOptions(output="sigmoid").output_for(regression)
+
+
+def test_hyperparameters_are_the_options_that_have_an_effect():
+    assert {"samples", "noise"} < DataOptions("moons").hyperparameters().keys()
+    assert not {"samples", "noise"} & DataOptions("a.csv", target="y").hyperparameters().keys()
+    assert DataOptions().hyperparameters()["schedule"] == "cosine"
+
+
+@pytest.mark.parametrize(("schedule", "shown"), [("constant", False), ("cosine", True)])
+def test_a_constant_learning_rate_has_no_end(schedule, shown):
+    @dataclass(frozen=True)
+    class Options(DataOptions):
+        schedule: str = "cosine"
+        eta_min: float = 0.0
+
+    values = Options(schedule=schedule).hyperparameters()
+    assert values["schedule"] == schedule
+    assert ("eta_min" in values) is shown

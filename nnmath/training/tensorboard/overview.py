@@ -14,6 +14,7 @@ from torch.func import functional_call
 from nnmath.gradcheck import check_gradients
 from nnmath.network import HalfMSELoss, Network, gradients
 from nnmath.runtime.hparams import hparams_summaries
+from nnmath.training.options import TrainOptions
 from nnmath.training.tensorboard.base import TensorBoardCallback
 from nnmath.training.tensorboard.graph import computational_graph, layer_symbols
 
@@ -28,7 +29,7 @@ MAX_CHECKED_PARAMETERS = 10_000  # larger networks get neither a gradient table 
 class Overview(TensorBoardCallback):
     r"""Logs the command, options, charts, computational graph and parameter counts; and a gradient check."""
 
-    def __init__(self, options: Mapping[str, Any], command: str) -> None:
+    def __init__(self, options: TrainOptions, command: str) -> None:
         super().__init__(every_n_epochs=1)
         self.options, self.command = options, command
 
@@ -36,12 +37,12 @@ class Overview(TensorBoardCallback):
         network, activations = module.network, (module.hparams["hidden"], module.hparams["output"])
         for writer in self.writers(trainer):
             if epoch == 0:
-                for summary in hparams_summaries(self.options)[:2]:
+                for summary in hparams_summaries(self.options.hyperparameters())[:2]:
                     writer.file_writer.add_summary(summary)
                 writer.add_custom_scalars({"training": {name: ["Multiline", tags] for name, tags in CHARTS.items()}})
                 graph = computational_graph(network.sizes, *activations)
                 writer.file_writer.add_event(Event(graph_def=graph.SerializeToString()))
-                options = markdown_table(("option", "value"), self.options.items())
+                options = markdown_table(("option", "value"), self.options.as_dict().items())
                 writer.add_text("run", f"```\n{self.command}\n```\n\n{options}")
                 writer.add_text("parameters", parameter_table(network, *activations))
             elif epoch in (1, trainer.max_epochs) and network.number_of_parameters <= MAX_CHECKED_PARAMETERS:
@@ -49,7 +50,7 @@ class Overview(TensorBoardCallback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         for writer in self.writers(trainer):
-            writer.file_writer.add_summary(hparams_summaries(self.options)[2])
+            writer.file_writer.add_summary(hparams_summaries(self.options.hyperparameters())[2])
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

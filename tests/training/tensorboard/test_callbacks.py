@@ -21,6 +21,7 @@ from nnmath.data.datasets import load, moons, xor
 from nnmath.equations import ACTIVATIONS
 from nnmath.network import HalfMSELoss, Network, as_layers
 from nnmath.training.module import TrainingModule
+from nnmath.training.options import TrainOptions
 from nnmath.training.tensorboard import images, overview
 from nnmath.training.tensorboard.curves import GradientNorm, Trajectory
 from nnmath.training.tensorboard.graph import computational_graph
@@ -28,8 +29,12 @@ from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
 from nnmath.training.tensorboard.images import Images, write_article
 from nnmath.training.tensorboard.overview import CHARTS, Overview, gradient_table
 
-OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "neurons": [4, 3], "features": None, "target": "", "devices": 1}
-SHOWN_OPTIONS = {"dataset": "moons", "learning_rate": 0.5, "neurons": "4, 3"}
+OPTIONS = TrainOptions(dataset="iris", learning_rate=0.5, neurons=[4, 3])
+SHOWN_OPTIONS = {  # samples and noise have no effect; the empty features, target and start_from have no column
+    **{"learning_rate": 0.5, "momentum": 0.9, "neurons": "4, 3", "epochs": 1000, "eta_min": 0, "seed": 0},
+    **{"backward": "manual", "dataset": "iris", "hidden": "sigmoid", "missing": "refuse", "precision": "32-true"},
+    **{"schedule": "cosine", "split": "0.6, 0.2, 0.2"},
+}
 
 
 def callbacks(every, article=None):
