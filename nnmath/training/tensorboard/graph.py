@@ -1,6 +1,5 @@
 r"""The article's Fig. 9 for TensorBoard's Graphs tab: a node per symbol. A tracer would show torch's operations."""
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,30 +8,17 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 
-from nnmath.equations import ACTIVATIONS, number_of_parameters
-from nnmath.figures.saturation import DERIVATIVES
+from nnmath.equations import ACTIVATIONS, TANH, number_of_parameters
 from nnmath.figures.style import subscript
-
-ASCII = {
-    "∂": "d",
-    "μ": "mu",
-    "σ": "sigmoid",
-    "Σ": "sum",
-    "ᵀ": "^T",
-    "′": "'",
-    "·": "*",
-    "−": "-",
-    "½": "1/2",
-    "²": "^2",
-}
-SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ᵢₒ", "0123456789io")
+from nnmath.verification.walkthrough import DERIVATIVES
 
 
 def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: str = "sigmoid") -> GraphDef:
     r"""X → μ₁ = wᵢ x + bᵢ → h = σ(μ₁) → μ₂ = wₒ h + bₒ → O = σ(μ₂) → E = ½ (y − O)², with more layers if it is deeper.
 
     A node is named by its formula, without spaces, because TensorBoard cuts off long names. Clicking it shows its
-    gradient in ASCII, because TensorBoard escapes the rest. An edge is labelled with the shape of the tensor.
+    gradient as its operation, since TensorBoard shows all other attributes as JSON. An edge is labelled with the shape
+    of the tensor.
 
     The arguments are those of :class:`nnmath.network.Network`.
 
@@ -45,20 +31,21 @@ def computational_graph(sizes: Sequence[int], hidden: str = "sigmoid", output: s
     ['x', 'wᵢ', 'bᵢ', 'μ₁=wᵢx+bᵢ', 'h=σ(μ₁)']
     """
     number_of_parameters(sizes)  # validates sizes
-    nodes, below = [make_node("x", "input", [], [sizes[0], -1], meaning="the samples, in columns")], "x"
+    nodes, below = [make_node("x", "the samples, in columns", [], [sizes[0], -1])], "x"
     for (n_in, n_out), (w, b, mu, x, h, dh) in zip(pairwise(sizes), layer_symbols(len(sizes) - 1), strict=True):
         f = ACTIVATIONS[output if h == "O" else hidden]
         total, value = f"{mu}={w}{x}+{b}", f"{h}={f.symbol}({mu})"
-        derivative = f"∂{h}/∂{mu} = " + re.sub(r"\bh\b", h, DERIVATIVES[f])
+        slope = DERIVATIVES[f.name].format(h).replace("-", "−")
+        slope = f"({slope})" if f is TANH else slope
         nodes += [
-            make_node(w, "parameter", [], [n_out, n_in], gradient=f"∂E/∂{w} = ∂E/∂{mu} · {x}ᵀ"),
-            make_node(b, "parameter", [], [n_out], gradient=f"∂E/∂{b} = Σ ∂E/∂{mu}"),
-            make_node(total, "weighted sum", [w, below, b], [n_out, -1], gradient=f"∂E/∂{mu} = ∂E/∂{h} · ∂{h}/∂{mu}"),
-            make_node(value, f.symbol, [total], [n_out, -1], gradient=f"∂E/∂{h} = {dh}", derivative=derivative),
+            make_node(w, f"∂E/∂{w} = ∂E/∂{mu} · {x}ᵀ", [], [n_out, n_in]),
+            make_node(b, f"∂E/∂{b} = Σ ∂E/∂{mu}", [], [n_out]),
+            make_node(total, f"∂E/∂{mu} = ∂E/∂{h} · {slope}", [w, below, b], [n_out, -1]),
+            make_node(value, f"∂E/∂{h} = {dh}", [total], [n_out, -1]),
         ]
         below = value
-    nodes.append(make_node("y", "target", [], [sizes[-1], -1], meaning="the actual value"))
-    nodes.append(make_node("E=½(y−O)²", "error", [below, "y"], [], meaning="averaged over the samples"))
+    nodes.append(make_node("y", "the actual values", [], [sizes[-1], -1]))
+    nodes.append(make_node("E=½(y−O)²", "averaged over the samples", [below, "y"], []))
     return GraphDef(node=nodes)
 
 
@@ -77,21 +64,8 @@ def layer_symbols(count: int) -> list[tuple[str, str, str, str, str, str]]:
     return list(zip(w, b, mu, ["x", *h[:-1]], h, dh, strict=True))
 
 
-def make_node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int], **attributes: str) -> NodeDef:
-    r"""A node with its inputs, the shape of its output (−1 for the samples), and the attributes to show."""
+def make_node(name: str, op: str, inputs: Sequence[str], shape: Sequence[int]) -> NodeDef:
+    r"""A node with its inputs and the shape of its output, −1 for the samples."""
     output = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
-    attr = {key: AttrValue(s=to_ascii(text).encode()) for key, text in attributes.items()}
-    attr["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[output]))
-    return NodeDef(name=name, op=op, input=inputs, attr=attr)
-
-
-def to_ascii(formula: str) -> str:
-    r"""A formula in ASCII.
-
-    >>> to_ascii("∂E/∂h = wₒᵀ ∂E/∂μ₂"), to_ascii("∂E/∂wᵢ₁ = O − y")
-    ('dE/dh = w_o^T dE/dmu_2', 'dE/dw_i1 = O - y')
-    """
-    for symbol, text in ASCII.items():
-        formula = formula.replace(symbol, text)
-    plain = re.sub(r"[₀-₉ᵢₒ]+", lambda match: "_" + match[0].translate(SUBSCRIPTS), formula)
-    return plain.encode("ascii", "replace").decode()
+    shapes = AttrValue(list=AttrValue.ListValue(shape=[output]))
+    return NodeDef(name=name, op=op, input=inputs, attr={"_output_shapes": shapes})

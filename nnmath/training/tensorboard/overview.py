@@ -1,7 +1,7 @@
 r"""Description of a run: hyperparameters, charts, graph, text tables."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 

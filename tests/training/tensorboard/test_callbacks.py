@@ -31,9 +31,19 @@ from nnmath.training.tensorboard.overview import CHARTS, Overview, gradient_tabl
 
 OPTIONS = TrainOptions(dataset="iris", learning_rate=0.5, neurons=[4, 3])
 SHOWN_OPTIONS = {  # samples and noise have no effect; the empty features, target and start_from have no column
-    **{"learning_rate": 0.5, "momentum": 0.9, "neurons": "4, 3", "epochs": 1000, "eta_min": 0, "seed": 0},
-    **{"backward": "manual", "dataset": "iris", "hidden": "sigmoid", "missing": "refuse", "precision": "32-true"},
-    **{"schedule": "cosine", "split": "0.6, 0.2, 0.2"},
+    "learning_rate": 0.5,
+    "momentum": 0.9,
+    "neurons": "4, 3",
+    "epochs": 1000,
+    "eta_min": 0,
+    "seed": 0,
+    "backward": "manual",
+    "dataset": "iris",
+    "hidden": "sigmoid",
+    "missing": "refuse",
+    "precision": "32-true",
+    "schedule": "cosine",
+    "split": "0.6, 0.2, 0.2",
 }
 
 
