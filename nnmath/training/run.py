@@ -213,7 +213,7 @@ def build_trainer(
     if options.pictures:
         k = math.ceil(options.epochs / options.pictures)
         files = (Path(name) if name else None for name in (options.animate, options.export_pictures))
-        callbacks += [Images(k, trajectory, Path(options.log_dir, "article"), *files), PrecisionRecall(k)]
+        callbacks += [Images(k, trajectory, Path(options.log_dir, "article"), *files), PrecisionRecall(k, options.name)]
         callbacks.append(Histograms(math.ceil(options.epochs / (4 * options.pictures))))
     names = "accelerator", "devices", "num_nodes", "strategy", "precision"
     values: dict[str, Any] = {name: getattr(options, name) for name in names}

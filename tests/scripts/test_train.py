@@ -83,7 +83,7 @@ class TestWithoutArguments:
         assert len(tags["images"]) == 4
         assert len(tags["histograms"]) == 5
         assert len([tag for tag in tags["tensors"] if tag.endswith("text_summary")]) == 3
-        assert {"precision_recall/benign", "custom_scalars__config__"} < set(tags["tensors"])
+        assert {"precision_recall/breast_cancer/benign", "custom_scalars__config__"} < set(tags["tensors"])
         assert {path.name for path in logs.iterdir()} == {"article", "breast_cancer"}
 
 

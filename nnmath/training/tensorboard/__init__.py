@@ -13,23 +13,12 @@ r"""The callbacks that write a run to TensorBoard. ``tensorboard --logdir lightn
 - PR Curves: precision against recall of the validation rows, for each class.
 - HParams: the hyperparameters of each run with its last loss and metrics, also of the two best of a sweep.
 
-In each curve, the horizontal axis counts finished epochs; 0 is the network before training.
-
-- ``loss/train``, ``loss/val``: E = 1/(2n) Σ (O − y)², of the training rows before each update and of the validation
-  rows after it.
-- ``metrics/...``: accuracy, AUROC and F1 of the validation rows; for a regression, R² and the mean absolute error.
-- ``training/learning_rate``: η, which falls along its cosine.
-- ``training/gradient_norm/layer1``, ``...2``: ‖∂E/∂(w, b)‖ of each layer.
-- ``training/gradient_discrepancy``: largest difference between the hand-written gradients and autograd's at the current
-  weights, relative to the largest entry, both in float64: rounding, about 1e-14.
-- ``training/difference``, with ``--compare``: largest difference between the parameters of the two runs, relative to
-  the largest parameter: rounding, about 1e-7 in float32.
-- ``test/...``: the test rows, once, with the best checkpoint: that of the lowest validation loss among every tenth
-  epoch and the last.
+In each curve, the horizontal axis counts finished epochs; 0 is the network before training. ``base.DESCRIPTIONS`` says
+what the curves are; TensorBoard shows it beside their names.
 
 ``--animate out.gif`` writes the network's picture as an animation, ``--export_pictures DIR`` all pictures as files.
 ``--pictures 0`` omits images, histograms and precision-recall curves, which saves a quarter of the time. The files:
-``base`` has the common base class, ``curves`` all of ``training/`` but the learning rate, and the trajectory,
-``histograms`` also the precision-recall curves, ``images`` the figures, ``graph`` the computational graph, and
-``overview`` hyperparameters, charts and text.
+``base`` has the common base class and the curves' descriptions, ``curves`` all of ``training/`` but the learning rate,
+and the trajectory, ``histograms`` also the precision-recall curves, ``images`` the figures, ``graph`` the computational
+graph, and ``overview`` hyperparameters, charts and text.
 """

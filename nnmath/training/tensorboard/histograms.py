@@ -42,10 +42,15 @@ def add_histogram(writer: SummaryWriter, tag: str, values: Tensor, epoch: int) -
 
 
 class PrecisionRecall(TensorBoardCallback):
-    r"""Precision-recall curve of the validation rows for each class, every k epochs: ``precision_recall/benign``.
+    r"""Precision-recall curve of the validation rows for each class, every k epochs.
 
-    Of two classes, the second one has a curve. Its scores are the outputs, limited to [0, 1].
+    It is named by data set and class, ``precision_recall/breast_cancer/benign``, since TensorBoard draws curves of the
+    same name into one chart. Of two classes, the second one has a curve. Its scores are the outputs, limited to [0, 1].
     """
+
+    def __init__(self, every_n_epochs: int, name: str) -> None:
+        super().__init__(every_n_epochs)
+        self.name = name  # of the data set
 
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
         if epoch == 0 or module.hparams["task"] == "regression":
@@ -57,4 +62,4 @@ class PrecisionRecall(TensorBoardCallback):
             output = forward(x.mT.to(layers[0].weight), layers, activations)[-1]
             if output.isfinite().all():
                 for name, is_class, score in zip(data.classes[-len(output) :], y.mT, output.clamp(0, 1), strict=True):
-                    writer.add_pr_curve(f"precision_recall/{name}", is_class, score, epoch)
+                    writer.add_pr_curve(f"precision_recall/{self.name}/{name}", is_class, score, epoch)

@@ -96,4 +96,9 @@ def gradient_table(network: Network, x: Tensor, y: Tensor) -> str:
             verdict = "right" if entry.passed else "**WRONG**"
             rows.append((case, formula, f"{entry.relative:.1e}", f"{entry.ulps:.3g}", verdict))
     headings = ("article", "hand-written, averaged over the rows", "relative difference", "ulps", "against autograd")
-    return markdown_table(headings, rows)
+    notes = (
+        "Case 1 and 2: the article's sections; B2 and B5: the equations in the README's table. h′ and O′ are the "
+        "derivatives of the activation: ∂h/∂μ and ∂O/∂μ. Relative difference: largest |hand-written − autograd| over "
+        "the largest |autograd|. ulps: the same in units in the last place, the rounding of one operation."
+    )
+    return f"{markdown_table(headings, rows)}\n\n{notes}"

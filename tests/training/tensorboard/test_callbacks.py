@@ -9,6 +9,7 @@ import torch
 from helpers.runs import fit
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -23,6 +24,7 @@ from nnmath.network import HalfMSELoss, Network, as_layers
 from nnmath.training.module import TrainingModule
 from nnmath.training.options import TrainOptions
 from nnmath.training.tensorboard import images, overview
+from nnmath.training.tensorboard.base import DESCRIPTIONS
 from nnmath.training.tensorboard.curves import GradientNorm, Trajectory
 from nnmath.training.tensorboard.graph import computational_graph
 from nnmath.training.tensorboard.histograms import Histograms, PrecisionRecall
@@ -47,11 +49,11 @@ SHOWN_OPTIONS = {  # samples and noise have no effect; the empty features, targe
 }
 
 
-def callbacks(every, article=None):
+def callbacks(every, article=None, name="moons"):
     trajectory = Trajectory()
     return [
         *(GradientNorm(), trajectory, Overview(OPTIONS, "python train.py --dataset moons")),
-        *(Histograms(every), PrecisionRecall(every), Images(every, trajectory, article)),
+        *(Histograms(every), PrecisionRecall(every, name), Images(every, trajectory, article)),
     ]
 
 
@@ -94,7 +96,7 @@ class TestRun:
             **{f"parameters/value/layer{i}": [0, 2, 4, 5] for i in (1, 2)},
             **{f"parameters/gradient/layer{i}": [2, 4, 5] for i in (1, 2)},
             "neurons/activation/layer1": [0, 2, 4, 5],
-            "precision_recall/1": [2, 4, 5],
+            "precision_recall/moons/1": [2, 4, 5],
             "run/text_summary": [0],
             "parameters/text_summary": [0],
             "gradients/text_summary": [1, 5],
@@ -138,6 +140,18 @@ class TestRun:
         options = hparams(events, "session_start_info").session_start_info.hparams
         assert {name: value.string_value or value.number_value for name, value in options.items()} == SHOWN_OPTIONS
 
+    def test_each_curve_has_a_description(self, run):
+        """It is in the first event of the curve, and nowhere else."""
+        for name in run[1].Tags()["scalars"]:
+            text = run[1].SummaryMetadata(name).summary_description
+            (start,) = [start for start in DESCRIPTIONS if name.startswith(start)]
+            assert text.startswith(f"{DESCRIPTIONS[start]}. Horizontal axis: finished epochs")
+        events = (event for path in run[0].glob("events.*") for event in EventFileLoader(str(path)).Load())
+        values = [(event.step, value) for event in events for value in event.summary.value if value.tag == "loss/val"]
+        assert {(step, bool(value.metadata.summary_description)) for step, value in values} == {
+            *((1, True), (2, False), (3, False), (4, False), (5, False))
+        }
+
     def test_charts_have_existing_curves(self, run):
         (event,) = run[1].Tensors("custom_scalars__config__")
         layout = Layout.FromString(event.tensor_proto.string_val[0])
@@ -161,7 +175,9 @@ class TestRun:
             "|  |  |  |  |  | 17 |  |",
         ]
         for table in text(run[1], "gradients"):
-            rows = [row.split(" | ") for row in table.splitlines()[2:]]
+            rows, notes = table.split("\n\n")
+            assert "ulps: " in notes
+            rows = [row.split(" | ") for row in rows.splitlines()[2:]]
             assert [row[:2] for row in rows] == [
                 ["| Case 2 (B5)", "∂E/∂wᵢ = (wₒᵀ ∂E/∂μ₂) h′ x"],
                 ["| Case 2 (B5)", "∂E/∂bᵢ = ∂E/∂μ₁ = (wₒᵀ ∂E/∂μ₂) h′"],
@@ -227,16 +243,18 @@ def test_regression_without_hidden_layers(tmp_path):
     events = read(tmp_path)
     tags = {*steps(events)}
     assert {"network/weights", "network/descent", "parameters/value/layer1"} < tags
-    assert not {"precision_recall/1", "network/overview", "network/decision_boundary", "network/saturation"} & tags
+    assert (
+        not {"precision_recall/moons/1", "network/overview", "network/decision_boundary", "network/saturation"} & tags
+    )
     assert {"loss/val", "metrics/r2", "metrics/mean_absolute_error"} < set(events.Tags()["scalars"])
 
 
 def test_each_of_three_classes_has_a_precision_recall_curve(tmp_path):
     data, module = DataModule(load("iris")), TrainingModule((4, 4, 3), task="multiclass")
-    fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(2))
+    fit(module, data, tmp_path, max_epochs=2, callbacks=callbacks(2, name="iris"))
     events = read(tmp_path)
-    assert {f"precision_recall/{name}" for name in ("setosa", "versicolor", "virginica")} <= set(steps(events))
-    tensor = events.Tensors("precision_recall/setosa")[0].tensor_proto
+    assert {f"precision_recall/iris/{name}" for name in ("setosa", "versicolor", "virginica")} <= set(steps(events))
+    tensor = events.Tensors("precision_recall/iris/setosa")[0].tensor_proto
     true_positives = make_ndarray(tensor)[0]
     assert true_positives[0] == int(data.val.tensors[1][:, 0].sum()) == 10
 
