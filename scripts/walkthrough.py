@@ -1,4 +1,4 @@
-r"""Shows one sample's numbers in each equation of one update: python scripts/walkthrough.py --help."""
+r"""Shows the numbers of a sample, or of a few, in each equation of one update: python scripts/walkthrough.py --help."""
 
 import sys
 from dataclasses import fields
@@ -23,9 +23,10 @@ def parse() -> Any:
     parser = Parser("Shows one sample's numbers in each equation of one update, and autograd's gradients beside them.")
     parser.add_options(DataOptions, skip={"batch_size"})
     parser.add_options(NetworkOptions)
-    parser.add_argument("--sample", type=NonNegativeInt, default=0, help="which of the training rows, counted from 0")
+    which = "which of the training rows, counted from 0; several as 0 1 2"
+    parser.add_argument("--sample", type=NonNegativeInt, nargs="+", default=[0], help=which)
     parser.add_argument("--run", help="folder of a run whose trained network and data to take, or last for the newest")
-    parser.add_argument("--weights", help="a YAML file: layers, each with weight and bias; and the sample's x and y")
+    parser.add_argument("--weights", help="a YAML file: layers, each with weight and bias; and x and y of samples")
     parser.add_argument("--learning_rate", type=PositiveFloat, default=0.5, help="η of the update")
     parser.add_argument("--after", type=NonNegativeInt, default=0, help="how many updates to make before the one shown")
     parser.add_argument("--fixed_biases", action="store_true", help="update the weights alone")
@@ -47,7 +48,7 @@ def parse() -> Any:
 
 
 def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tensor | None]":
-    r"""The network of a YAML file, and the sample if the file has one."""
+    r"""The network of a YAML file, and x and y of its samples, in rows, if it has some."""
     import torch
 
     from nnmath.network import Network
@@ -68,13 +69,15 @@ def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tenso
         numbers = [*state.values(), *(part for part in (x, y) if part is not None)]
         if (x is None) != (y is None) or not all(part.isfinite().all() for part in numbers):
             raise ValueError
-        if x is not None and y is not None and (x.shape, y.shape) != ((sizes[0],), (sizes[-1],)):
-            raise ValueError
+        if x is not None and y is not None:
+            x, y = torch.atleast_2d(x), torch.atleast_2d(y)
+            if (x.shape, y.shape) != ((len(x), sizes[0]), (len(x), sizes[-1])) or not len(x):
+                raise ValueError
     return network, x, y
 
 
 def load(values: Any) -> "tuple[Network, Tensor, Tensor]":
-    r"""The network, and the sample's x and y."""
+    r"""The network, and x and y of the samples, in rows."""
     import torch
 
     from nnmath.data.datamodule import DataModule
@@ -109,8 +112,9 @@ def load(values: Any) -> "tuple[Network, Tensor, Tensor]":
             sizes = [len(data.features), *layers.hidden_sizes, data.preprocessing.outputs]
             network = Network(sizes, layers.hidden, layers.output_for(data)).double()
         x, y = data.train.tensors
-        if values.sample >= len(x):
-            raise ValueError(f"sample must be below the {len(x)} training rows, got {values.sample}")
+        if max(values.sample) >= len(x) or len(set(values.sample)) < len(values.sample):
+            got = " ".join(map(str, values.sample))
+            raise ValueError(f"sample must be different numbers below the {len(x)} training rows, got {got}")
         if (x.shape[1], y.shape[1]) != (network.sizes[0], network.sizes[-1]):
             shape, features = "-".join(map(str, network.sizes)), f"{x.shape[1]} features"
             targets = f"{y.shape[1]} target{'s' * (y.shape[1] > 1)}"
@@ -123,32 +127,37 @@ def main() -> None:
     network, x, y = load(values)
 
     from nnmath.network import as_layers
-    from nnmath.verification.walkthrough import train_on_sample, walkthrough
+    from nnmath.verification.walkthrough import train_on_samples, walkthrough
 
     (layers, activations), biases, rate = as_layers(network), not values.fixed_biases, values.learning_rate
-    layers = train_on_sample(x, y, layers, activations, rate, values.after, biases)
-    parts = walkthrough(x, y, layers, activations, rate, values.digits, biases)
-    x_shown, y_shown = (", ".join(f"{v:.{values.digits}g}" for v in part.tolist()) for part in (x, y))
+    layers = train_on_samples(x.mT, y.mT, layers, activations, rate, values.after, biases)
+    parts = walkthrough(x.mT, y.mT, layers, activations, rate, values.digits, biases)
+    x_shown, y_shown = ("; ".join(as_text(row, values.digits) for row in part.tolist()) for part in (x, y))
     sizes = "-".join(map(str, network.sizes))
     which = f"one update after {values.after:,}" if values.after else "one update"
     title = f"{sizes}, {which}: x = {x_shown}; y = {y_shown}; η = {rate:g}"
     texts = {part: "\n".join(map(str, lines)) for part, lines in parts.items()}
     plain = "\n\n".join([title, *(f"{part}\n{text}" for part, text in texts.items())])
-    markdown = "\n\n".join([f"# {title}", *(f"## {part}\n\n```text\n{text}\n```" for part, text in texts.items())])
-    echo(markdown if values.markdown else plain)
+    markdown = {part: f"## {part}\n\n```text\n{text}\n```" for part, text in texts.items()}
+    echo("\n\n".join([f"# {title}", *markdown.values()]) if values.markdown else plain)
     if values.log:
-        log(markdown, values.log_dir)
+        log({"": title, **markdown}, values.log_dir)
 
 
-def log(markdown: str, log_dir: str) -> None:
-    r"""Write the walkthrough to TensorBoard's Text tab, as a run of its own."""
+def as_text(row: list[float], digits: int) -> str:
+    return ", ".join(f"{value:.{digits}g}" for value in row)
+
+
+def log(parts: dict[str, str], log_dir: str) -> None:
+    r"""Write the walkthrough to TensorBoard's Text tab, as a run of its own with a card for each part."""
     from torch.utils.tensorboard import SummaryWriter
 
     from nnmath.runtime.files import log_errors, run_folder
 
     run = run_folder(log_dir, "walkthrough")
     with log_errors(run), SummaryWriter(str(run)) as writer:
-        writer.add_text("walkthrough", markdown)
+        for k, (title, text) in enumerate(parts.items()):
+            writer.add_text(f"walkthrough/{k:02}_{'_'.join(title.split())}".rstrip("_"), text)
     echo(f"run: {run}")
 
 

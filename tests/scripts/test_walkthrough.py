@@ -66,6 +66,22 @@ def test_weights_and_sample_of_a_file(tmp_path, weights):
     assert errors(text)[1] == 3.51019e-05
 
 
+def test_a_batch_of_a_file_and_of_the_data(tmp_path):
+    (tmp_path / "weights.yaml").write_text(
+        "{layers: [{weight: [[1, 2]], bias: [3]}], x: [[1, 2], [3, 4]], y: [[1], [0]]}"
+    )
+    text = walk(tmp_path, "--weights", "weights.yaml")
+    assert text.startswith("2-1, one update: x = 1, 2; 3, 4; y = 1; 0; η = 0.5\n")
+    assert "E = (E₁ + E₂) / 2 = " in text
+    x, y = DataModule(moons(400, 0.1), dtype=torch.float64).train[[5, 0, 7]]
+    text = walk(tmp_path, "--dataset", "moons", "--sample", 5, 0, 7, "--after", 20)
+    shown = re.search("x = (.*); y = (.*); η", text)
+    assert shown[1] == "; ".join(", ".join(f"{v:.6g}" for v in row) for row in x.tolist())
+    assert shown[2] == "; ".join(f"{v:g}" for (v,) in y.tolist())
+    before, after = (float(number) for number in re.findall(r"^E = .* = (\S+)$", text, re.MULTILINE))
+    assert after < before
+
+
 def test_weights_of_a_file_with_a_row_of_the_data(tmp_path):
     (tmp_path / "weights.yaml").write_text("layers: [{weight: [[1, 2]], bias: [3]}]")
     text = walk(tmp_path, "--weights", "weights.yaml", "--dataset", "moons", "--sample", 5, "--digits", 17)
@@ -92,14 +108,25 @@ def test_markdown_and_log(tmp_path, weights):
     assert markdown.count("## ") == 5
     assert markdown.count("```text\n") == 5
     events = EventAccumulator(str(tmp_path / run)).Reload()
-    (logged,) = events.Tensors("walkthrough/text_summary")
-    assert logged.tensor_proto.string_val[0].decode() == markdown
+    tags = sorted(events.Tags()["tensors"])  # TensorBoard shows them in this order, each in a card
+    titles = ["00", "01_Forward", "02_Case_1:_the_output_layer", "03_Case_2:_the_hidden_layer", "04_Update"]
+    titles.append("05_Forward,_after_the_update")
+    assert tags == [f"walkthrough/{title}/text_summary" for title in titles]
+    texts = [events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in tags]
+    assert "\n\n".join([f"# {texts[0]}", *texts[1:]]) == markdown
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sample", "240", "--dataset", "moons"], "sample must be below the 240 training rows, got 240"),
+        (
+            ["--sample", "0", "240", "--dataset", "moons"],
+            "sample must be different numbers below the 240 training rows, got 0 240",
+        ),
+        (
+            ["--sample", "1", "1", "--dataset", "moons"],
+            "sample must be different numbers below the 240 training rows, got 1 1",
+        ),
         (["--digits", "18"], "digits must be at most 17, those of float64, got 18"),
         (["--run", "last", "--weights", "w.yaml"], "run and weights both give the weights: use one of them"),
         (
@@ -126,6 +153,8 @@ def test_errors(tmp_path, options, message):
         "layers: [{weight: [[1, .nan]], bias: [1]}]",
         "{layers: [{weight: [[1, 2]], bias: [1]}], x: [1, 2]}",
         "{layers: [{weight: [[1, 2]], bias: [1]}], x: [1, 2, 3], y: [1]}",
+        "{layers: [{weight: [[1, 2]], bias: [1]}], x: [[1, 2], [3, 4]], y: [1]}",
+        "{layers: [{weight: [[1, 2]], bias: [1]}], x: [], y: []}",
         "layers: [{weight: [[1, 2]], bias: [1]}, {weight: [[1, 2]], bias: [1]}]",
     ],
 )

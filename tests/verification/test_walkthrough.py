@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nnmath.equations import RELU, SIGMOID, TANH, Layer
-from nnmath.verification.walkthrough import MAX_CHARACTERS, train_on_sample, walkthrough
+from nnmath.verification.walkthrough import MAX_CHARACTERS, train_on_samples, walkthrough
 
 FUNCTIONS = {"σ": lambda z: 1 / (1 + math.exp(-z)), "tanh": math.tanh, "ReLU": lambda z: max(z, 0.0), "id": float}
 FUNCTIONS["step"] = lambda z: float(z > 0)
@@ -18,18 +18,18 @@ WORKED_EXAMPLE = (
     [([[0.15, 0.20], [0.25, 0.30]], [0.35, 0.35]), ([[0.40, 0.45], [0.50, 0.55]], [0.60, 0.60])],
 )
 NUMBER = re.compile(r"(?<![\w.\]])-?\d+\.?\d*(?:e[-+]\d+)?")
-NAME = re.compile(r"(?:∂E/∂|∂)?[a-zA-Zμ][ᵢₒ₁-₉]*(?:\d+)?(?:\[[\d,]+\])?(?:/∂μ[₁-₉](?:\[\d+\])?)?")
+NAME = re.compile(r"(?:∂E[₁-₉]*/∂|∂)?[a-zA-Zμ][ᵢₒ₁-₉]*(?:\d+)?(?:\[[\d,]+\])?(?:/∂μ[₁-₉](?:\[\d+\])?)?")
 
 
 def as_tensors(sample, layers):
-    x, y = (torch.tensor(part, dtype=torch.float64) for part in sample)
+    x, y = (torch.atleast_2d(torch.tensor(part, dtype=torch.float64)).mT for part in sample)  # samples are columns
     return x, y, [Layer(*(torch.tensor(part, dtype=torch.float64) for part in layer)) for layer in layers]
 
 
-def drawn(sizes, seed=0):
+def drawn(sizes, samples=1, seed=0):
     rng = np.random.default_rng(seed)
     layers = [(rng.normal(size=(n, m)), rng.normal(size=n)) for m, n in pairwise(sizes)]
-    return as_tensors((rng.normal(size=sizes[0]), rng.normal(size=sizes[-1])), layers)
+    return as_tensors((rng.normal(size=(samples, sizes[0])), rng.normal(size=(samples, sizes[-1]))), layers)
 
 
 def evaluate(numbers):
@@ -85,7 +85,7 @@ def test_the_published_worked_example(worked_example):
 def test_the_error_of_the_worked_example_after_ten_thousand_updates():
     x, y, layers = as_tensors(*WORKED_EXAMPLE)
     options = {"learning_rate": 0.5, "update_biases": False}
-    layers = train_on_sample(x, y, layers, [SIGMOID, SIGMOID], updates=9999, **options)
+    layers = train_on_samples(x, y, layers, [SIGMOID, SIGMOID], updates=9999, **options)
     parts = walkthrough(x, y, layers, [SIGMOID, SIGMOID], digits=9, **options)
     # 0.0000351085 is widely quoted; plain NumPy gives this one too
     x, target = map(np.array, WORKED_EXAMPLE[0])
@@ -105,24 +105,43 @@ def test_the_error_of_the_worked_example_after_ten_thousand_updates():
     [((2, 4, 1), [SIGMOID, SIGMOID]), ((3, 2, 3, 2), [TANH, RELU, SIGMOID]), ((2, 1), [SIGMOID])],
     ids=["2-4-1", "3-2-3-2", "2-1"],
 )
+@pytest.mark.parametrize("samples", [1, 3])
 @pytest.mark.parametrize("digits", [6, 12])
-def test_each_line_follows_from_the_lines_above(sizes, activations, digits):
-    x, y, layers = drawn(sizes)
+def test_each_line_follows_from_the_lines_above(sizes, activations, digits, samples):
+    x, y, layers = drawn(sizes, samples)
     parts = walkthrough(x, y, layers, activations, learning_rate=0.5, digits=digits)
     known = recompute(parts, digits)
-    gradients = sum(bool(line.check) for lines in parts.values() for line in lines)
-    assert gradients == len(parts["Update"]) == sum(p.numel() for layer in layers for p in layer)
+    parameters = sum(p.numel() for layer in layers for p in layer)
+    assert len(parts["Update"]) == parameters
+    passes = samples + (samples > 1)  # one for each sample, and the means
+    assert sum(bool(line.check) for lines in parts.values() for line in lines) == passes * parameters
     torch_network = torch.nn.Sequential()
     for line, activation in zip(layers, activations, strict=True):
         linear = torch.nn.Linear(*reversed(line.weight.shape), dtype=torch.float64)
         linear.load_state_dict(line._asdict())
         torch_network.extend([linear, activation.module()])
-    loss = 0.5 * ((torch_network(x) - y) ** 2).sum()
+    loss = 0.5 * ((torch_network(x.mT) - y.mT) ** 2).sum() / samples
     loss.backward()
-    assert value(parts, "Forward", "E") == pytest.approx(loss.item(), rel=10.0 ** (1 - digits))
+    before = value(parts, "Forward" if samples == 1 else "Means over the samples", "E")
+    assert before == pytest.approx(loss.item(), rel=10.0 ** (1 - digits))
     torch.optim.SGD(torch_network.parameters(), lr=0.5).step()
-    loss = 0.5 * ((torch_network(x) - y) ** 2).sum().item()
+    loss = 0.5 * ((torch_network(x.mT) - y.mT) ** 2).sum().item() / samples
     assert known["E"] == pytest.approx(loss, rel=10.0 ** (1 - digits))
+
+
+def test_titles_of_several_samples():
+    x, y, layers = drawn((2, 2, 1), samples=2)
+    parts = walkthrough(x, y, layers, [SIGMOID, SIGMOID], learning_rate=0.5)
+    passes = "Forward", "Case 1: the output layer", "Case 2: the hidden layer"
+    assert list(parts) == [
+        *(f"Sample {k}: {title}" for k in (1, 2) for title in passes),
+        *("Means over the samples", "Update"),
+        *(f"Sample {k}: Forward, after the update" for k in (1, 2)),
+        "Error, after the update",
+    ]
+    assert parts["Sample 2: Forward"][-1].name == "E₂"
+    assert parts["Sample 2: Case 2: the hidden layer"][0].name == "∂E₂/∂h[1]"
+    assert parts["Means over the samples"][1].formula == "(∂E₁/∂wᵢ[1,1] + ∂E₂/∂wᵢ[1,1]) / 2"
 
 
 def test_lines_fit_into_100_columns():
