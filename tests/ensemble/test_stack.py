@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -273,6 +275,65 @@ def test_error_in_a_chunk_is_raised_and_ctrl_c_restored(monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_training_in_another_thread_and_with_another_handler_of_ctrl_c():
+    """Neither has a KeyboardInterrupt to turn into an end of the training."""
+    arguments = init_stack((2, 4, 1), [0]), torch.zeros(2, 5), torch.zeros(1, 5)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(train, *arguments, epochs=3, learning_rate=0.1).result().done == 3
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train(*arguments, epochs=1, learning_rate=0.1)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class TestChunks:
+    def split(self, m, workers, x=None, validation=None, device="cpu"):
+        plan = chunks.Plan(3, "constant", 0.0, (SIGMOID, SIGMOID), "mean", None, {0: 0})
+        stack = [Layer(*(p.to(device) for p in layer)) for layer in init_stack((2, 4, 1), range(m), torch.float64)]
+        x, y = (part.to(device) for part in (problem()[0] if x is None else x, problem()[1]))
+        rates = torch.arange(m, dtype=torch.float64, device=device)
+        return chunks.split(plan, stack, x, y, validation, rates, torch.zeros(m, device=device), workers)
+
+    @pytest.mark.parametrize(
+        ("networks_that_fit", "m", "workers", "sizes"),
+        [(5, 20, 1, [5] * 4), (5, 20, 3, [4] * 5), (5, 2, 4, [1] * 2), (5, 21, 2, [4] * 6), (0.1, 3, 1, [1] * 3)],
+    )
+    def test_fit_the_cache_and_are_as_many_for_each_worker(self, monkeypatch, networks_that_fit, m, workers, sizes):
+        monkeypatch.setattr(chunks, "CPU_CHUNK_BYTES", int(networks_that_fit * 7 * 40 * 8))  # 2-4-1 on 40 samples
+        parts = self.split(m, workers)
+        assert [len(part.momentum) for part in parts] == sizes
+        networks = torch.cat([part.learning_rate for part in parts]).tolist()  # their numbers
+        assert networks == [*range(m), *[m - 1] * (sum(sizes) - m)]
+
+    def test_hold_the_validation_samples_too(self, monkeypatch):
+        monkeypatch.setattr(chunks, "CPU_CHUNK_BYTES", 5 * 7 * 40 * 8)
+        validation = torch.zeros(2, 90, dtype=torch.float64), torch.zeros(1, 90, dtype=torch.float64)
+        assert len(self.split(20, 1, validation=validation)) == 10
+
+    def test_hold_the_samples_of_their_own_networks(self, monkeypatch):
+        monkeypatch.setattr(chunks, "CPU_CHUNK_BYTES", 2 * 7 * 40 * 8)
+        x = torch.arange(5.0, dtype=torch.float64).reshape(5, 1, 1).expand(5, 2, 40)
+        assert [part.x[:, 0, 0].tolist() for part in self.split(5, 1, x)] == [[0, 1], [2, 3], [4, 4]]
+
+    def test_are_larger_on_other_devices(self, monkeypatch):
+        monkeypatch.setattr(chunks, "GPU_CHUNK_BYTES", 10 * 7 * 40 * 8)
+        assert [len(part.momentum) for part in self.split(20, 1, device="meta")] == [10, 10]
+
+    def test_blocks_of_epochs_grow_to_half_a_second(self, monkeypatch):
+        seconds = [0.0]
+        monkeypatch.setattr(chunks, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
+
+        class Chunk:
+            def advance(self, source, start, stop, cancelled):
+                seconds[0] += (stop - start) / 64
+
+        done = []
+        chunks.advance([Chunk()], 200, 1, 1, done.append)
+        assert done == [1, 5, 21, 53, 85, 117, 149, 181, 200]
+
+
 class TestCompile:
     def test_compiles_the_equations_once_without_graph_breaks(self, monkeypatch):
         """Several chunks in two threads; fullgraph=True would be the check, but it is not thread-safe."""
@@ -313,6 +374,7 @@ class TestCompile:
         singly = [range(t, t + 1) for t in range(4, 10)]
         assert list(plan.epoch_groups(0, 10, needs_layers=False)) == groups
         assert list(plan.epoch_groups(0, 10, needs_layers=True)) == [range(4), *singly]
+        assert list(plan.epoch_groups(0, 8, needs_layers=False)) == groups[:2]
 
     def test_block_of_epochs_ends_between_calls(self):
         class Chunk:
