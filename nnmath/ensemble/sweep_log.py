@@ -47,7 +47,7 @@ def log_sweep(folder: Path, best: pd.DataFrame, options: Mapping[str, Any], figu
     for eta, momentum in best[["learning_rate", "momentum"]].drop_duplicates().head(2).itertuples(index=False):
         part = best[(best.learning_rate == eta) & (best.momentum == momentum)]
         curves = part.sort_values("epochs").set_index("epochs")[["val_loss", "spread", "train_loss", "diverged"]]
-        curves.columns = ["loss/val", "loss/val_spread", "loss/train", "diverged"]
+        curves.columns = ["loss/val", "loss/val_spread", "loss/train", "seeds_diverged"]
         values = {"learning_rate": eta, "momentum": momentum, "epochs": curves.index[-1]}
         with SummaryWriter(str(folder / f"learning_rate_{eta:g}_momentum_{momentum:g}")) as writer:
             for summary in hparams_summaries({**options, **values}):

@@ -102,5 +102,6 @@ def report() -> Report:
         "approximation/error": draw_errors(WIDTHS, errors),
         "approximation/fits": draw_fits(WIDTHS, errors, outputs),
     }
-    scalars = curves("approximation/error_over_neurons", names, errors.mT, WIDTHS)
+    curve_names = "best_of_seeds", "median_of_seeds", "worst_of_seeds", "untrained_staircase"
+    scalars = curves("approximation/error_over_neurons", curve_names, errors.mT, WIDTHS)
     return Report([title, table(headings, rows)], figures, scalars)

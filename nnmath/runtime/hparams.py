@@ -12,10 +12,10 @@ from torch.utils.tensorboard.summary import hparams
 
 NUMBERS = ("learning_rate", "momentum", "epochs", "eta_min", "batch_size", "samples", "noise", "seed")
 TEXTS = (
-    *("neurons", "hidden", "output", "dataset", "features", "target", "task", "missing", "split"),
+    *("neurons", "hidden", "output", "trained_on", "features", "target", "task", "missing", "split"),
     *("backward", "schedule", "precision", "start_from"),
 )
-FIRST = ("learning_rate", "momentum", "neurons")
+FIRST = ("learning_rate", "momentum", "neurons", "trained_on")
 METRICS = ("loss/val", *(f"metrics/{name}" for name in ("accuracy", "auroc", "r2", "mean_absolute_error")))
 
 
@@ -32,6 +32,7 @@ def hparams_summaries(options: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         info.differs = info.name in FIRST
     plugin_data.content = content.SerializeToString()
     values: dict[str, Any] = {}
+    options = {**options, "trained_on": options.get("dataset", "")}  # TensorBoard would put "dataset" first
     for name in (*NUMBERS, *TEXTS):
         text = as_text(options.get(name, ""))
         if text not in ("", "None"):

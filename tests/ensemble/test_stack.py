@@ -321,6 +321,24 @@ class TestChunks:
         monkeypatch.setattr(chunks, "GPU_CHUNK_BYTES", 10 * 7 * 40 * 8)
         assert [len(part.momentum) for part in self.split(20, 1, device="meta")] == [10, 10]
 
+    @pytest.mark.parametrize(
+        ("networks", "rows", "epochs", "per_call", "lengths"),
+        [(1, 0, 9, 4, [1, 4]), (10, 0, 9, 2, [1, 2]), (30, 0, 9, 1, [1]), (1, 90, 9, 4, [1, 4]), (10, 90, 9, 1, [1])],
+    )
+    def test_small_ones_have_several_epochs_in_a_compiled_call(
+        self, monkeypatch, networks, rows, epochs, per_call, lengths
+    ):
+        monkeypatch.setattr(chunks, "CPU_CHUNK_BYTES", 25 * 7 * 40 * 8)
+        calls = []
+        monkeypatch.setattr(chunks, "compiled_steps", lambda device: lambda *args: calls.append(len(args[3])))
+        validation = (torch.zeros(2, rows).double(), torch.zeros(1, rows).double()) if rows else None
+        (chunk,) = self.split(networks, 1, validation=validation) if networks < 20 else [self.split(25, 1)[0]]
+        plan = chunk.plan
+        plan.epochs = epochs
+        chunks.compile_steps(plan, chunk)
+        assert plan.epochs_per_call == per_call
+        assert sorted(calls) == lengths
+
     def test_blocks_of_epochs_grow_to_half_a_second(self, monkeypatch):
         seconds = [0.0]
         monkeypatch.setattr(chunks, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))

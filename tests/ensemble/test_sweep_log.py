@@ -47,11 +47,11 @@ def test_the_two_best_have_runs_of_their_own(folder):
     runs = {path.name for path in folder.iterdir() if path.is_dir()}
     assert runs == {"learning_rate_1_momentum_0.9", "learning_rate_0.1_momentum_0.9"}
     curves = scalars(folder / "learning_rate_1_momentum_0.9")
-    assert {"loss/val", "loss/val_spread", "loss/train", "diverged"} <= curves.keys()
+    assert {"loss/val", "loss/val_spread", "loss/train", "seeds_diverged"} <= curves.keys()
     assert curves["loss/val"] == [(5, pytest.approx(0.3)), (20, pytest.approx(0.1))]
     assert curves["loss/val_spread"] == [(5, pytest.approx(0.03)), (20, pytest.approx(0.01))]
     assert curves["loss/train"] == [(5, pytest.approx(0.25)), (20, pytest.approx(0.05))]
-    assert curves["diverged"] == [(5, 1), (20, 0)]
+    assert curves["seeds_diverged"] == [(5, 1), (20, 0)]
 
 
 def test_their_hyperparameters(folder):

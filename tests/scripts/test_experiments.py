@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "experiments.py"
 CSV = os.environ.get("HABERMAN_CSV")
-FITS = ("best", "median", "worst", "staircase")
+FITS = ("best_of_seeds", "median_of_seeds", "worst_of_seeds", "untrained_staircase")
 IMAGES = {
     *("learning_rate/cost", "learning_rate/two_sides", "momentum/path", "perceptron/boolean_functions"),
     *("approximation/error", "approximation/fits", "saturation/slopes", "errata/beyond_the_data", "errata/xor_costs"),
@@ -78,7 +78,15 @@ def test_logs_figures_and_curves(results):
         assert (image.width, image.height) == (350, 280)
     assert len(events.Scalars("learning_rate/cost_above_least_over_steps/1.01")) == 101
     assert len(events.Scalars("momentum/theta_over_steps/0.9")) == 301
-    assert [event.step for event in events.Scalars("approximation/error_over_neurons/best")] == [1, 2, 4, 8, 16, 32, 64]
+    assert [event.step for event in events.Scalars("approximation/error_over_neurons/best_of_seeds")] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        64,
+    ]
     assert [event.value for event in events.Scalars("errata/holds")] == [1.0] * (8 if CSV else 6)
 
 

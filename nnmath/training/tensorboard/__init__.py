@@ -9,16 +9,17 @@ r"""The callbacks that write a run to TensorBoard. ``tensorboard --logdir lightn
 - Graphs: Fig. 9, each node named by its formula; a click on one shows its gradient.
 - Histograms, Distributions: the parameters, their gradients, and the hidden activations over time.
 - Text: the command and its options, the parameters of each layer, and whether the hand-written gradients equalled
-  autograd's on the training rows in the first and in the last epoch; in the article's run, its equations.
+  autograd's on the training rows in the first and in the last epoch; in the article's run, its equations and what
+  the curves are.
 - PR Curves: precision against recall of the validation rows, for each class.
 - HParams: the hyperparameters of each run with its last loss and metrics, also of the two best of a sweep.
 
-In each curve, the horizontal axis counts finished epochs; 0 is the network before training. ``base.DESCRIPTIONS`` says
-what the curves are; TensorBoard shows it beside their names.
+In each curve, the horizontal axis counts finished epochs; 0 is the network before training. ``curves.CURVES`` says what
+the curves are.
 
 ``--animate out.gif`` writes the network's picture as an animation, ``--export_pictures DIR`` all pictures as files.
 ``--pictures 0`` omits images, histograms and precision-recall curves, which saves a quarter of the time. The files:
-``base`` has the common base class and the curves' descriptions, ``curves`` all of ``training/`` but the learning rate,
+``base`` has the common base class, ``curves`` all of ``training/`` but the learning rate,
 and the trajectory, ``histograms`` also the precision-recall curves, ``images`` the figures, ``graph`` the computational
 graph, and ``overview`` hyperparameters, charts and text.
 """

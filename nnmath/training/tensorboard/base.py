@@ -6,22 +6,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
-
-DESCRIPTIONS = {  # what TensorBoard says about a curve, by the beginning of its name
-    "loss/train": "E = 1/(2n) Σ (O − y)² of the training rows, before each update",
-    "loss/val": "E = 1/(2n) Σ (O − y)² of the validation rows, after the epoch",
-    "metrics/": "of the validation rows, after the epoch",  # accuracy, AUROC, F1; R² and mean absolute error
-    "training/learning_rate": "η, which falls along its cosine",
-    "training/gradient_norm/": "‖∂E/∂(w, b)‖ of the layer, at the last update of the epoch",
-    "training/gradient_discrepancy": "largest difference between the hand-written gradients and autograd's, relative "
-    "to the largest entry, in float64: rounding, about 1e-14",
-    "training/difference": "largest difference between the parameters of the two runs, relative to the largest: "
-    "rounding, about 1e-7 in float32",
-    "test/": "of the test rows, once, with the checkpoint of the lowest validation loss",
-}
-AXIS = "Horizontal axis: finished epochs; 0 is before training. Set Smoothing to 0 to see the values themselves."
 
 
 class TensorBoardCallback(Callback):
@@ -59,18 +45,9 @@ def log_scalars(trainer: L.Trainer, values: Mapping[str, float | Tensor], epoch:
     TensorBoard gets them in one event while the run's file is open: each event wakes the thread that writes.
     """
     numbers = {name: float(value) for name, value in values.items()}
-    is_first = epoch <= 1 or any(name.startswith("test/") for name in numbers)
-    metadata = {name: description(name) for name in numbers} if is_first else {}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero and logger.experiment.file_writer:
-            curves = [Summary.Value(tag=k, simple_value=v, metadata=metadata.get(k)) for k, v in numbers.items()]
-            logger.experiment.file_writer.add_summary(Summary(value=curves), epoch)
+            summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()])
+            logger.experiment.file_writer.add_summary(summary, epoch)
         else:
             logger.log_metrics(numbers, epoch)
-
-
-def description(name: str) -> SummaryMetadata:
-    r"""What TensorBoard shows beside the name of a curve."""
-    text = next((f"{text}. " for start, text in DESCRIPTIONS.items() if name.startswith(start)), "")
-    plugin = SummaryMetadata.PluginData(plugin_name="scalars")
-    return SummaryMetadata(summary_description=text + AXIS, plugin_data=plugin)

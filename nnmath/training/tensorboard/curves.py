@@ -14,6 +14,19 @@ from nnmath.data.batches import Batch
 from nnmath.network import Network, gradients
 from nnmath.training.tensorboard.base import TensorBoardCallback, log_scalars
 
+CURVES = {  # in the Text tab of the article's run; the horizontal axis counts finished epochs, 0 is before training
+    "loss/train": "E = 1/(2n) Σ (O − y)² of the training rows, before each update",
+    "loss/val": "E = 1/(2n) Σ (O − y)² of the validation rows, after the epoch",
+    "metrics/...": "accuracy, AUROC and F1 of the validation rows; for a regression, R² and the mean absolute error",
+    "training/learning_rate": "η, which falls along its cosine",
+    "training/gradient_norm/...": "‖∂E/∂(w, b)‖ of each layer, at the last update of the epoch",
+    "training/gradient_discrepancy": "largest difference between the hand-written gradients and autograd's at the "
+    "current weights, relative to the largest entry, both in float64: rounding, about 1e-14",
+    "training/difference": "with --compare, largest difference between the parameters of the two runs, relative to the "
+    "largest parameter: rounding, about 1e-7 in float32",
+    "test/...": "the test rows, once, with the checkpoint of the lowest validation loss",
+}
+
 
 class GradientNorm(Callback):
     r"""Logs ‖∂E/∂(w, b)‖₂ of each layer at an epoch's last update, as ``training/gradient_norm/layer1`` and so on."""

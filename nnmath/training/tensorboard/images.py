@@ -25,7 +25,7 @@ from nnmath.figures.style import Samples
 from nnmath.network import Network, as_layers
 from nnmath.training.callbacks import finite_loss
 from nnmath.training.tensorboard.base import TensorBoardCallback
-from nnmath.training.tensorboard.curves import Trajectory
+from nnmath.training.tensorboard.curves import CURVES, Trajectory
 from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, markdown_table
 from nnmath.verification.catalogue import CATALOGUE
 
@@ -163,5 +163,7 @@ def write_article(folder: Path) -> None:
         for name in ("sigmoid", "tanh", "relu"):
             writer.add_figure(f"the_article/{name}", article.activation(name))
         writer.add_figure("the_article/firing", article.firing())
+        axis = "The horizontal axis counts finished epochs. With Smoothing at 0, the lines are the values themselves."
+        writer.add_text("curves", f"{markdown_table(('curve', 'what it is'), CURVES.items())}\n\n{axis}")
         equations = [(row.id, row.where, row.formula) for row in CATALOGUE]
         writer.add_text("the_article", markdown_table(("", "article", "equation"), equations))

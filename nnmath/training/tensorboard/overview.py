@@ -99,6 +99,7 @@ def gradient_table(network: Network, x: Tensor, y: Tensor) -> str:
     notes = (
         "Case 1 and 2: the article's sections; B2 and B5: the equations in the README's table. h′ and O′ are the "
         "derivatives of the activation: ∂h/∂μ and ∂O/∂μ. Relative difference: largest |hand-written − autograd| over "
-        "the largest |autograd|. ulps: the same in units in the last place, the rounding of one operation."
+        "the largest |autograd|. ulps: the same in units in the last place, the rounding of one operation. Right: no "
+        "more than rounding explains, which is more near a minimum, where large terms almost cancel."
     )
     return f"{markdown_table(headings, rows)}\n\n{notes}"

@@ -94,13 +94,13 @@ def test_every_option_of_every_run_has_its_column(tmp_path):
     assert process.returncode == 0, process.stderr
     with serve(tmp_path) as server:
         infos = get(server, "plugin/hparams/experiment", experimentName="")["hparamInfos"]
-    assert [info["name"] for info in infos][:3] == ["learning_rate", "momentum", "neurons"]
+    assert [info["name"] for info in infos][:4] == ["learning_rate", "momentum", "neurons", "trained_on"]
     types = {info["name"]: info["type"] for info in infos}
     numbers = {name for name, kind in types.items() if kind == "DATA_TYPE_FLOAT64"}
     assert numbers >= {"epochs", "learning_rate", "momentum", "batch_size", "seed", "noise"}
     texts = {name for name, kind in types.items() if kind == "DATA_TYPE_STRING"}
     assert not {"devices", "log_dir"} & set(types)
-    assert texts >= {"dataset", "neurons", "features", "target", "hidden", "backward", "schedule"}
+    assert texts >= {"trained_on", "neurons", "features", "target", "hidden", "backward", "schedule"}
     assert numbers | texts == set(types)
 
 
