@@ -22,6 +22,16 @@ ALLOWED = {  # what the modules of each wing may import from other wings
     "nnmath.experiments": {
         *("nnmath.ensemble", "nnmath.verification.exact_arithmetic", "nnmath.figures.style", "nnmath.equations"),
     },
+    "nnmath.benchmarks": {
+        *(
+            "nnmath.network",
+            "nnmath.data",
+            "nnmath.gradcheck",
+            "nnmath.training",
+            "nnmath.ensemble",
+            "nnmath.equations",
+        ),
+    },
     "nnmath.training": {
         *("nnmath.network", "nnmath.data", "nnmath.verification", "nnmath.gradcheck", "nnmath.figures"),
         *("nnmath.ensemble.loss_surface", "nnmath.equations", "nnmath.runtime"),

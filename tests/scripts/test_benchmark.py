@@ -2,7 +2,6 @@ import importlib.util
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnmath.benchmarks import networks
 from nnmath.ensemble import init_stack, train
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
@@ -21,6 +21,8 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 def test_prints_a_ratio_for_each_competitor(tmp_path, compiler):
     sizes = ["--rounds", "1", "--steps", "3", "--epochs", "3", "--networks", "20", "--max_networks", "100"]
     sizes += ["--json", "times.json"]
+    if not compiler:
+        sizes += ["--tables", "network", "stack", "sizes", "gradients", "lightning"]  # whole runs take long
     environment = os.environ if compiler else os.environ | {"PATH": ""}
     process = subprocess.run(
         [sys.executable, SCRIPT, *sizes], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
@@ -41,8 +43,13 @@ def test_prints_a_ratio_for_each_competitor(tmp_path, compiler):
         "the Module's Functions and SGD",
         "the stack",
         *["100 networks"] * (not compiled),
+        "check_gradients, right",
+        "forward and backward in float64",
+        "check_gradients, right",
+        "check_gradients, twice the gradient, with the diagnosis",
         "train.py's: whole batches, one call per epoch",
         "textbook: DataLoader over rows, a self.log per curve",
+        *["train.py --pictures 0", "train.py"] * compiler,
     ]
     assert all(float(number) > 0 for number in (*medians, *ratios))
     assert re.search(r"peak memory of the process so far, torch included: \d+ MiB", process.stdout)
@@ -58,12 +65,11 @@ def test_prints_a_ratio_for_each_competitor(tmp_path, compiler):
 @pytest.mark.soak
 def test_every_competitor_trains_the_same_network():
     """JAX's networks after 20 updates are those of the stack."""
-    script = runpy.run_path(str(SCRIPT))
-    x, y = script["problem"]()
+    x, y = networks.problem()
     stack, rates = init_stack((2, 4, 1), range(3)), torch.linspace(0.01, 1, 3)
     expected = train(stack, x, y, epochs=20, learning_rate=rates, momentum=0.9).layers
     for by_hand in (True, False):
-        result = script["jax_run"](stack, x, y, rates, 20, by_hand)()
+        result = networks.jax_run(stack, x, y, rates, 20, by_hand)()
         for layer, (weight, bias) in zip(expected, result):
             torch.testing.assert_close(torch.from_numpy(np.array(weight)), layer.weight, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(torch.from_numpy(np.array(bias)), layer.bias, rtol=1e-5, atol=1e-6)
