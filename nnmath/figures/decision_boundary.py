@@ -59,7 +59,7 @@ def decision_boundary(
         train: x (2, n) and y (1, n) or (K, n), standardised as in training.
         val: the validation samples, in the same form.
         epoch: for the title.
-        options: names and units, those of :func:`draw_output`.
+        options: names and units, those of :class:`OutputMap`.
 
     Raises:
         ValueError: the network does not have two inputs, and one output or one for each class.
@@ -72,44 +72,31 @@ def decision_boundary(
     right = 0.83 if has_classes else 0.79  # the colour scale of a regression may have longer numbers
     axes = figure.add_axes((0.2, 0.275, right - 0.2, 0.635))
     axes.set_title(title, y=1)
-    _, scale, handles = draw_output(axes, layers, activations, train, val, **options)
-    if not handles:
+    output_map = OutputMap(axes, layers, activations, train, val, **options)
+    if not style.all_finite(layers):
         return style.message_figure(title, NOT_FINITE)
+    output_map.draw(layers)
+    scale = output_map.scale
     if scale:
         bar = figure.colorbar(scale, cax=figure.add_axes((right + 0.02, 0.275, 0.025, 0.635)), extendfrac=0)
         bar.ax.set_xlabel("O")
         style.format_ticks(bar.ax, 6)
     style.format_ticks(axes, 6)
     columns = 3 if not scale else 2 if has_classes else 1
-    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=SMALL)
+    figure.legend(handles=output_map.handles, loc="lower center", ncols=columns, frameon=False, fontsize=SMALL)
     return figure
 
 
-def draw_output(
-    axes: Axes,
-    layers: Sequence[Layer],
-    activations: Sequence[Activation],
-    train: Samples,
-    val: Samples | None = None,
-    *,
-    features: Sequence[str] = ("x₁", "x₂"),
-    target: str = "y",
-    classes: tuple[str, ...] | None = ("0", "1"),
-    x_mean: Sequence[float] | None = None,
-    x_std: Sequence[float] | None = None,
-    y_mean: float = 0.0,
-    y_std: float = 1.0,
-    max_characters: tuple[int, int] = (34, 28),
-) -> tuple[list[Tensor], ContourSet | None, list[Line2D]]:
-    r"""Draws O over the plane, and the samples; returns each layer's values there, the colour scale and the legend.
+class OutputMap:
+    r"""O over the plane of the two inputs, and the samples, in a pair of axes.
 
     Classes differ in colour and marker; markers are filled for training samples and open for validation samples. In a
     regression the colour of a sample is its target, on the colour scale of O, and there is no line. At most 1,000
-    samples of each split are drawn. Nothing is drawn, and the legend is empty, if a parameter is not finite.
+    samples of each split are drawn.
 
     Args:
         axes: where to draw.
-        layers: w and b of each layer; two inputs, one output or one for each class.
+        layers: w and b of each layer.
         activations: f of each layer.
         train: x (2, n) and y (1, n) or (K, n), standardised as in training.
         val: the validation samples, in the same form.
@@ -125,96 +112,115 @@ def draw_output(
     Raises:
         ValueError: the network does not have two inputs, and one output or one for each class.
     """
-    layers = style.layers_to_cpu(layers)
-    inputs, outputs = layers[0].weight.shape[-1], layers[-1].weight.shape[-2]
-    k = len(classes or ())
-    if inputs != 2 or outputs not in ((1, k) if k > 2 else (1,)):
-        expected = "two inputs and one output" + (f", or one for each of {k} classes" if k > 2 else "")
-        raise ValueError(f"layers must have {expected}, got {inputs} and {outputs}")
-    if not style.all_finite(layers):
-        return [], None, []
-    has_units = x_mean is not None and x_std is not None
-    mean, std = np.array([x_mean, x_std] if has_units else [(0, 0), (1, 1)], dtype=float)[..., None]  # (2, 1) each
-    samples = [subsample(part) for part in (train, val) if part is not None]
-    x = np.concatenate([x for x, _ in samples], 1)  # (2, n)
-    low, high = x.min(1), x.max(1)
-    margin = np.where(high > low, 0.08 * (high - low), 1.0)
-    sides = np.linspace(low - margin, high + margin, GRID, axis=1)  # (2, 60)
-    plane = torch.as_tensor(np.stack(np.meshgrid(*sides)).reshape(2, -1))  # (2, 3600)
-    values = [value.reshape(-1, GRID, GRID) for value in forward(plane.to(layers[0].weight), layers, activations)]
-    output = values[-1] * y_std + y_mean
-    u, v = sides * std + mean
-    samples = [(x * std + mean, y * y_std + y_mean) for x, y in samples]
-    unit, shorter = ("", 0) if has_units else (", standardised", 14)
-    xlabel, ylabel = (
-        style.truncate(name, n - shorter) + unit for name, n in zip(features, max_characters, strict=True)
-    )
-    axes.set_ylabel(ylabel, labelpad=1)
-    axes.set(xlabel=xlabel, xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
-    if outputs > 1 and classes:
-        return values, None, draw_regions(axes, u, v, output, samples, classes)
-    surface = u, v, output[0]
-    if classes is None:
-        return values, *draw_regression(axes, surface, samples, target)
-    return values, *draw_classes(axes, surface, samples, classes)
+
+    def __init__(
+        self,
+        axes: Axes,
+        layers: Sequence[Layer],
+        activations: Sequence[Activation],
+        train: Samples,
+        val: Samples | None = None,
+        *,
+        features: Sequence[str] = ("x₁", "x₂"),
+        target: str = "y",
+        classes: tuple[str, ...] | None = ("0", "1"),
+        x_mean: Sequence[float] | None = None,
+        x_std: Sequence[float] | None = None,
+        y_mean: float = 0.0,
+        y_std: float = 1.0,
+        max_characters: tuple[int, int] = (34, 28),
+    ) -> None:
+        inputs, outputs = layers[0].weight.shape[-1], layers[-1].weight.shape[-2]
+        k = len(classes or ())
+        if inputs != 2 or outputs not in ((1, k) if k > 2 else (1,)):
+            expected = "two inputs and one output" + (f", or one for each of {k} classes" if k > 2 else "")
+            raise ValueError(f"layers must have {expected}, got {inputs} and {outputs}")
+        self.axes, self.activations, self.classes, self.y_mean, self.y_std = axes, activations, classes, y_mean, y_std
+        has_units = x_mean is not None and x_std is not None
+        mean, std = np.array([x_mean, x_std] if has_units else [(0, 0), (1, 1)], dtype=float)[..., None]  # (2, 1) each
+        samples = [subsample(part) for part in (train, val) if part is not None]
+        x = np.concatenate([x for x, _ in samples], 1)  # (2, n)
+        low, high = x.min(1), x.max(1)
+        margin = np.where(high > low, 0.08 * (high - low), 1.0)
+        sides = np.linspace(low - margin, high + margin, GRID, axis=1)  # (2, 60)
+        self.plane = torch.as_tensor(np.stack(np.meshgrid(*sides)).reshape(2, -1))  # (2, 3600)
+        self.u, self.v = sides * std + mean
+        samples = [(x * std + mean, y * y_std + y_mean) for x, y in samples]
+        unit, shorter = ("", 0) if has_units else (", standardised", 14)
+        xlabel, ylabel = (
+            style.truncate(name, n - shorter) + unit for name, n in zip(features, max_characters, strict=True)
+        )
+        axes.set_ylabel(ylabel, labelpad=1)
+        axes.set(xlabel=xlabel, xlim=(self.u[0], self.u[-1]), ylim=(self.v[0], self.v[-1]))
+        self.contours: list[ContourSet] = []
+        self.scale: ContourSet | None = None
+        if classes is None:
+            targets = np.concatenate([y for _, y in samples])
+            self.levels = MaxNLocator(12).tick_values(targets.min(), targets.max())
+            self.colours: dict[str, Any] = {"cmap": LIGHT, "vmin": self.levels[0], "vmax": self.levels[-1]}
+            self.handles = draw_targets(axes, samples, target, self.colours)
+        else:
+            self.handles = draw_classes(axes, samples, classes, outputs > 1)
+
+    def draw(self, layers: Sequence[Layer]) -> list[Tensor]:
+        r"""Draw O in place of what was drawn before; return each layer's values over the plane, (out, 60, 60)."""
+        for contours in self.contours:
+            contours.remove()
+        layers = style.layers_to_cpu(layers)
+        plane = self.plane.to(layers[0].weight)
+        values = [value.reshape(-1, GRID, GRID) for value in forward(plane, layers, self.activations)]
+        output = values[-1] * self.y_std + self.y_mean
+        surface, axes = (self.u, self.v, output[0]), self.axes
+        self.contours, self.scale = [], None
+        if self.classes is None:
+            self.scale = axes.contourf(*surface, self.levels, **self.colours, extend="both")
+            self.contours.append(self.scale)
+        elif len(output) == 1:
+            self.scale = axes.contourf(*surface, np.linspace(0, 1, 11), cmap=PALE, extend="both")
+            self.contours.append(self.scale)
+            if bool((output < 0.5).any() and (output > 0.5).any()):
+                self.contours.append(axes.contour(*surface, (0.5,), colors=BLACK, linewidths=2))
+        else:
+            for k, own in enumerate(output):
+                lead = own - torch.cat([output[:k], output[k + 1 :]]).amax(0)
+                if bool((lead > 0).any()):
+                    colour = to_rgba(REGION_COLOURS[k % len(REGION_COLOURS)], 0.3)
+                    self.contours.append(axes.contourf(self.u, self.v, lead, (0, torch.inf), colors=[colour]))
+                    self.contours.append(axes.contour(self.u, self.v, lead, (0,), colors=BLACK, linewidths=1))
+        return values
 
 
 def draw_classes(
-    axes: Axes, surface: Surface, samples: Sequence[tuple[Array, Array]], classes: tuple[str, ...]
-) -> tuple[ContourSet, list[Line2D]]:
-    r"""Draws O in two pale colours, the line O = ½ between them, and the samples in the full colours."""
-    *_, output = surface
-    scale = axes.contourf(*surface, np.linspace(0, 1, 11), cmap=PALE, extend="both")
-    if bool((output < 0.5).any() and (output > 0.5).any()):
-        axes.contour(*surface, (0.5,), colors=BLACK, linewidths=2)
-    looks = (VERMILION, "o"), (BLUE, "^")
+    axes: Axes, samples: Sequence[tuple[Array, Array]], classes: tuple[str, ...], regions: bool
+) -> list[Line2D]:
+    r"""Draws the samples of each class; returns the legend, which has six classes at most."""
+    looks = [(VERMILION, "o"), (BLUE, "^")]
+    if regions:
+        numbers = range(len(classes))
+        looks = [(REGION_COLOURS[k % len(REGION_COLOURS)], REGION_MARKERS[k % len(REGION_MARKERS)]) for k in numbers]
     for (x, y), filled in zip(samples, (True, False), strict=False):
         for k, look in enumerate(looks):
-            axes.plot(*x[:, (y > 0.5) == k], **marker_style(*look, filled))
-    named_looks = zip(classes, looks, strict=True)
-    handles = [Line2D([], [], label=style.truncate(name, 18), **marker_style(*look)) for name, look in named_looks]
-    handles.append(Line2D([], [], color=BLACK, linewidth=2, label="O = ½"))
-    if len(samples) > 1:
+            axes.plot(*x[:, y == k], **marker_style(*look, filled), zorder=3)
+    length = 12 if regions else 18
+    named_looks = list(zip(classes, looks, strict=True))[:MAX_NAMES]
+    handles = [Line2D([], [], label=style.truncate(name, length), **marker_style(*look)) for name, look in named_looks]
+    line: dict[str, Any] = {"linewidth": 1, "label": "boundary"} if regions else {"linewidth": 2, "label": "O = ½"}
+    handles.append(Line2D([], [], color=BLACK, **line))
+    if len(samples) > 1 and not regions:
         handles.append(Line2D([], [], label="open: validation", **marker_style(BLACK, "o", False)))
-    return scale, handles
+    return handles
 
 
-def draw_regions(
-    axes: Axes, u: Array, v: Array, output: Tensor, samples: Sequence[tuple[Array, Array]], classes: tuple[str, ...]
+def draw_targets(
+    axes: Axes, samples: Sequence[tuple[Array, Array]], target: str, colours: dict[str, Any]
 ) -> list[Line2D]:
-    r"""Draws where each class has the largest output, and the samples; the legend has six classes at most."""
-    colours = [REGION_COLOURS[k % len(REGION_COLOURS)] for k in range(len(classes))]
-    for k, colour in enumerate(colours):
-        others = torch.cat([output[:k], output[k + 1 :]])
-        lead = output[k] - others.amax(0)
-        if bool((lead > 0).any()):
-            axes.contourf(u, v, lead, (0, torch.inf), colors=[to_rgba(colour, 0.3)])
-            axes.contour(u, v, lead, (0,), colors=BLACK, linewidths=1)
-    handles = []
-    for k, (name, colour) in enumerate(zip(classes, colours, strict=True)):
-        look = colour, REGION_MARKERS[k % len(REGION_MARKERS)]
-        for (x, y), filled in zip(samples, (True, False), strict=False):
-            axes.plot(*x[:, y == k], **marker_style(*look, filled))
-        if k < MAX_NAMES:
-            handles.append(Line2D([], [], label=style.truncate(name, 12), **marker_style(*look)))
-    return [*handles, Line2D([], [], color=BLACK, linewidth=1, label="boundary")]
-
-
-def draw_regression(
-    axes: Axes, surface: Surface, samples: Sequence[tuple[Array, Array]], target: str
-) -> tuple[ContourSet, list[Line2D]]:
-    r"""Draws O and the targets of the samples on one colour scale."""
-    *_, output = surface
-    values = np.concatenate([output.numpy().ravel(), *(y for _, y in samples)])
-    levels = MaxNLocator(12).tick_values(values.min(), values.max())
-    colours: dict[str, Any] = {"cmap": LIGHT, "vmin": levels[0], "vmax": levels[-1]}
-    scale = axes.contourf(*surface, levels, **colours)
+    r"""Draws the targets of the samples of a regression; returns the legend."""
     handles = []
     for (x, y), part, marker in zip(samples, ("training", "validation"), "oD", strict=False):
-        axes.scatter(x[0], x[1], 24, y, marker=marker, edgecolors=BLACK, linewidths=0.7, **colours)
+        axes.scatter(x[0], x[1], 24, y, marker=marker, edgecolors=BLACK, linewidths=0.7, zorder=3, **colours)
         label = f"{style.truncate(target, 34)}, {part}"
         handles.append(Line2D([], [], label=label, **marker_style(BLACK, marker)))
-    return scale, handles
+    return handles
 
 
 def marker_style(colour: str, marker: str, filled: bool = True) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_each_bias_is_the_frame_of_its_map():
 
 def test_losses_so_far():
     epochs, train, val = [0, 5, 10], torch.tensor([0.3, 0.2, 0.1]), torch.tensor([0.35, 0.25, 0.15])
-    figure = overview(random_layers(2, 4, 1), (TANH, SIGMOID), TRAIN, losses=(epochs, train, val), epoch=10)
+    figure = overview(random_layers(2, 4, 1), (TANH, SIGMOID), TRAIN, VAL, losses=(epochs, train, val), epoch=10)
     axes = next(axes for axes in figure.axes if axes.get_ylabel() == "E")
     assert [list(line.get_xdata()) for line in axes.lines] == [epochs, epochs]
     assert np.allclose([line.get_ydata() for line in axes.lines], [train, val])

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from nnmath.ensemble.loss_surface import LossSurface, unflatten
 from nnmath.equations import Layer, forward
-from nnmath.figures import article
+from nnmath.figures import article, style
 from nnmath.figures.animation import save_animation
 from nnmath.figures.confusion_matrix import confusion_matrix
 from nnmath.figures.decision_boundary import decision_boundary
+from nnmath.figures.frames import Frames
 from nnmath.figures.loss_surface import descent
 from nnmath.figures.network_diagram import network_diagram
-from nnmath.figures.overview import has_overview, overview
+from nnmath.figures.overview import Overview, has_overview, overview
 from nnmath.figures.saturation import saturation
 from nnmath.figures.style import Samples
 from nnmath.network import Network, as_layers
@@ -29,7 +30,9 @@ from nnmath.training.tensorboard.curves import CURVES, Trajectory
 from nnmath.training.tensorboard.overview import MAX_CHECKED_PARAMETERS, markdown_table
 from nnmath.verification.catalogue import CATALOGUE
 
-MAX_FRAMES, EXPORT_DPI = 60, 200  # frames of an animation; dots per inch of an exported figure
+MAX_FRAMES = 60  # of an animation
+ANIMATION_DPI, EXPORT_DPI = 140, 200  # dots per inch of its frames, and of an exported figure
+Picture = tuple[str, Callable[[Sequence[Layer], int], Frames]]
 
 
 class Images(TensorBoardCallback):
@@ -55,14 +58,15 @@ class Images(TensorBoardCallback):
         super().__init__(every_n_epochs)
         self.trajectory, self.article = trajectory, article
         self.animation, self.export = animation, export
+        self.picture: Picture | None = None  # of the run that is being trained
 
-    def add(self, writer: Any, name: str, figure: Figure, epoch: int) -> None:
-        writer.add_figure(f"network/{name}", figure, epoch)
+    def add(self, writer: Any, name: str, frames: Frames, epoch: int) -> None:
+        writer.add_image(f"network/{name}", frames.render(), epoch, dataformats="HWC")
         if self.export:
             path = self.export / f"{name}_{epoch:06}.png"
             with naming_file(path):
                 self.export.mkdir(parents=True, exist_ok=True)
-                figure.savefig(path, dpi=EXPORT_DPI)
+                frames.figure.savefig(path, dpi=EXPORT_DPI)
 
     def record(self, trainer: Any, module: Any, epoch: int) -> None:
         network, data = module.network, trainer.datamodule
@@ -71,20 +75,21 @@ class Images(TensorBoardCallback):
             if epoch == 0:
                 if self.article:
                     write_article(self.article)
-                self.add(writer, "parameters", article.parameters(network.sizes), epoch)
-            name, draw = network_figure(network, data, self.trajectory)
+                self.add(writer, "parameters", Frames(article.parameters(network.sizes)), epoch)
+            self.picture = self.picture or network_picture(network, data, self.trajectory, trainer.max_epochs)
+            name, draw = self.picture
             self.add(writer, name, draw(layers, epoch), epoch)
             if network.sizes[0] == 2 and name != "overview":
                 figure = decision_boundary(layers, activations, *samples(data), **names_and_units(data), epoch=epoch)
-                self.add(writer, "decision_boundary", figure, epoch)
+                self.add(writer, "decision_boundary", Frames(figure), epoch)
             if network.sizes[-1] > 1:
                 x, y = (rows.mT for rows in data.val.tensors)
                 predicted = forward(x.to(layers[0].weight), layers, activations)[-1].argmax(0)
                 figure = confusion_matrix(predicted, y.argmax(0), data.classes, epoch=epoch)
-                self.add(writer, "confusion_matrix", figure, epoch)
+                self.add(writer, "confusion_matrix", Frames(figure), epoch)
             if len(layers) > 1:
                 x = data.train.tensors[0].mT
-                self.add(writer, "saturation", saturation(layers, activations, x, epoch=epoch), epoch)
+                self.add(writer, "saturation", Frames(saturation(layers, activations, x, epoch=epoch)), epoch)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if not finite_loss(trainer):  # there will be no test
@@ -94,9 +99,9 @@ class Images(TensorBoardCallback):
         r"""Writes the animation, if one is wanted."""
         path = self.trajectory
         if self.animation and trainer.is_global_zero:
-            _, draw = network_figure(network, trainer.datamodule, path)
+            _, draw = network_picture(network, trainer.datamodule, path, path.epochs[-1], ANIMATION_DPI)
             steps = np.unique(np.linspace(0, len(path.epochs) - 1, MAX_FRAMES).round().astype(int))
-            frames = (draw(unflatten(path.points[k], network.sizes), path.epochs[k]) for k in steps)
+            frames = (draw(unflatten(path.points[k], network.sizes), path.epochs[k]).render() for k in steps)
             with naming_file(self.animation):
                 save_animation(frames, self.animation)
 
@@ -110,27 +115,33 @@ class Images(TensorBoardCallback):
                 x, y = (rows.mT for rows in trainer.datamodule.train.tensors)
                 surface = LossSurface(network.sizes, as_layers(network)[1], x, y)
                 epoch = path.epochs[-1]
-                self.add(writer, "descent", descent(torch.stack(path.points), surface, epoch=epoch), epoch)
+                self.add(writer, "descent", Frames(descent(torch.stack(path.points), surface, epoch=epoch)), epoch)
 
 
-def network_figure(
-    network: Network, data: Any, path: Trajectory
-) -> tuple[str, Callable[[Sequence[Layer], int], Figure]]:
-    r"""The name of the figure that shows a network best, and a function that draws it from layers and an epoch."""
-    if not has_overview(network.sizes):
-        return "weights", lambda layers, epoch: network_diagram(
-            layers, features=data.features, target=data.target, epoch=epoch
-        )
+def network_picture(network: Network, data: Any, path: Trajectory, epochs: int, dpi: int = style.DPI) -> Picture:
+    r"""The name of the picture that shows a network best, and a function that draws it from layers and an epoch."""
     activations, parts, options = as_layers(network)[1], samples(data), names_and_units(data)
     surfaces = [LossSurface(network.sizes, activations, *part) for part in parts]
-    train, *val = [surface.cost(torch.stack(path.points)) for surface in surfaces]
+    costs: dict[int, Tensor] = {}  # epoch ↦ E of the training and of the validation samples
+    pictures: list[Overview] = []
 
-    def draw(layers: Sequence[Layer], epoch: int) -> Figure:
-        n = bisect_right(path.epochs, epoch)
-        losses = path.epochs[:n], train[:n], val[0][:n] if val else None
-        return overview(layers, activations, *parts, losses=losses, **options, epoch=epoch)
+    def draw_diagram(layers: Sequence[Layer], epoch: int) -> Frames:
+        return Frames(network_diagram(layers, features=data.features, target=data.target, epoch=epoch), dpi=dpi)
 
-    return "overview", draw
+    def draw_overview(layers: Sequence[Layer], epoch: int) -> Frames:
+        if not style.all_finite(layers):
+            return Frames(overview(layers, activations, *parts, epoch=epoch), dpi=dpi)
+        if not pictures:
+            pictures.append(Overview(layers, activations, *parts, epochs=epochs, dpi=dpi, **options))
+        known = path.epochs[: bisect_right(path.epochs, epoch)]
+        if new := [k for k in known if k not in costs]:
+            points = torch.stack([path.points[path.epochs.index(k)] for k in new])
+            costs.update(zip(new, torch.stack([surface.cost(points) for surface in surfaces], 1), strict=True))
+        train, *val = torch.stack([costs[k] for k in known], 1)
+        pictures[0].update(layers, (known, train, val[0] if val else None), epoch)
+        return pictures[0].frames
+
+    return ("overview", draw_overview) if has_overview(network.sizes) else ("weights", draw_diagram)
 
 
 @contextmanager

@@ -262,8 +262,9 @@ def test_overview_shows_the_losses_up_to_its_epoch():
     data, path = DataModule(moons(60), dtype=torch.float64), Trajectory()
     networks = [Network().double() for _ in range(3)]
     path.epochs, path.points = [0, 4, 8], [parameters_to_vector(network.parameters()).detach() for network in networks]
-    name, draw = images.network_figure(networks[0], data, path)
-    figure = draw(as_layers(networks[1])[0], 4)
+    name, draw = images.network_picture(networks[0], data, path, 10)
+    draw(as_layers(networks[0])[0], 0)
+    figure = draw(as_layers(networks[1])[0], 4).figure
     (axes,) = [axes for axes in figure.axes if axes.get_ylabel() == "E"]
     assert name == "overview"
     for line, (x, y) in zip(axes.lines, (data.train.tensors, data.val.tensors), strict=True):
@@ -277,7 +278,7 @@ def test_rows_of_all_parts_are_drawn_once():
     network, data = Network(), DataModule(xor(samples=4), split="all")
     path = Trajectory()
     path.epochs, path.points = [0], [parameters_to_vector(network.parameters()).detach()]
-    figure = images.network_figure(network, data, path)[1](as_layers(network)[0], 0)
+    figure = images.network_picture(network, data, path, 10)[1](as_layers(network)[0], 0).figure
     (axes,) = [axes for axes in figure.axes if axes.get_ylabel() == "E"]
     assert len(axes.lines) == 1
     assert sum(len(line.get_xdata()) for line in figure.axes[1].lines) == 4
