@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer
 from nnmath.figures.frames import Frames
 from nnmath.figures.overview import Overview, overview
+from nnmath.figures.saturation import Saturation, saturation
 
 CLASSES = torch.eye(3, dtype=torch.float64)[:, torch.arange(80) % 3]
 CASES = {
@@ -36,6 +37,18 @@ def test_a_network_after_other_epochs(name):
     different = np.abs(frame.astype(int) - whole).max(-1) > 30
     assert different.mean() < 0.002, "but for the order in which edges are drawn"
     assert (np.abs(frame.astype(int) - first).max(-1) > 30).mean() > 0.05
+
+
+@pytest.mark.parametrize("activation", [SIGMOID, TANH])
+def test_saturation_after_other_epochs(activation):
+    layers, activations, x = random_layers(2, 3, 1), (activation, SIGMOID), TRAIN[0]
+    picture = Saturation(layers, activations, x)
+    for factor in (1, 20):
+        layers = [Layer(factor * weight, bias) for weight, bias in layers]
+        picture.update(layers, epoch=factor)
+        frame = picture.frames.render()
+    whole = pixels(saturation(layers, activations, x, epoch=20))[..., :3]
+    assert (np.abs(frame.astype(int) - whole).max(-1) > 30).mean() < 0.002
 
 
 def test_the_axis_of_the_losses_grows_with_them():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from nnmath.ensemble.loss_surface import LossSurface, unflatten
-from nnmath.equations import Layer, forward
+from nnmath.equations import Activation, Layer, forward
 from nnmath.figures import article, style
 from nnmath.figures.animation import save_animation
 from nnmath.figures.confusion_matrix import confusion_matrix
@@ -21,7 +21,7 @@ from nnmath.figures.frames import Frames
 from nnmath.figures.loss_surface import descent
 from nnmath.figures.network_diagram import network_diagram
 from nnmath.figures.overview import Overview, has_overview, overview
-from nnmath.figures.saturation import saturation
+from nnmath.figures.saturation import RANGES, Saturation, saturation
 from nnmath.figures.style import Samples
 from nnmath.network import Network, as_layers
 from nnmath.training.callbacks import finite_loss
@@ -59,6 +59,7 @@ class Images(TensorBoardCallback):
         self.trajectory, self.article = trajectory, article
         self.animation, self.export = animation, export
         self.picture: Picture | None = None  # of the run that is being trained
+        self.saturation: Saturation | None = None
 
     def add(self, writer: Any, name: str, frames: Frames, epoch: int) -> None:
         writer.add_image(f"network/{name}", frames.render(), epoch, dataformats="HWC")
@@ -88,8 +89,17 @@ class Images(TensorBoardCallback):
                 figure = confusion_matrix(predicted, y.argmax(0), data.classes, epoch=epoch)
                 self.add(writer, "confusion_matrix", Frames(figure), epoch)
             if len(layers) > 1:
-                x = data.train.tensors[0].mT
-                self.add(writer, "saturation", Frames(saturation(layers, activations, x, epoch=epoch)), epoch)
+                self.add(writer, "saturation", self.draw_saturation(layers, activations, data, epoch), epoch)
+
+    def draw_saturation(
+        self, layers: Sequence[Layer], activations: Sequence[Activation], data: Any, epoch: int
+    ) -> Frames:
+        x = data.train.tensors[0].mT
+        if activations[0] not in RANGES or not style.all_finite(layers):
+            return Frames(saturation(layers, activations, x, epoch=epoch))
+        self.saturation = self.saturation or Saturation(layers, activations, x)
+        self.saturation.update(layers, epoch)
+        return self.saturation.frames
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if not finite_loss(trainer):  # there will be no test
