@@ -40,7 +40,7 @@ class TrainOptions(NetworkOptions, DataOptions):
         precision: of the arithmetic: 32-true, 64-true or bf16-mixed
         pictures: how often in a run pictures are drawn at most, histograms four times as often; 0 for never
         animate: a file for the pictures of the network as an animated GIF, such as out.gif
-        export_pictures: a folder for all pictures as PNG files
+        export_pictures: a folder for all pictures of the run as PNG files
         log_dir: folder for the runs
         start_from: a run to start from its weights and scaling, or last
         compare: the backwards to train by, one after the other

@@ -18,7 +18,7 @@ In each curve, the horizontal axis counts finished epochs; 0 is the network befo
 the curves are.
 
 ``--animate out.gif`` writes the network's picture as an animation, ``--export_pictures DIR`` all pictures as files.
-``--pictures 0`` omits images, histograms and precision-recall curves, which saves a quarter of the time. The files:
+``--pictures 0`` omits images, histograms and precision-recall curves, which saves a tenth of the time. The files:
 ``base`` has the common base class, ``curves`` all of ``training/`` but the learning rate,
 and the trajectory, ``histograms`` also the precision-recall curves, ``images`` the figures, ``graph`` the computational
 graph, and ``overview`` hyperparameters, charts and text.
