@@ -160,6 +160,12 @@ def test_refuses_a_run_without_an_end(tmp_path):
         fit(TrainingModule(), DataModule(moons()), tmp_path, max_epochs=-1)
 
 
+def test_no_steps(tmp_path):
+    """Lightning then trains nothing, and the schedule is that of the epochs."""
+    trainer = fit(TrainingModule(), DataModule(moons()), tmp_path, max_steps=0, max_epochs=3)
+    assert trainer.global_step == 0
+
+
 def test_logs_a_nan_loss(tmp_path):
     module = TrainingModule(output="identity", hidden="identity", learning_rate=1e30)
     fit(module, DataModule(moons()), tmp_path, max_epochs=5)

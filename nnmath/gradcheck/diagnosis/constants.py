@@ -74,7 +74,7 @@ def batch_sizes_in_graph(graph: Graph) -> dict[int, str]:
     for node in graph.nodes:
         name, value, before = graph.function(node), graph.value(node), graph.input(node)
         before = getattr(node, "_saved_self", None) if before is None else before
-        if before is not None and before.ndim and (name in AVERAGES or name.startswith("binarycrossentropy")):
+        if before is not None and before.ndim and name in AVERAGES:
             for n in (before.numel() // (1 if value is None else max(1, value.numel())), before.shape[0]):
                 sizes.setdefault(n, f"the number that {graph.describe(node)} averages over")
     dimensions = {size for tensor in graph.inputs.values() for size in (*tensor.shape, tensor.numel())}

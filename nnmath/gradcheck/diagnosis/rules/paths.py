@@ -93,7 +93,7 @@ def tensor_missing(context: Context) -> Iterator[Hypothesis]:
     fix = "look for this factor where the gradient is computed"
     for name, _, base in context.pairs():
         for what, tensor in context.graph.tensors():
-            if tensor.numel() > 1 and broadcasts(tensor, base) and tensor.all():
+            if broadcasts(tensor, base) and tensor.all():
                 for verb, gradient in (("multiplied", base / tensor), ("divided", base * tensor)):
                     explanation = f"This is the gradient before it is {verb} by {what}."
                     yield Hypothesis(Fault.MISSING_FACTOR, {name: gradient}, explanation, fix)
