@@ -49,7 +49,7 @@ def benchmark(
         os.sched_setaffinity(0, cores[:threads])  # NumPy's, torch's and JAX's threads alike
     if json:
         write_json(Path(json), [])  # an error now, not after all measurements
-    announce_loading("PyTorch")
+    announce_loading("PyTorch", f"measuring: {', '.join(tables)}")
     import torch
 
     from nnmath.benchmarks import gradients, training

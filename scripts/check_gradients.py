@@ -86,7 +86,7 @@ def main() -> None:
 
 def check_equations() -> tuple[bool, Any, Any, str]:
     r"""Check every equation; return whether all passed, and the result as JSON, for rich and in Markdown."""
-    announce_loading("PyTorch")
+    announce_loading("PyTorch", "checking each equation of the article")
     import torch
 
     from nnmath.verification.catalogue import CATALOGUE
@@ -100,7 +100,7 @@ def check_equations() -> tuple[bool, Any, Any, str]:
 
 def check_file(name: str) -> tuple[bool, Any, Any, str]:
     r"""Check the backward, or the gradients, that a file defines; return the same as :func:`check_equations`."""
-    announce_loading("PyTorch")
+    announce_loading("PyTorch", f"checking {name}")
     values = run_file(name)
     subject = "backward" if "gradients" not in values else "gradients"
     missing = [item for item in ("forward", "inputs", subject) if item not in values]

@@ -25,7 +25,7 @@ def main() -> None:
     names = [name for name in EXPERIMENTS if name in (options.only or EXPERIMENTS)]
     data = load(options.csv, required=bool(options.only)) if {*names} & {*WITH_DATA} else None
 
-    announce_loading("PyTorch")
+    announce_loading("PyTorch", f"experiments: {', '.join(names)}")
     import torch
     from rich.console import Console
     from torch.utils.tensorboard import SummaryWriter

@@ -1,7 +1,5 @@
 r"""Reproduces the author's notebook, and extends it to all 90 × 8,000: python scripts/reproduce_notebook.py --help."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import time
@@ -18,7 +16,7 @@ from nnmath.runtime.cli import Parser, announce_loading, exit_on_error, usage_er
 from nnmath.runtime.errors import RunError
 from nnmath.runtime.files import log_errors, run_folder
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # annotations are quoted: jsonargparse would import these to evaluate them all
     from torch import Tensor
 
     from nnmath.experiments.cross_validation import Scores
@@ -36,7 +34,9 @@ def reproduce(
         repeats: repetitions of the nine-fold cross-validation
         log_dir: folder for the run
     """
-    announce_loading("PyTorch")
+    announce_loading(
+        "PyTorch", f"training at 90 learning rates for {epochs:,} epochs, then {repeats} cross-validations"
+    )
     from nnmath.ensemble.stack import Interrupted
     from nnmath.experiments import cross_validation, haberman
     from nnmath.experiments.notebook import RATES, train_rates
@@ -68,7 +68,7 @@ def reproduce(
     print(f"view with: tensorboard --logdir {shlex.quote(log_dir)}")
 
 
-def published_tables(errors: Tensor, data: Data) -> Iterator[Table]:
+def published_tables(errors: "Tensor", data: "Data") -> Iterator[Table]:
     r"""Published and reproduced figures of the sweep over η, of the epochs at one η and of the final network."""
     import mpmath
 
@@ -104,7 +104,7 @@ def comparison_table(title: str, heading: str, figures: Iterable[tuple[object, s
     return table((heading, "published", "reproduced", ""), rows, title=title)
 
 
-def optimum(errors: Tensor) -> str:
+def optimum(errors: "Tensor") -> str:
     r"""The least validation error of the full sweep, and the least after one epoch, as in the notebook."""
     from nnmath.experiments.notebook import RATES
 
@@ -117,7 +117,7 @@ def optimum(errors: Tensor) -> str:
     )
 
 
-def log(run: Path, errors: Tensor) -> None:
+def log(run: Path, errors: "Tensor") -> None:
     r"""Writes the heat map and the curves over η and over the epochs to TensorBoard."""
     import numpy as np
     from torch.utils.tensorboard import SummaryWriter
@@ -138,7 +138,7 @@ def log(run: Path, errors: Tensor) -> None:
             writer.add_scalar("notebook/error_at_eta_0.1", costs[t, RATES.index(EPOCHS_RATE)], global_step=int(t))
 
 
-def scores_table(title: str, scores: list[Scores], majority: Scores | None = None) -> Table:
+def scores_table(title: str, scores: "list[Scores]", majority: "Scores | None" = None) -> Table:
     r"""Scores, mean ± standard deviation, and the gain over the majority class with its standard error."""
     rows = []
     for score in scores:

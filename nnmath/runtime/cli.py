@@ -85,10 +85,10 @@ def echo(*lines: str) -> None:
         sys.stdout = io.StringIO()  # later prints succeed
 
 
-def announce_loading(what: str) -> None:
-    r"""Say on a terminal that the next seconds go into importing these packages."""
+def announce_loading(what: str, task: str = "") -> None:
+    r"""Say on a terminal what comes, and that the next seconds go into importing these packages."""
     if is_rank_zero() and sys.stderr.isatty():
-        print(f"loading {what} ...", file=sys.stderr, flush=True)
+        print(f"{one_line(task)}; loading {what} ..." if task else f"loading {what} ...", file=sys.stderr, flush=True)
 
 
 def load_yaml(text: str) -> Any:

@@ -2,6 +2,7 @@ import errno
 import io
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from jsonargparse.typing import PositiveInt
 
-from nnmath.runtime.cli import Parser, echo, exit_on_error, usage_errors
+from nnmath.runtime.cli import Parser, announce_loading, echo, exit_on_error, usage_errors
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import log_errors
 
@@ -94,6 +95,51 @@ def test_rank_zero_alone_prints_the_error(monkeypatch, capsys):
             raise UsageError("no")
         assert exit_.value.code == 2
         assert capsys.readouterr().err == printed
+
+
+def test_what_comes_is_announced_on_a_terminal(monkeypatch, capsys):
+    announce_loading("PyTorch", "checking a")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    announce_loading("PyTorch", "checking a\nb")
+    announce_loading("PyTorch and Lightning")
+    assert capsys.readouterr().err == "checking a b; loading PyTorch ...\nloading PyTorch and Lightning ...\n"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    announce_loading("PyTorch")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("experiments.py --only perceptron --csv {csv}", "experiments: perceptron; loading PyTorch ..."),
+        ("check_gradients.py", "checking each equation of the article; loading PyTorch ..."),
+        ("check_gradients.py --file mine.py", "checking mine.py; loading PyTorch ..."),
+        ("reproduce_notebook.py --epochs 5", "training at 90 learning rates for 5 epochs, then "),
+        ("benchmark.py --tables network stack", "measuring: network, stack; loading PyTorch ..."),
+    ],
+)
+def test_scripts_say_what_they_do_before_they_import_torch(tmp_path, command, line):
+    """A torch in the way ends the process when it is imported."""
+    (tmp_path / "torch.py").write_text("raise SystemExit(3)")
+    (tmp_path / "mine.py").write_text("import torch")
+    (tmp_path / "a.csv").write_text("30,64,1,1\n" * 306)
+    script, *options = command.format(csv="a.csv").split()
+    program = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; sys.stderr.isatty = lambda: True;"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    path = Path(__file__).parents[2] / "scripts" / script
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    process = subprocess.run(
+        [sys.executable, "-c", program, path, *options],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.stderr.startswith(line), process.stderr
 
 
 def test_closed_stdout_does_not_end_the_run(monkeypatch):
