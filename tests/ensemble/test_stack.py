@@ -16,7 +16,7 @@ from nnmath.data.batches import Batches
 from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import moons
 from nnmath.ensemble import chunks
-from nnmath.ensemble.stack import init_stack, repeat_network, train, unstack
+from nnmath.ensemble.stack import Interrupted, init_stack, repeat_network, train, unstack
 from nnmath.equations import IDENTITY, RELU, SIGMOID, TANH, Layer, cosine_annealing, error, forward, zero_velocities
 from nnmath.equations import training_step as step
 from nnmath.network import Network
@@ -405,7 +405,7 @@ class TestCompile:
 
     def test_without_compiler_warns_and_trains(self, tmp_path):
         program = (
-            "import torch, warnings\nfrom nnmath.ensemble.stack import init_stack, train\n"
+            "import torch, warnings\nfrom nnmath.ensemble.stack import Interrupted, init_stack, train\n"
             "x, y = torch.randn(2, 50), torch.rand(1, 50)\n"
             "with warnings.catch_warnings(record=True) as caught:\n"
             "    warnings.simplefilter('always')\n"
@@ -438,6 +438,7 @@ class TestValidation:
             ({"activations": (SIGMOID,)}, "activations must be one for each of the 2 layers, got 1"),
             ({"record": [11]}, "epochs and record must be integers, record from 0 to epochs=10, got 11"),
             ({"record": [1.5]}, "epochs and record must be integers, .* got 1.5"),
+            ({"eta_min": -0.1}, r"eta_min must lie in \[0, inf\), got eta_min=-0.1"),
             ({"batches": Batches(4, 2)}, "batches must be of the 5 samples, got batches.n=4"),
             ({"batches": Batches(5, 0)}, "batches must be of the 5 samples, .* batches.batch_size=0"),
             ({"layers": [Layer(torch.zeros(0, 4, 2), torch.zeros(0, 4))]}, "at least one network"),
@@ -467,6 +468,19 @@ class TestValidation:
         with pytest.raises(ValueError, match=message) as caught:
             train(layers, x, target, **arguments)
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "options", [{"schedule": "cosine", "eta_min": 0.1}, {"batches": Batches(1, 1)}], ids=["constant", "one sample"]
+    )
+    def test_takes_the_least(self, options):
+        """A cosine from η to η, and a sample, in batches of one and for the validation."""
+        x, y = torch.zeros(2, 1), torch.zeros(1, 1)
+        trained = train(init_stack((2, 4, 1), [0]), x, y, epochs=1, learning_rate=0.1, validation=(x, y), **options)
+        assert trained.done == 1
+
+    def test_interrupted_says_after_how_many_epochs(self):
+        trained = train(init_stack((2, 4, 1), [0]), torch.zeros(2, 5), torch.zeros(1, 5), epochs=3, learning_rate=0.1)
+        assert str(Interrupted(trained)) == "after 3 epochs"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -64,10 +65,32 @@ def test_rows_do_not_depend_on_the_size_of_a_stack(monkeypatch):
         return real(layers, *args, **options)
 
     monkeypatch.setattr(module, "train", train)
-    monkeypatch.setattr(module, "MAX_BYTES", 4 * 36 * 2 * 8)  # four networks on 36 rows of 2 features
-    rows, _ = sweep(grid, data)
-    pd.testing.assert_frame_equal(rows, expected, rtol=1e-12)
-    assert sizes == [4, 4, 2]
+    for networks, expected_sizes in ((4.9, [4, 4, 2]), (0.1, [1] * 10)):
+        monkeypatch.setattr(module, "MAX_BYTES", int(networks * 36 * 2 * 8))  # on 36 rows of 2 features
+        rows, _ = sweep(grid, data)
+        pd.testing.assert_frame_equal(rows, expected, rtol=1e-12)
+        assert sizes == expected_sizes
+        sizes.clear()
+
+
+@pytest.mark.parametrize(
+    ("done", "diverged"),
+    [
+        (20, [[False, True, True, True], [True, False, True, True]]),
+        (21, [[False, True, True, True], [False, False, True, True]]),
+    ],
+)
+def test_a_network_has_diverged_if_a_cost_or_its_last_weights_are_not_finite(done, diverged):
+    """The weights are those of the last epoch done."""
+    nan = math.nan
+    costs = torch.tensor([[0.1, nan, 0.1, nan], [0.1, 0.1, nan, nan]])
+    val = torch.tensor([[0.1, 0.1, nan, nan], [0.1, 0.1, 0.1, nan]])
+    trained = SimpleNamespace(epochs=[10, 20], done=done, train_cost=costs, val_cost=val)
+    trained.diverged = torch.tensor([True, False, False, False])
+    rows = module.table([(seed, 0.1, 0.9) for seed in range(4)], trained)
+    assert rows.diverged.tolist() == [*diverged[0], *diverged[1]]
+    assert rows.epochs.tolist() == [10] * 4 + [20] * 4
+    assert rows.seed.tolist() == [*range(4), *range(4)]
 
 
 def test_diverged_configurations_are_last_and_have_no_mean():
@@ -99,7 +122,7 @@ class TestCtrlC:
 
         def train(*args, **options):
             calls.append(options["epochs"])
-            if len(calls) < k:
+            if len(calls) != k:
                 return real(*args, **options)
             raise Interrupted(real(*args, **options | {"epochs": 4, "record": [4]})) if trained else KeyboardInterrupt
 
@@ -108,7 +131,7 @@ class TestCtrlC:
 
     @pytest.mark.parametrize("trained", [True, False])
     def test_keeps_finished_stacks(self, monkeypatch, trained):
-        grid = Grid([0.1], [0.0], [0, 1], [10, 20], "cosine")
+        grid = Grid([0.1], [0.0], [0, 1], [10, 20, 30], "cosine")
         rows, interrupted = self.interrupted_sweep(monkeypatch, grid, 2, trained)
         assert interrupted
         assert rows.epochs.tolist() == [10, 10]  # a cosine over 20 epochs that ended after 4 is no result
