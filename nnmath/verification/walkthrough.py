@@ -72,8 +72,8 @@ def walkthrough(
 
     Returns:
         For each part of the update its equations: the forward pass, Case 1, Case 2 of each hidden layer, the update
-        and the error after it. Several samples have these parts each, with errors E₁, E₂ and so on, and the means over
-        the samples before the update.
+        and the error after it. Several samples have a forward pass and gradients each, with errors E₁, E₂ and so on;
+        the means over the samples come before the update.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -166,7 +166,7 @@ def mean_of(terms: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Walk:
-    r"""One sample, as a column, and the arguments of :func:`walkthrough`; E is the name of its error."""
+    r"""One sample, as a column, and arguments of :func:`walkthrough`; ``error`` is the symbol of its E."""
 
     x: Tensor
     target: Tensor

@@ -29,8 +29,11 @@ from nnmath.data.datamodule import DataModule, split_rows
 from nnmath.data.datasets import moons
 from nnmath.data.tables import read_csv
 from nnmath.network import HalfMSELoss, Network
+from nnmath.runtime.errors import UsageError
 from nnmath.training.callbacks import GracefulStop
 from nnmath.training.module import TrainingModule
+from nnmath.training.options import TrainOptions
+from nnmath.training.run import build_module
 from nnmath.training.tensorboard.curves import GradientNorm
 
 QUICK = ["--dataset", "moons", "--samples", 60, "--epochs", 40, "--batch_size", 16]
@@ -485,3 +488,10 @@ def test_two_signals_at_any_moment_end_a_run_in_one_line(uninterrupted, tmp_path
         shutil.rmtree(folder)
     print(outcomes)
     assert len(outcomes) >= 3  # at the start, during the run, after it
+
+
+def test_a_network_of_too_many_layers():
+    """Not from the command line, where jsonargparse takes ten seconds to check a thousand numbers."""
+    message = "must make at most 1000 layers, and 1024 MiB of parameters and momenta, got 1002 layers"
+    with pytest.raises(UsageError, match=message):
+        build_module(TrainOptions(neurons=[1] * 1000), DataModule(moons(60)))
