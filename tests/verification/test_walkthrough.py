@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nnmath.equations import RELU, SIGMOID, TANH, Layer
-from nnmath.verification.walkthrough import MAX_CHARACTERS, train_on_samples, walkthrough
+from nnmath.verification.walkthrough import MAX_CHARACTERS, Equation, train_on_samples, walkthrough
 
 FUNCTIONS = {"σ": lambda z: 1 / (1 + math.exp(-z)), "tanh": math.tanh, "ReLU": lambda z: max(z, 0.0), "id": float}
 FUNCTIONS["step"] = lambda z: float(z > 0)
@@ -168,3 +168,22 @@ def test_negative_factors_are_in_parentheses():
     x, y, layers = as_tensors(([-1.0], [0.5]), [([[-2.0]], [-3.0])])
     parts = walkthrough(x, y, layers, [SIGMOID], learning_rate=0.5)
     assert str(parts["Forward"][0]) == "μ₁ = wₒ[1,1] x + bₒ = (-2) · (-1) + (-3) = -1"
+
+
+def test_text_of_an_equation():
+    assert str(Equation("O", "σ(μ₂)", "σ(0)", "0.5")) == "O = σ(μ₂) = σ(0) = 0.5"
+    assert str(Equation("w", "w - η ∂E/∂w", "1 - 0.5 · 0.1", "0.95")) == "w ← w - η ∂E/∂w = 1 - 0.5 · 0.1 = 0.95"
+    check = "   (autograd -0.1, difference 0)"  # the number is not repeated where it is the value
+    assert str(Equation("∂E/∂bₒ", "∂E/∂μ₂", "-0.1", "-0.1", check)) == f"∂E/∂bₒ = ∂E/∂μ₂ = -0.1{check}"
+    terms = " + ".join(["w x"] * 20)
+    text = str(Equation("μ", terms, "1 · 2", "2")).splitlines()
+    assert text == [f"μ = {' + '.join(['w x'] * 16)} +", f"    {' + '.join(['w x'] * 4)}", "    = 1 · 2", "    = 2"]
+    edge = Equation("a", "b" * 88, "c", "d")
+    assert len(str(edge)) == 100
+    assert "\n" not in str(edge)
+    assert str(Equation("a", "b" * 89, "c", "d")) == f"a = {'b' * 89}\n    = c\n    = d"
+
+
+def test_digits_by_default():
+    x, y, layers = as_tensors(([1.0], [0.5]), [([[1 / 3]], [0.0])])
+    assert walkthrough(x, y, layers, [SIGMOID], learning_rate=0.5)["Forward"][0].value == "0.333333"
