@@ -12,9 +12,10 @@ import pytest
 import torch
 from helpers.runs import fit
 from helpers.sweeps import sweep_kinds
+from sklearn.metrics import accuracy_score
 
 from nnmath.data.datamodule import DataModule
-from nnmath.data.datasets import moons
+from nnmath.data.datasets import load, moons
 from nnmath.data.options import NetworkOptions
 from nnmath.ensemble import sweep as module
 from nnmath.ensemble.stack import Interrupted, init_stack
@@ -170,6 +171,22 @@ def test_evaluate_trains_the_configuration_of_the_sweep(batch_size):
     expected = rows[(rows.learning_rate == 2.0) & (rows.momentum == 0.9) & (rows.epochs == 30)]
     assert losses.tolist() == pytest.approx(expected.val_loss.tolist(), rel=1e-9)
     assert 0.5 < float(accuracies.min()) <= float(accuracies.max()) <= 1
+
+
+@pytest.mark.parametrize("name", ["moons", "iris"])
+def test_accuracy_of_two_and_of_three_classes(name):
+    def data(seed):
+        return DataModule(load(name), seed=seed, dtype=torch.float64)
+
+    grid = Grid([1.0], [0.9], [3, 4], [40])
+    _, accuracies = evaluate(grid, data, NetworkOptions())
+    layers = module.train_members(grid.members(), [40], grid, data, NetworkOptions()).layers
+    for k, seed in enumerate((3, 4)):
+        x, y = data(seed).test.tensors
+        for weight, bias in layers:
+            x = torch.sigmoid(x @ weight[k].mT + bias[k])
+        classes = [part.argmax(1) if name == "iris" else part[:, 0].round() for part in (x, y)]
+        assert float(accuracies[k]) == accuracy_score(*classes) > 0.7
 
 
 @pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.soak)])
