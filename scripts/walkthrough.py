@@ -53,8 +53,10 @@ def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tenso
 
     from nnmath.network import Network
 
-    with usage_errors(OSError, yaml.YAMLError):
-        content = load_yaml(Path(path).read_text(encoding="utf-8"))
+    with usage_errors(OSError, UnicodeDecodeError, message=f"weights: {path} cannot be read"):
+        text = Path(path).read_text(encoding="utf-8")
+    with usage_errors(yaml.YAMLError):
+        content = load_yaml(text)
     expected = "layers: [{weight: [[0.15, 0.2]], bias: [0.35]}, ...], x: [0.05, 0.1], y: [0.01]"
     with usage_errors(ValueError, TypeError, LookupError, RuntimeError, message=f"{path} must hold {expected}"):
         state = {}
@@ -100,7 +102,10 @@ def load(values: Any) -> "tuple[Network, Tensor, Tensor]":
         network, preprocessing = model.network.double(), model.preprocessing
         of_run = Parser("")
         of_run.add_options(TrainOptions, skip={"compare"})
-        options = build_options(of_run, of_run.parse_file(folder / "config.yaml"))
+        config = folder / "config.yaml"
+        if not config.exists():  # one of the two runs of a comparison
+            config = folder.parent / "config.yaml"
+        options = build_options(of_run, of_run.parse_file(config))
         seed = options.seed
     with usage_errors():
         names = "dataset", "features", "target", "task", "missing", "samples", "noise", "split"

@@ -158,7 +158,7 @@ def load(
         return bundled(name, features)
     if is_file:
         if not target:
-            raise ValueError(f"a CSV file needs a target, the name of the column to predict, got {target=}")
+            raise ValueError("a CSV file needs a target, the name of the column to predict (--target)")
         return read_csv(name, features, target, task, missing)
     near, is_sheet = nearest(name, NAMES), name.lower().endswith((".xlsx", ".xls", ".ods"))
     hint = "; save the sheet as a CSV file" if is_sheet else f"; did you mean {near}?" if near else ""

@@ -64,7 +64,7 @@ def check_backward(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: forward or backward raises; an input is not finite; a gradient is of no input.
+        ValueError: forward or backward raises; an input is not finite; a gradient names no input.
 
     >>> import numpy as np
     >>> def forward(x, w):

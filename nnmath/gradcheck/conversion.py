@@ -74,9 +74,10 @@ def name_gradients(
     for key, value in gradients.items():
         matches = [key] if key in inputs else [name for name in inputs if is_gradient_name(key, name)]
         if len(matches) != 1 or matches[0] in named:
-            near = difflib.get_close_matches(str(key), inputs, n=1)
+            same_letters = [name for name in inputs if name.lower() == str(key).lower()]
+            near = same_letters or difflib.get_close_matches(str(key), inputs, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"gradients[{key!r}] is of no input{hint}; inputs has {', '.join(map(repr, inputs))}")
+            raise ValueError(f"gradients[{key!r}] names no input{hint}; inputs has {', '.join(map(repr, inputs))}")
         named[matches[0]] = value
         if key != matches[0]:
             notes[matches[0]] = f"given as {key}"

@@ -54,7 +54,7 @@ def names(inputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None]) 
         raise ValueError("gradients is empty; give at least one, {name of an input: its gradient}")
     for name, gradient in gradients.items():
         if name not in inputs:
-            raise ValueError(f"gradients[{name!r}] is of no input; inputs has {', '.join(map(repr, inputs)) or 'none'}")
+            raise ValueError(f"gradients[{name!r}] names no input; inputs has {', '.join(map(repr, inputs)) or 'none'}")
         floating(f"inputs[{name!r}] has a gradient and", inputs[name], ValueError)
         if gradient is not None:
             floating(f"gradients[{name!r}]", gradient, TypeError)

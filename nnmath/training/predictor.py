@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nnmath.data.preprocessing import Preprocessing
 from nnmath.network import Network
+from nnmath.runtime.errors import UsageError
 from nnmath.training.checkpoint import load_untrusted
 
 
@@ -22,9 +23,11 @@ def load(run: str | Path) -> "Predictor":
         run: the run's folder, or a checkpoint.
 
     Raises:
-        UsageError: there is no such run, or its checkpoint cannot be read.
+        UsageError: there is no such run, it is a comparison of two, or its checkpoint cannot be read.
     """
     path = Path(run)
+    if (path / "manual").is_dir():
+        raise UsageError(f"{path} is a comparison of two runs: use {path / 'manual'} or {path / 'autograd'}")
     if path.is_dir() or not path.suffix:
         path = path / "checkpoints" / "best.ckpt"
     with load_untrusted(path) as checkpoint:

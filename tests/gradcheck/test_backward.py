@@ -172,6 +172,30 @@ def relu_backward(x, w, v):
     return {"v": h.sum(0), "w": x.T @ (dh * (z > 0))}
 
 
+def test_a_condition_is_not_swapped_with_a_value():
+    def backward(x, w, v):
+        z = x @ w
+        d = np.where(z > 0, 1, 0.01) * v
+        return {"w": x.T @ d, "v": np.maximum(z, 0).sum(0)}
+
+    (finding,) = check_backward(relu_network, backward, INPUTS).findings
+    assert "where(1" not in finding.repair  # with 1 as the condition, z > 0 would be the value
+
+
+def test_what_a_transposed_sum_is_called():
+    def forward(x, w, v):
+        return ((x @ w).relu() @ v).square().sum()
+
+    def backward(x, w, v):
+        z = x @ w
+        h = np.maximum(z, 0)
+        d = 2 * h @ v
+        return {"v": z.T @ d, "w": x.T @ (np.outer(d, v) * (z > 0))}
+
+    (finding,) = check_backward(forward, backward, INPUTS).findings
+    assert (finding.code, finding.computes, finding.should_be) == ("z.T", "(x @ w)ᵀ", "((x @ w).relu())ᵀ")
+
+
 class TestConversion:
     def test_lists_and_other_names_of_gradients(self):
         def backward(x, w, v):
@@ -253,7 +277,8 @@ class TestConversion:
             ({"backward": 3}, TypeError, "backward must be a function"),
             ({"inputs": [1]}, TypeError, "inputs must map names to tensors or arrays, got list"),
             ({"backward": lambda x, w, v: {"wieght": w}}, ValueError, "'wieght'.*inputs has 'x', 'w', 'v'"),
-            ({"backward": lambda x, w, v: {"b": w}}, ValueError, r"gradients\['b'\] is of no input"),
+            ({"backward": lambda x, w, v: {"b": w}}, ValueError, r"gradients\['b'\] names no input"),
+            ({"backward": lambda x, w, v: {"W": w}}, ValueError, "did you mean 'w'"),
             ({"backward": lambda x, w, v: (w, v)}, TypeError, "tuple of 2 need names="),
             ({"backward": lambda x, w, v: w @ v[:1]}, ValueError, "backward raised ValueError"),
             ({"forward_takes": "jax"}, ValueError, "forward_takes must be 'torch' or 'numpy', got 'jax'"),

@@ -159,12 +159,12 @@ class TestReport:
 NAN = vector(1, 2, torch.nan, 3, 1, 1).reshape(3, 2)
 INTEGERS = torch.ones(3, 2).int()
 INVALID = [
-    ({"gradients": {"v": RIGHT["w"]}}, ValueError, r"gradients\['v'\] is of no input; inputs has 'x', 'y', 'w'"),
+    ({"gradients": {"v": RIGHT["w"]}}, ValueError, r"gradients\['v'\] names no input; inputs has 'x', 'y', 'w'"),
     ({"gradients": {}}, ValueError, "gradients is empty"),
     ({"gradients": [RIGHT["w"]]}, TypeError, r"gradients in a list of 1 need names=\[…\], got no names"),
     ({"gradients": 3.0}, TypeError, "gradients must map names of inputs to gradients, got float"),
     ({"gradients": {"w": "3"}}, TypeError, r"gradients\['w'\] must be a tensor, got str"),
-    ({"gradients": {"dw": RIGHT["w"], "w": RIGHT["w"]}}, ValueError, r"gradients\['w'\] is of no input"),
+    ({"gradients": {"dw": RIGHT["w"], "w": RIGHT["w"]}}, ValueError, r"gradients\['w'\] names no input"),
     ({"gradients": {"w": INTEGERS}}, TypeError, "must be one of .* got torch.int32"),
     ({"gradients": {"w": NAN}}, ValueError, r"gradients\['w'\] must be finite, got nan at index \(1, 0\)"),
     ({"gradients": {"w": NAN / 0}}, ValueError, r"gradients\['w'\] must be finite, got inf"),

@@ -23,6 +23,8 @@ from nnmath.data.datamodule import DataModule
 from nnmath.data.datasets import circles
 from nnmath.equations import cosine_annealing
 from nnmath.network import HalfMSELoss, Network
+from nnmath.runtime.errors import UsageError
+from nnmath.training import load
 from nnmath.training.options import TrainOptions
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "3"}
@@ -105,6 +107,9 @@ def test_compare_trains_by_both_backwards(tmp_path):
     assert process.returncode == 0, process.stderr
     run = tmp_path / "lightning_logs" / "moons" / "version_0"
     manual, autograd = run / "manual", run / "autograd"
+    with pytest.raises(UsageError, match=f"version_0 is a comparison of two runs: use {manual} or {autograd}"):
+        load(run)
+    assert load(manual).network.sizes == load(autograd).network.sizes
     assert f"run: {manual.relative_to(tmp_path)}\n" in process.stdout
     assert [checkpoint(run)["hyper_parameters"]["backward"] for run in (manual, autograd)] == ["manual", "autograd"]
     manual_curves, autograd_curves = scalars(manual), scalars(autograd)

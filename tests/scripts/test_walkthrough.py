@@ -101,6 +101,12 @@ def test_network_and_data_of_a_run(tmp_path):
     assert "h[1] = tanh(μ₁[1])" in text
 
 
+def test_one_run_of_a_comparison(tmp_path):
+    options = ["--compare", "manual", "autograd", "--dataset", "xor", "--samples", 40, "--epochs", 2, "--pictures", 0]
+    assert train_here(tmp_path, *options).returncode == 0
+    assert "2-4-1, one update" in walk(tmp_path, "--run", "lightning_logs/xor/version_0/autograd")
+
+
 def test_markdown_and_log(tmp_path, weights):
     text = walk(tmp_path, *weights, "--markdown", "--log")
     markdown, _, run = text.removesuffix("\n").rpartition("\nrun: ")
@@ -133,7 +139,7 @@ def test_markdown_and_log(tmp_path, weights):
             ["--run", "x", "--seed=1", "--dataset", "moons"],
             "run gives the data and the network; omit --dataset, --seed",
         ),
-        (["--weights", "missing.yaml"], "[Errno 2] No such file or directory: 'missing.yaml'"),
+        (["--weights", "missing.yaml"], "weights: missing.yaml cannot be read"),
         (["--run", "missing"], "missing/checkpoints/best.ckpt does not exist: has the run been trained?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -163,7 +163,8 @@ def call_edits(step: Step, node: ast.Call) -> Iterator[tuple[str, float, Fault]]
         yield template.replace(f".{function}(", f".{other}(", 1), TOKEN, Fault.EXPRESSION
     places = [i for i, value in enumerate(step.operands) if as_array(value) is not None]
     yield from ((f"{{{i}}}", TOKEN + 0.5, Fault.EXPRESSION) for i in places)
-    for i, j in itertools.combinations(range(1, len(step.operands)), 2):
+    first = 2 if function == "where" else 1  # where its condition and a value are swapped, no value makes sense
+    for i, j in itertools.combinations(range(first, len(step.operands)), 2):
         swapped = template.replace(f"{{{i}}}", "{x}").replace(f"{{{j}}}", f"{{{i}}}").replace("{x}", f"{{{j}}}")
         yield swapped, TOKEN, Fault.SWAPPED
     ndim = np.ndim(step.operands[places[0]]) if places else 2

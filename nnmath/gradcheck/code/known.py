@@ -41,7 +41,10 @@ class Meaning(NamedTuple):
 
     def __str__(self) -> str:
         factor = "" if self.factor == 1 else "−" if self.factor == -1 else f"{self.factor:.6g} · "
-        return f"{factor}{self.known.text}{'ᵀ' if self.is_transposed else ''}"
+        text = self.known.text
+        if self.is_transposed:
+            text = f"({text})ᵀ" if " " in text and not self.known.is_gradient else f"{text}ᵀ"
+        return factor + text
 
 
 class KnownValues:

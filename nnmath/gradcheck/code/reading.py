@@ -153,9 +153,8 @@ class Reading:
         if candidate.template:
             code, written = expression.in_context(candidate.text)
         computes, should_be = str(repair.computes or ""), repair.should_be or candidate.text
-        place = (
-            f"{Path(expression.file).name}:{expression.line}: `{code}`{f', which is {computes},' if computes else ''}"
-        )
+        meaning = f", which is {computes}," if computes not in ("", code) else ""
+        place = f"{Path(expression.file).name}:{expression.line}: `{code}`{meaning}"
         explanation = f"{place} should be {f'`{written}`' if should_be == written else should_be}."
         names = list(repair.names)
         right = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} right at {points} point{'s' * (points > 1)}"
