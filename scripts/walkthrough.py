@@ -49,14 +49,15 @@ def parse() -> Any:
 
 def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tensor | None]":
     r"""The network of a YAML file, and x and y of its samples, in rows, if it has some."""
-    import torch
-
-    from nnmath.network import Network
-
     with usage_errors(OSError, UnicodeDecodeError, message=f"weights: {path} cannot be read"):
         text = Path(path).read_text(encoding="utf-8")
     with usage_errors(yaml.YAMLError):
         content = load_yaml(text)
+
+    import torch
+
+    from nnmath.network import Network
+
     expected = "layers: [{weight: [[0.15, 0.2]], bias: [0.35]}, ...], x: [0.05, 0.1], y: [0.01]"
     with usage_errors(ValueError, TypeError, LookupError, RuntimeError, message=f"{path} must hold {expected}"):
         state = {}
@@ -80,11 +81,6 @@ def read_weights(path: str, values: Any) -> "tuple[Network, Tensor | None, Tenso
 
 def load(values: Any) -> "tuple[Network, Tensor, Tensor]":
     r"""The network, and x and y of the samples, in rows."""
-    import torch
-
-    from nnmath.data.datamodule import DataModule
-    from nnmath.network import Network
-
     network = preprocessing = None
     options: Any = values
     seed = values.seed
@@ -110,6 +106,13 @@ def load(values: Any) -> "tuple[Network, Tensor, Tensor]":
     with usage_errors():
         names = "dataset", "features", "target", "task", "missing", "samples", "noise", "split"
         dataset = DataOptions(**{name: getattr(options, name) for name in names}).load(seed)
+
+    import torch
+
+    from nnmath.data.datamodule import DataModule
+    from nnmath.network import Network
+
+    with usage_errors():
         data = DataModule(dataset, split=options.split, seed=seed, dtype=torch.float64, preprocessing=preprocessing)
         if network is None:
             layers = NetworkOptions(values.neurons, values.hidden, values.output)
