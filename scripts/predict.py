@@ -77,8 +77,7 @@ def report(model: "Predictor", file: "CsvFile", scores: Any) -> None:
 
     from nnmath.data.columns import level_indices, read_columns
     from nnmath.data.csv_files import shorten
-    from nnmath.training.metrics import Scores
-    from nnmath.training.run import significant
+    from nnmath.training.metrics import Scores, significant
 
     p = model.preprocessing
     (target,) = read_columns(file, [p.target])

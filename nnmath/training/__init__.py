@@ -4,6 +4,7 @@ r"""Training one network on a data set, with its run in a folder: :mod:`nnmath.t
 - :mod:`~nnmath.training.run`: a run from its options to the results of its test;
 - :mod:`~nnmath.training.module`: the LightningModule: loss, optimizer, schedule, metrics;
 - :mod:`~nnmath.training.checkpoint`: checkpoints are written atomically, and validated before a run is resumed;
+- :mod:`~nnmath.training.checkpoint_file`: the content of a checkpoint, as untrusted input;
 - :mod:`~nnmath.training.callbacks`: when a checkpoint is written, how a run is stopped, the progress bar;
 - :mod:`~nnmath.training.metrics`: R², accuracy, AUROC, F1;
 - :mod:`~nnmath.training.predictor`: the trained network, from raw features to predictions, and as a program;

@@ -1,12 +1,11 @@
 r"""Checkpoints of a run, last.ckpt and best.ckpt, and whether the run can be resumed from them.
 
-A checkpoint is untrusted input: torch loads it without executing code, and it has to be of the same network, length,
-schedule and rows as the run. Any failure to resume is reported in one line.
+A checkpoint has to be of the same network, length, schedule and rows as the run. Any failure to resume is
+reported in one line.
 """
 
 import io
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,8 @@ from nnmath.data.datamodule import DataModule
 from nnmath.equations import cosine_annealing
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import write_atomic
+from nnmath.training.checkpoint_file import MAX_MESSAGE_CHARACTERS, InvalidCheckpoint, ensure, read_checkpoint
 from nnmath.training.module import TrainingModule
-
-MAX_BYTES = 1 << 30
-MAX_MESSAGE_CHARACTERS = 200
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -32,15 +29,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_atomic(Path(path), content.getvalue())
-
-
-class InvalidCheckpoint(Exception):
-    r"""Why a run cannot be resumed from a checkpoint."""
-
-
-def ensure(condition: object, message: str) -> None:
-    if not condition:
-        raise InvalidCheckpoint(message)
 
 
 @contextmanager
@@ -57,29 +45,6 @@ def resume_errors(path: Path, applies: Callable[[], bool] = lambda: True) -> Ite
         reason = str(error) if explained else f"{type(error).__name__}: {error}"
         reason = " ".join(reason.split())[:MAX_MESSAGE_CHARACTERS]
         raise UsageError(f"cannot resume from {path}: {reason}; start a new run") from error
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    r"""The content of a file, which torch loads without executing code."""
-    ensure(path.is_file() or not path.exists(), "it is not a regular file")
-    size = path.stat().st_size
-    ensure(size <= MAX_BYTES, f"it has {size >> 20} MiB, more than {MAX_BYTES >> 20}")
-    with warnings.catch_warnings(action="ignore"):
-        # stated explicitly: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD would override a default
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
-
-
-@contextmanager
-def load_untrusted(path: Path) -> Iterator[dict[str, Any]]:
-    r"""The content of a checkpoint; whatever fails while it is used becomes a UsageError about the file."""
-    try:
-        yield read_checkpoint(path)
-    except Exception as error:  # an invalid checkpoint can fail anywhere in torch
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_MESSAGE_CHARACTERS]
-        missing = isinstance(error, FileNotFoundError)
-        message = f"{path} does not exist: has the run been trained?" if missing else f"cannot load {path}: {reason}"
-        raise UsageError(message) from error
 
 
 def load_matching(path: Path, module: TrainingModule, data: DataModule, epochs: int) -> dict[str, Any]:

@@ -105,3 +105,12 @@ def auroc(output: Tensor, true: Tensor) -> Tensor:
     negatives = len(true) - positives
     rank_sum = ranks.double()[inverse][true].sum()
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def significant(value: float) -> str:
+    r"""Four decimals, or four significant digits of a number that has fewer or many more.
+
+    >>> significant(0.95614), significant(0.0000012345), significant(123456.7)
+    ('0.9561', '1.234e-06', '1.235e+05')
+    """
+    return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"

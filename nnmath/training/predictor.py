@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nnmath.data.preprocessing import Preprocessing
 from nnmath.network import Network
 from nnmath.runtime.errors import UsageError
-from nnmath.training.checkpoint import load_untrusted
+from nnmath.training.checkpoint_file import load_untrusted
 
 
 def load(run: str | Path) -> "Predictor":

@@ -32,7 +32,9 @@ from nnmath.runtime.cli import echo, usage_errors
 from nnmath.runtime.errors import RunError, UsageError
 from nnmath.runtime.files import log_errors, order_event_files, run_folder, write_atomic
 from nnmath.training.callbacks import Checkpoint, EpochProgress, GracefulStop
-from nnmath.training.checkpoint import MAX_BYTES, AtomicCheckpointIO, load_matching, resume_errors
+from nnmath.training.checkpoint import AtomicCheckpointIO, load_matching, resume_errors
+from nnmath.training.checkpoint_file import MAX_BYTES
+from nnmath.training.metrics import significant
 from nnmath.training.module import TrainingModule
 from nnmath.training.options import TrainOptions
 from nnmath.training.predictor import Predictor, load
@@ -256,15 +258,6 @@ def hidden_spread(network: Network, data: DataModule) -> float:
     layers, activations = as_layers(network)
     h = forward(data.train.tensors[0].mT.to(layers[0].weight), layers, activations)[-2]
     return float(h.std(1).max())
-
-
-def significant(value: float) -> str:
-    r"""Four decimals, or four significant digits of a number that has fewer or many more.
-
-    >>> significant(0.95614), significant(0.0000012345), significant(123456.7)
-    ('0.9561', '1.234e-06', '1.235e+05')
-    """
-    return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"
 
 
 @contextmanager

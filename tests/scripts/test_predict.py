@@ -208,3 +208,11 @@ def test_a_run_that_starts_from_another(folder):
         process = train_here(folder, *other, "--start_from", IRIS)
         assert process.returncode == 2
         assert message in process.stderr
+
+
+def test_lightning_is_not_imported(folder):
+    code = "import runpy, sys; sys.modules['lightning'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    command = [sys.executable, "-c", code, SCRIPT, IRIS, "iris.csv"]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert "accuracy" in process.stderr  # the file has the target
