@@ -52,7 +52,7 @@ def benchmark(
     announce_loading("PyTorch", f"measuring: {', '.join(tables)}")
     import torch
 
-    from nnmath.benchmarks import gradients, training
+    from nnmath.benchmarks import gradients
     from nnmath.benchmarks import networks as competitors
     from nnmath.benchmarks.measure import measure, print_table
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def parse() -> Any:
-    parser = Parser("Shows one sample's numbers in each equation of one update, and autograd's gradients beside them.")
+    parser = Parser("Shows the numbers of a sample, or of a few, in each equation of one update.")
     parser.add_options(DataOptions, skip={"batch_size"})
     parser.add_options(NetworkOptions)
     which = "which of the training rows, counted from 0; several as 0 1 2"

@@ -94,7 +94,7 @@ def picture_runs(script: str, epochs: int) -> dict[str, Run]:
     folder = tempfile.TemporaryDirectory()
 
     def command(*options: str) -> Callable[[], object]:
-        words = [sys.executable, script, "--log_dir", folder.name, "--epochs", str(epochs), *options]
-        return lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        words = [sys.executable, script, "--epochs", str(epochs), *options, "--log_dir"]
+        return lambda: subprocess.run([*words, folder.name], check=True, stdout=subprocess.DEVNULL)
 
     return {"train.py --pictures 0": Run(command("--pictures", "0"), 1), "train.py": Run(command(), 1)}

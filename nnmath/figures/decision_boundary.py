@@ -200,7 +200,7 @@ def draw_classes(
         looks = [(REGION_COLOURS[k % len(REGION_COLOURS)], REGION_MARKERS[k % len(REGION_MARKERS)]) for k in numbers]
     for (x, y), filled in zip(samples, (True, False), strict=False):
         for k, look in enumerate(looks):
-            axes.plot(*x[:, y == k], **marker_style(*look, filled), zorder=3)
+            axes.plot(*x[:, (y if regions else y > 0.5) == k], **marker_style(*look, filled), zorder=3)
     length = 12 if regions else 18
     named_looks = list(zip(classes, looks, strict=True))[:MAX_NAMES]
     handles = [Line2D([], [], label=style.truncate(name, length), **marker_style(*look)) for name, look in named_looks]

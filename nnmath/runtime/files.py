@@ -26,8 +26,9 @@ def log_errors(folder: Path, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        other = error.filename and not Path(str(error.filename)).is_relative_to(folder)
-        where = f"cannot write to {error.filename}" if other else f"log_dir: cannot write to {folder}"
+        path = Path(str(error.filename or folder)).absolute()
+        inside = path.is_relative_to(folder.absolute()) or folder.absolute().is_relative_to(path)
+        where = f"log_dir: cannot write to {folder}" if inside else f"cannot write to {error.filename}"
         message = f"{where}: {error.strerror or error}"
         raise RunError(f"{message}; {remedy}" if remedy else message) from error
     finally:

@@ -72,6 +72,14 @@ def test_classes_differ_in_colour_and_marker_and_validation_markers_are_open():
     assert "open: validation" not in words(boundary(TRAIN))
 
 
+def test_targets_other_than_0_and_1_are_drawn():
+    x, y = TRAIN
+    drawn, as_classes = (
+        [line.get_xdata().tolist() for line in boundary((x, targets)).axes[0].lines] for targets in (0.1 + 0.8 * y, y)
+    )
+    assert drawn == as_classes
+
+
 def test_axes_are_in_the_units_of_the_data_or_labelled_as_standardised():
     options = {"features": ("age", "size")}
     labels = words(boundary(TRAIN, **options, **UNITS, epoch=1000))

@@ -412,3 +412,18 @@ def test_derivative_at_the_output_of_any_function(function):
     (finding,) = check_gradients(lambda x, w, c: (function(x @ w) * c).sum(), inputs, gradients).findings
     assert finding.fault is Fault.ACTIVATION_DERIVATIVE_WRONG_TENSOR
     assert "f′(h)" in finding.explanation
+
+
+@pytest.mark.parametrize("loss", [F.binary_cross_entropy, F.binary_cross_entropy_with_logits])
+def test_a_cross_entropy_of_data_that_are_not_inputs_averages_over_them(loss):
+    x = torch.linspace(-1, 1, 14, dtype=torch.float64).reshape(7, 2)
+    y = torch.tensor([0.0, 1, 1, 0, 1, 0, 0], dtype=torch.float64)
+    w = torch.tensor([0.3, -0.4], dtype=torch.float64, requires_grad=True)
+
+    def forward(w):
+        return loss(torch.sigmoid(x @ w), y)
+
+    (gradient,) = torch.autograd.grad(forward(w), w)
+    (finding,) = check_gradients(forward, {"w": w.detach()}, {"w": 7 * gradient}).findings
+    assert finding.fault.value == "factor_n"
+    assert "n = 7" in finding.explanation

@@ -186,7 +186,8 @@ def test_log_that_cannot_be_written_is_one_line_without_the_threads_traceback(mo
     with pytest.raises(RunError) as error, log_errors(Path("logs"), "free some space"):
         write(full)
     assert str(error.value) == "log_dir: cannot write to logs: No space left on device; free some space"
-    for path, message in (("logs/a", "log_dir: cannot write to logs: "), ("out.gif", "cannot write to out.gif: ")):
+    log_dir = "log_dir: cannot write to logs: "
+    for path, message in (("logs/a", log_dir), (Path.cwd(), log_dir), ("out.gif", "cannot write to out.gif: ")):
         with pytest.raises(RunError) as error, log_errors(Path("logs")):
             write(OSError(errno.ENOSPC, "No space left on device", path))
         assert str(error.value) == f"{message}No space left on device"

@@ -65,7 +65,8 @@ def common_constants(
                 yield Constant(Fault.BESSEL, c, f"{ratio} times the gradient, {where}: divided by {mistake}", fix)
 
 
-AVERAGES = frozenset(("mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"))
+AVERAGES = {"mean", "mseloss", "l1loss", "smoothl1loss", "huberloss", "nllloss", "std", "var"}
+AVERAGES |= {"binarycrossentropy", "binarycrossentropywithlogits"}
 
 
 def batch_sizes_in_graph(graph: Graph) -> dict[int, str]:
