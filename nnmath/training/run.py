@@ -269,8 +269,8 @@ def run_lock(run: Path, is_rank_zero: bool) -> Iterator[None]:
             lock.acquire()
         except Timeout:
             raise UsageError(f"{run} is being trained by another process") from None
-        except (OSError, NotImplementedError):  # a file system without locks: the run is trained without one
-            pass
+        except (OSError, NotImplementedError):
+            pass  # the file system has no locks: the run is trained without one
         for part in run.glob("**/*.part"):
             part.unlink()
     try:

@@ -31,7 +31,7 @@ def test_the_output_loses_all_digits(dtype, end):
 @pytest.fixture(scope="module")
 def training():
     """epoch ↦ gradient norm, saturated outputs and cost, for both rates."""
-    if not CSV:
+    if not CSV:  # the data are not part of the project, and tests do not download
         pytest.skip("HABERMAN_CSV does not name a copy of haberman.csv")
     torch.set_num_threads(1)
     epochs, columns = run(haberman.load(CSV), epochs=1500)

@@ -29,8 +29,9 @@ class Operation:
     @property
     def name(self) -> str:
         name = getattr(self.function, "__name__", "")
-        # a property's getter is named by its property; a Callable's type has no __self__, hence getattr
-        return getattr(self.function, "__self__").__name__ if name == "__get__" else name.strip("_")  # noqa: B009
+        if name == "__get__":  # a property's getter is named by its property
+            return str(getattr(self.function, "__self__", self.function).__name__)
+        return str(name).strip("_")
 
     @property
     def operands(self) -> list[int]:

@@ -324,8 +324,8 @@ def rewrite(function: FunctionType, expressions: list[Expression]) -> CodeType |
     inner = rewriter.visit(node)
     # a function around it makes its free variables, and step, variables of a closure
     module = ast.parse(f"def outer({', '.join([*code.co_freevars, STEP, SLICE])}): pass")
-    # mypy knows body[0] only as a statement; it is the function of the line above
-    module.body[0].body = [inner if isinstance(inner, ast.stmt) else ast.Return(inner)]  # type: ignore[attr-defined]
+    around = next(node for node in module.body if isinstance(node, ast.FunctionDef))
+    around.body = [inner if isinstance(inner, ast.stmt) else ast.Return(inner)]
     outer = nested_code(compile(ast.fix_missing_locations(module), code.co_filename, "exec"), "outer")
     return nested_code(outer, code.co_name)
 

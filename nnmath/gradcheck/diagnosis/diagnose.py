@@ -136,8 +136,8 @@ def best_match(context: Context, deadline: float) -> Match | None:
 
 def hypotheses(rule: Rule, context: Context, limit: int) -> Iterator[Hypothesis]:
     r"""The hypotheses of a rule, until it meets a tensor that it cannot handle, for example a complex one."""
-    # torch raises these for tensors that an operation does not support
-    with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
+    unsupported = RuntimeError, TypeError, ValueError, NotImplementedError  # torch's, for an unsupported tensor
+    with suppress(*unsupported):  # this rule cannot handle the tensor; others may
         yield from itertools.islice(rule(context), limit)
 
 

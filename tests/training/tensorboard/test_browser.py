@@ -120,7 +120,7 @@ TABS = {  # an element of each tab, and the minimal number of these elements
 
 @pytest.fixture(scope="module")
 def page():
-    if not CHROMIUM:
+    if not CHROMIUM:  # a program of the system, which pip does not install
         pytest.skip("Chromium is not installed (Debian: apt install chromium)")
     from playwright.sync_api import sync_playwright
 
